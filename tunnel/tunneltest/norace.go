@@ -1,0 +1,8 @@
+//go:build !race
+
+package tunneltest
+
+const (
+	stalledReaders = tunnelLimit - 1
+	churnStreams   = 10_000
+)
