@@ -1,0 +1,85 @@
+package mcp
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// benchBody is a tools/call of about one KiB in the shape that agents send.
+func benchBody() []byte {
+	var args strings.Builder
+	for i := range 12 {
+		fmt.Fprintf(&args, `"field_%d":{"text":"some words of a query, number %d","limit":%d,"deep":[1,2.5,true]},`, i, i, i)
+	}
+	return []byte(`{"jsonrpc":"2.0","id":9007199254740993,"method":"tools/call","params":{"name":"search_documents","arguments":{` +
+		strings.TrimSuffix(args.String(), ",") +
+		`},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"progressToken":7}}}`)
+}
+
+// BenchmarkParse is what Inspect pays for a call.
+func BenchmarkParse(b *testing.B) {
+	benchmarkParse(b, benchBody(), new(parsers).parse)
+}
+
+func BenchmarkParseSmall(b *testing.B) {
+	benchmarkParse(b, []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`), new(parsers).parse)
+}
+
+// BenchmarkParseAlone is the exported function, which has no parser to use again.
+func BenchmarkParseAlone(b *testing.B) {
+	benchmarkParse(b, benchBody(), Parse)
+}
+
+func benchmarkParse(b *testing.B, body []byte, parse func([]byte) ([]Message, bool, error)) {
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := parse(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkInspect(b *testing.B) {
+	body := string(benchBody())
+	h := Inspect(InspectConfig{})(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	head := http.Header{
+		"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}, "User-Agent": {"agent/1.0"},
+		headerVersion: {"2026-07-28"}, headerMethod: {"tools/call"}, headerName: {"search_documents"},
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r := httptest.NewRequest(http.MethodPost, "/t/acme/wiki/mcp", strings.NewReader(body))
+		r.Header = head
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			b.Fatal(w.Body)
+		}
+	}
+}
+
+func BenchmarkStripRequest(b *testing.B) {
+	head := http.Header{
+		"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}, "User-Agent": {"agent/1.0"},
+		"Accept-Encoding": {"gzip"}, "Authorization": {"Bearer x"}, "Content-Length": {"100"}, "Connection": {"keep-alive"},
+		headerVersion: {"2026-07-28"}, headerMethod: {"tools/call"}, headerName: {"search_documents"}, "Traceparent": {"00-1-2-01"},
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		StripRequest(head.Clone())
+	}
+}
+
+func BenchmarkEventTracker(b *testing.B) {
+	chunk := []byte(strings.Repeat("event: message\ndata: "+strings.Repeat("x", 200)+"\n\n", 20))
+	b.SetBytes(int64(len(chunk)))
+	b.ReportAllocs()
+	var t EventTracker
+	for b.Loop() {
+		t.Write(chunk)
+	}
+}

@@ -1,0 +1,55 @@
+package mcp
+
+import "context"
+
+// Call is one HTTP request of an agent as Inspect understood it. It is not changed after Inspect made it.
+type Call struct {
+	// Messages are the JSON-RPC messages of a POST, at least one; none for GET and DELETE.
+	Messages []Message
+	// Batch says that the body was an array, which only 2025-03-26 has.
+	Batch bool
+	// Version is the revision that the request is in: the MCP-Protocol-Version header, or 2025-03-26 without one, as
+	// the revisions since 2025-06-18 say.
+	Version Version
+	// SessionID is the Mcp-Session-Id header, or "". Revisions without sessions have none.
+	SessionID string
+	// Body is the very bytes that were inspected and that must be forwarded; nil for GET and DELETE.
+	Body []byte
+}
+
+// IDs returns the raw ids of the call's requests in their order.
+func (c *Call) IDs() [][]byte { return requestIDs(c.Messages) }
+
+// Method returns the first message's method, or "" for a response, GET and DELETE.
+func (c *Call) Method() string {
+	if len(c.Messages) == 0 {
+		return ""
+	}
+	return c.Messages[0].Method
+}
+
+// requestIDs collects the ids that want an answer.
+func requestIDs(msgs []Message) [][]byte {
+	var ids [][]byte
+	for i := range msgs {
+		if msgs[i].Kind == Request {
+			ids = append(ids, msgs[i].ID)
+		}
+	}
+	return ids
+}
+
+// callKey is the context key of the Call.
+type callKey struct{}
+
+// CallFrom returns the call that Inspect put into the context of a request. It is never nil in a handler behind
+// Inspect. Elsewhere it is nil, except for InspectConfig.Refuse when the body had been parsed.
+func CallFrom(ctx context.Context) *Call {
+	call, _ := ctx.Value(callKey{}).(*Call)
+	return call
+}
+
+// withCall returns a context that carries call.
+func withCall(ctx context.Context, call *Call) context.Context {
+	return context.WithValue(ctx, callKey{}, call)
+}

@@ -1,0 +1,242 @@
+package mcp
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// metaVersion is the name in params._meta that carries the protocol revision since 2026-07-28.
+const metaVersion = "io.modelcontextprotocol/protocolVersion"
+
+// The names that are read at each level. A member spelled almost like one of them is refused, because a more
+// tolerant parser behind the gateway would take it for the real one.
+var (
+	envelopeNames = []string{"jsonrpc", "id", "method", "params", "result", "error"}
+	paramsNames   = []string{"name", "uri", "taskId", "_meta"}
+	metaNames     = []string{metaVersion}
+)
+
+// scalar is a member's value as far as it matters: its raw bytes, or only the fact that it was there.
+type scalar struct {
+	kind jsontext.Kind // zero: absent
+	raw  []byte
+}
+
+// envelope collects the members of one message in whatever order they come.
+type envelope struct {
+	version, id, method        scalar
+	params, result, failure    jsontext.Kind
+	name, uri, taskID, metaRev scalar
+}
+
+// message reads one message object whose '{' has been read.
+func (p *parser) message(m *Message) error {
+	var e envelope
+	for {
+		name, err := p.name()
+		if err != nil {
+			return err
+		}
+		if name == nil {
+			return e.finish(m)
+		}
+		switch string(name) {
+		case `"jsonrpc"`:
+			e.version.kind, e.version.raw, err = p.value()
+		case `"id"`:
+			e.id.kind, e.id.raw, err = p.value()
+		case `"method"`:
+			e.method.kind, e.method.raw, err = p.value()
+		case `"params"`:
+			err = p.params(&e)
+		case `"result"`:
+			e.result, _, err = p.value()
+		case `"error"`:
+			e.failure, _, err = p.value()
+		default:
+			err = p.other(name, envelopeNames)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// params reads the value of the member params.
+func (p *parser) params(e *envelope) error {
+	kind, _, err := p.next()
+	if err != nil {
+		return err
+	}
+	if e.params = kind; kind != '{' {
+		return p.rest(kind)
+	}
+	for {
+		name, err := p.name()
+		if err != nil || name == nil {
+			return err
+		}
+		switch string(name) {
+		case `"name"`:
+			e.name.kind, e.name.raw, err = p.value()
+		case `"uri"`:
+			e.uri.kind, e.uri.raw, err = p.value()
+		case `"taskId"`:
+			e.taskID.kind, e.taskID.raw, err = p.value()
+		case `"_meta"`:
+			err = p.meta(e)
+		default:
+			err = p.other(name, paramsNames)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// meta reads the value of params._meta.
+func (p *parser) meta(e *envelope) error {
+	kind, _, err := p.next()
+	if err != nil {
+		return err
+	}
+	if kind != '{' {
+		return p.rest(kind)
+	}
+	for {
+		name, err := p.name()
+		if err != nil || name == nil {
+			return err
+		}
+		switch string(name) {
+		// Escaping the slash is the habit of one widespread encoder and changes nothing for any parser.
+		case `"` + metaVersion + `"`, `"io.modelcontextprotocol\/protocolVersion"`:
+			e.metaRev.kind, e.metaRev.raw, err = p.value()
+		default:
+			err = p.other(name, metaNames)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// other passes over a member that is not read, unless its name is a lookalike of one that is.
+func (p *parser) other(name []byte, read []string) error {
+	if lookalike(name, read) {
+		return InvalidRequest("the name of a member differs from a name of the protocol only in case or in escapes")
+	}
+	_, _, err := p.value()
+	return err
+}
+
+// lookalike reports whether a raw name, once decoded and case folded, equals one of the names.
+func lookalike(raw []byte, names []string) bool {
+	for _, c := range raw {
+		if c == '\\' || c >= utf8.RuneSelf {
+			return folds(unquote(raw), names)
+		}
+	}
+	text := raw[1 : len(raw)-1]
+	for _, name := range names {
+		if len(name) == len(text) && strings.EqualFold(string(text), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// folds compares by Unicode simple folding. The dotless and the dotted form of i have none, but some runtimes fold
+// them to i all the same.
+func folds(text string, names []string) bool {
+	text = strings.NewReplacer("ı", "i", "İ", "i").Replace(text)
+	for _, name := range names {
+		if strings.EqualFold(text, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// finish judges the collected members and fills in the message. The method's grammar is judged by the caller, when
+// the ids of all messages are known.
+func (e *envelope) finish(m *Message) error {
+	if string(e.version.raw) != `"2.0"` {
+		return InvalidRequest(`the member jsonrpc is not "2.0"`)
+	}
+	switch {
+	case e.id.kind == 0:
+	case e.id.kind != '"' && e.id.kind != '-' && (e.id.kind < '0' || e.id.kind > '9'):
+		return InvalidRequest("the id is neither a string nor a number")
+	case len(e.id.raw) > maxID:
+		return InvalidRequest("the id is longer than 256 bytes")
+	default:
+		m.ID = slices.Clip(e.id.raw) // appending to it must not write into the body
+	}
+	answers := e.result != 0 || e.failure != 0
+	switch {
+	case e.method.kind == 0 && !answers:
+		return InvalidRequest("it has neither a method nor a result nor an error")
+	case e.method.kind != 0 && answers:
+		return InvalidRequest("it has a method and also a result or an error")
+	case answers && e.result != 0 && e.failure != 0:
+		return InvalidRequest("it has a result and also an error")
+	case answers && m.ID == nil:
+		return InvalidRequest("it is a response without an id")
+	case answers:
+		m.Kind = Response
+		return nil
+	case e.method.kind != '"':
+		return InvalidRequest("the method is not a string")
+	case e.params != 0 && e.params != '{':
+		return InvalidRequest("the params are not an object")
+	case m.ID == nil:
+		m.Kind = Notification
+	default:
+		m.Kind = Request
+	}
+	return e.details(m)
+}
+
+// details fills in what a request or a notification says about itself.
+func (e *envelope) details(m *Message) error {
+	if known, ok := knownMethods[string(e.method.raw[1:len(e.method.raw)-1])]; ok {
+		m.Method = known
+	} else {
+		m.Method = unquote(e.method.raw)
+	}
+	if acts := e.actsOn(m.Method); acts.kind == '"' {
+		m.Name, m.hasName = unquote(acts.raw), true
+	} else if acts.kind != 0 {
+		return InvalidRequest("the name, uri or taskId that the method acts on is not a string")
+	}
+	switch {
+	case e.metaRev.kind == 0:
+	case e.metaRev.kind != '"':
+		return InvalidRequest("the protocol version in _meta is not a string")
+	case string(e.metaRev.raw) == `"`+string(V20260728)+`"`:
+		m.Version = string(V20260728)
+	default:
+		if m.Version = unquote(e.metaRev.raw); !Version(m.Version).dated() {
+			return InvalidRequest("the protocol version in _meta is not a date")
+		}
+	}
+	return nil
+}
+
+// actsOn returns the member of params that names what the method acts on.
+func (e *envelope) actsOn(method string) scalar {
+	switch method {
+	case "tools/call", "prompts/get":
+		return e.name
+	case "resources/read", "resources/subscribe", "resources/unsubscribe":
+		return e.uri
+	}
+	if strings.HasPrefix(method, "tasks/") {
+		return e.taskID
+	}
+	return scalar{}
+}

@@ -1,0 +1,114 @@
+package mcp
+
+import (
+	"net/http"
+	"strings"
+)
+
+// maxFields bounds the header fields of a request; agents send about fifteen.
+const maxFields = 100
+
+// CheckHeaders refuses a head with more than 100 fields (431) and one with a value that is not visible ASCII, space
+// and tab (400): obsolete text is read differently by different servers (RFC 9110 §5.5). It returns nil if all is well.
+func CheckHeaders(h http.Header) *Error {
+	fields := 0
+	for _, values := range h {
+		if fields += len(values); fields > maxFields {
+			return HeadersTooLarge()
+		}
+		for _, value := range values {
+			for i := range len(value) {
+				if c := value[i]; c >= 0x7f || c < 0x20 && c != '\t' {
+					return InvalidRequest("a header value contains control or non-ASCII characters")
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// StripRequest deletes what an agent may never send on: its own credentials, what belongs to its connection, what
+// would switch on retries, ranges, redirects or another identity at the upstream, and names that an upstream may read
+// as another one. Mcp-* headers, those of content negotiation, and traceparent stay. Injected headers are set after it.
+func StripRequest(h http.Header) {
+	stripNominated(h)
+	for name := range h {
+		if canonical := http.CanonicalHeaderKey(name); !travels(canonical) || dropRequest(canonical) {
+			delete(h, name)
+		}
+	}
+}
+
+// StripResponse deletes what an upstream may never say to an agent: cookies, challenges, redirects, what would change
+// how a browser or a proxy treats our origin, what belongs to its connection, and what tells of its software.
+func StripResponse(h http.Header) {
+	stripNominated(h)
+	for name := range h {
+		if canonical := http.CanonicalHeaderKey(name); !travels(canonical) || dropResponse(canonical) {
+			delete(h, name)
+		}
+	}
+}
+
+// stripNominated deletes the fields that Connection lists (RFC 9110 §7.6.1).
+func stripNominated(h http.Header) {
+	for _, list := range h["Connection"] {
+		for token := range strings.SplitSeq(list, ",") {
+			if token = strings.Trim(token, " \t"); token != "" {
+				h.Del(token)
+			}
+		}
+	}
+}
+
+// travels reports whether a canonical name may cross the gateway in either direction: a token of RFC 9110 without "_", which
+// some servers read as "-", that belongs neither to one connection nor to the hop between gateway and connector.
+func travels(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', strings.IndexByte("!#$%&'*+.^`|~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	switch name {
+	case "", "Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings":
+		return false
+	}
+	return !strings.HasPrefix(name, "Proxy-") && !strings.HasPrefix(name, "Sallyport-")
+}
+
+// dropRequest lists the canonical names that StripRequest deletes.
+func dropRequest(name string) bool {
+	switch name {
+	case "Authorization", "Cookie", "Cookie2", // credentials of the agent
+		"Idempotency-Key", "X-Idempotency-Key", // net/http sends a POST that has one again
+		"Expect", "Range", "Max-Forwards", "Early-Data",
+		"Accept-Encoding", "Content-Encoding", // identity on both legs
+		"Forwarded", "X-Forwarded", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Via",
+		"Host", "X-Host", "X-Original-Host", "X-Original-Url", "X-Rewrite-Url",
+		"X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+		"Origin", "Referer", "Baggage":
+		return true
+	}
+	for _, prefix := range [...]string{"X-Forwarded-", "If-", "X-Amz-", "Sec-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// dropResponse lists the canonical names that StripResponse deletes.
+func dropResponse(name string) bool {
+	switch name {
+	case "Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Authentication-Info",
+		"Location", "Content-Location", "Refresh", "Link", "Alt-Svc",
+		"Clear-Site-Data", "Strict-Transport-Security", "Public-Key-Pins", "Public-Key-Pins-Report-Only",
+		"Nel", "Report-To", "Reporting-Endpoints", "Sourcemap", "X-Sourcemap",
+		"X-Accel-Redirect", "X-Sendfile", // read by proxies in front of us as an order to serve a file
+		"Server", "Via", "X-Powered-By", "X-Aspnet-Version":
+		return true
+	}
+	return strings.HasPrefix(name, "Access-Control-")
+}

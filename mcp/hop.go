@@ -1,0 +1,39 @@
+package mcp
+
+import "net/http"
+
+// Headers of the hop between gateway and connector. They are deleted from
+// what agents and upstreams send, see [StripRequest] and [StripResponse].
+const (
+	HeaderAssertion = "Sallyport-Assertion"  // who is calling, signed by the gateway
+	HeaderRequestID = "Sallyport-Request-Id" // names the call in both logs
+	HeaderOutcome   = "Sallyport-Outcome"    // set on every answer that the connector itself makes
+)
+
+// Outcome is the value of [HeaderOutcome]. Without that header the upstream
+// itself has answered.
+type Outcome string
+
+// What a connector's own answer says of the call.
+const (
+	OutcomeRefused   Outcome = "refused"   // the upstream was not touched
+	OutcomeUncertain Outcome = "unknown"   // the upstream may have run the call
+	OutcomeDelivered Outcome = "delivered" // the upstream answered, and we replaced its answer
+)
+
+// Outcome returns what the connector tells the gateway with e.
+func (e *Error) Outcome() Outcome {
+	switch e.Delivered {
+	case DeliveredNo:
+		return OutcomeRefused
+	case DeliveredYes:
+		return OutcomeDelivered
+	}
+	return OutcomeUncertain
+}
+
+// WriteHopError answers the gateway with e, marked as the connector's own.
+func WriteHopError(w http.ResponseWriter, r *http.Request, e *Error) {
+	w.Header().Set(HeaderOutcome, string(e.Outcome()))
+	WriteError(w, e, r.Header.Get(HeaderRequestID))
+}

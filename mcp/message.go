@@ -1,0 +1,93 @@
+package mcp
+
+// Kind says which of the three JSON-RPC 2.0 message forms a Message has.
+type Kind uint8
+
+// The message forms. The zero Kind is none of them.
+const (
+	Request      Kind = iota + 1 // has an id and a method
+	Notification                 // has a method and no id
+	Response                     // a client's answer to a server's request: has an id and a result or an error
+)
+
+// String names the kind in lowercase, for logs and audit events.
+func (k Kind) String() string {
+	switch k {
+	case Request:
+		return "request"
+	case Notification:
+		return "notification"
+	case Response:
+		return "response"
+	}
+	return "invalid"
+}
+
+// Message is what was read of one JSON-RPC message. The rest of it was checked for strictness and left alone.
+type Message struct {
+	// Kind is the message's form.
+	Kind Kind
+	// ID is the raw JSON token of the id exactly as it was sent (a string with its quotes, or a number). It is nil
+	// for a notification, and it shares memory with the body that was parsed.
+	ID []byte
+	// Method is the decoded method; it is made of slash-separated words. Empty for a response.
+	Method string
+	// Name is what the method acts on: params.name of tools/call and prompts/get, params.uri of resources/read,
+	// resources/subscribe and resources/unsubscribe, params.taskId of tasks/*. Empty where absent.
+	Name string
+	// Version is params._meta["io.modelcontextprotocol/protocolVersion"], or "" where absent.
+	Version string
+
+	hasName bool // the key that Name stands for was present
+}
+
+// knownMethods holds the methods of the published revisions, so that naming one allocates nothing. It grants
+// nothing: an unknown method passes too.
+var knownMethods = map[string]string{
+	"completion/complete":              "completion/complete",
+	"initialize":                       "initialize",
+	"logging/setLevel":                 "logging/setLevel",
+	"notifications/cancelled":          "notifications/cancelled",
+	"notifications/initialized":        "notifications/initialized",
+	"notifications/progress":           "notifications/progress",
+	"notifications/roots/list_changed": "notifications/roots/list_changed",
+	"notifications/tasks":              "notifications/tasks",
+	"notifications/tasks/status":       "notifications/tasks/status",
+	"ping":                             "ping",
+	"prompts/get":                      "prompts/get",
+	"prompts/list":                     "prompts/list",
+	"resources/list":                   "resources/list",
+	"resources/read":                   "resources/read",
+	"resources/subscribe":              "resources/subscribe",
+	"resources/templates/list":         "resources/templates/list",
+	"resources/unsubscribe":            "resources/unsubscribe",
+	"server/discover":                  "server/discover",
+	"subscriptions/listen":             "subscriptions/listen",
+	"tasks/cancel":                     "tasks/cancel",
+	"tasks/get":                        "tasks/get",
+	"tasks/list":                       "tasks/list",
+	"tasks/result":                     "tasks/result",
+	"tasks/update":                     "tasks/update",
+	"tools/call":                       "tools/call",
+	"tools/list":                       "tools/list",
+}
+
+// wellFormed reports whether a method matches [A-Za-z0-9_$-]+(/[A-Za-z0-9_-]+)* and is short enough to log.
+func wellFormed(method string) bool {
+	if len(method) > maxMethod {
+		return false
+	}
+	segment, first := 0, true
+	for i := range len(method) {
+		c := method[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '$' && first:
+			segment++
+		case c == '/' && segment > 0:
+			segment, first = 0, false
+		default:
+			return false
+		}
+	}
+	return segment > 0
+}

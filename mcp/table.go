@@ -1,0 +1,185 @@
+package mcp
+
+import (
+	"net/http"
+	"time"
+)
+
+// The table of errors: every way in which a call can be refused or fail, with its HTTP status, JSON-RPC code, reason
+// and delivery. -32700, -32600, -32601 and -32603 are JSON-RPC's own, -32020 is MCP's HeaderMismatch; -32000 to
+// -32019 are ours, as the allocation policy of MCP 2026-07-28 leaves them to implementations. Tunnel trouble is never
+// a 4xx, which clients of both eras would take for an old server.
+
+const (
+	nothingSent = " Nothing was delivered to the server."
+	fixAndSend  = nothingSent + " Correct the request before sending it again."
+)
+
+// Unauthenticated is a missing, invalid or expired token. The challenge becomes WWW-Authenticate (RFC 9728 §5.1).
+func Unauthenticated(challenge string) *Error {
+	return &Error{Status: http.StatusUnauthorized, Code: -32000, Reason: "unauthenticated", Delivered: DeliveredNo, Challenge: challenge,
+		Message: "The request carries no valid access token." + nothingSent + " Get a token for this server and send the request again with it."}
+}
+
+// Denied is a refusal by policy. The rule is the rule's stable name and may be empty.
+func Denied(rule string) *Error {
+	return &Error{Status: http.StatusForbidden, Code: -32003, Reason: "denied", Delivered: DeliveredNo, Rule: rule,
+		Message: "The policy of this server does not allow this call." + nothingSent + " Do not repeat it; ask the server's administrator for access."}
+}
+
+// BadOrigin is an Origin header that is not on the list (MCP: a server must answer 403).
+func BadOrigin() *Error {
+	return &Error{Status: http.StatusForbidden, Code: -32003, Reason: "bad_origin", Delivered: DeliveredNo,
+		Message: "Web pages of this origin may not call this server." + nothingSent + " Ask the administrator to list the origin, or call without a browser."}
+}
+
+// NotFound is a server that does not exist or is not the caller's; the answer is the same, byte for byte.
+func NotFound() *Error {
+	return &Error{Status: http.StatusNotFound, Reason: "not_found", Delivered: DeliveredNo,
+		Message: "There is no such server for this caller." + nothingSent + " Check the URL."}
+}
+
+// UnknownMethod is a method that is no word of the protocol's grammar (MCP 2026-07-28: 404 with -32601).
+func UnknownMethod() *Error {
+	return &Error{Status: http.StatusNotFound, Code: -32601, Reason: "unknown_method", Delivered: DeliveredNo,
+		Message: "The method is not a well-formed MCP method." + fixAndSend}
+}
+
+// ParseError is a body that is not one strict JSON value. The problem is a fixed phrase and quotes nothing.
+func ParseError(problem string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: -32700, Reason: "parse_error", Delivered: DeliveredNo,
+		Message: "The request body was refused: " + problem + "." + fixAndSend}
+}
+
+// InvalidRequest is a request that is not a legal JSON-RPC message or not a legal use of the transport.
+func InvalidRequest(problem string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: -32600, Reason: "invalid_request", Delivered: DeliveredNo,
+		Message: "The request was refused: " + problem + "." + fixAndSend}
+}
+
+// HeaderMismatch is a mirrored header that is missing, malformed, repeated or different from the body (SEP-2243).
+func HeaderMismatch(problem string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: -32020, Reason: "header_mismatch", Delivered: DeliveredNo,
+		Message: "Header mismatch: " + problem + "." + fixAndSend}
+}
+
+// UnsupportedMedia is a body that is not plain application/json.
+func UnsupportedMedia() *Error {
+	return &Error{Status: http.StatusUnsupportedMediaType, Code: -32600, Reason: "unsupported_media_type", Delivered: DeliveredNo,
+		Message: "The body must be application/json without a content encoding." + fixAndSend}
+}
+
+// MethodNotAllowed is an HTTP method that the endpoint does not have; allow lists those it has (RFC 9110 §15.5.6).
+func MethodNotAllowed(allow string) *Error {
+	return &Error{Status: http.StatusMethodNotAllowed, Code: -32600, Reason: "method_not_allowed", Delivered: DeliveredNo, Allow: allow,
+		Message: "The endpoint does not take this HTTP method." + nothingSent + " Send MCP messages by POST."}
+}
+
+// RequestTimeout is a body that did not come fast enough.
+func RequestTimeout() *Error {
+	return &Error{Status: http.StatusRequestTimeout, Code: -32600, Reason: "request_timeout", Delivered: DeliveredNo,
+		Message: "The request body did not arrive in time." + nothingSent + " Send the request again."}
+}
+
+// TooLarge is a body above the limit.
+func TooLarge() *Error {
+	return &Error{Status: http.StatusRequestEntityTooLarge, Code: -32005, Reason: "too_large", Delivered: DeliveredNo,
+		Message: "The request body is larger than this gateway takes." + nothingSent + " Send less in one request."}
+}
+
+// HeadersTooLarge is a request head with too many fields (RFC 6585 §5).
+func HeadersTooLarge() *Error {
+	return &Error{Status: http.StatusRequestHeaderFieldsTooLarge, Code: -32005, Reason: "headers_too_large", Delivered: DeliveredNo,
+		Message: "The request has too many header fields." + fixAndSend}
+}
+
+// Misdirected is a request for an authority that this listener does not serve (RFC 9110 §15.5.20).
+func Misdirected() *Error {
+	return &Error{Status: http.StatusMisdirectedRequest, Code: -32600, Reason: "misdirected", Delivered: DeliveredNo,
+		Message: "This endpoint does not serve the host that the request names." + nothingSent + " Check the URL and connect to its own host."}
+}
+
+// RateLimited is a caller above its rate or quota.
+func RateLimited(retryAfter time.Duration) *Error {
+	return &Error{Status: http.StatusTooManyRequests, Code: -32006, Reason: "rate_limited", Delivered: DeliveredNo, RetryAfter: retryAfter,
+		Message: "Too many requests were sent." + nothingSent + " Wait as long as Retry-After says, then send it again."}
+}
+
+// ConnectorOffline is a tunnel without a live session.
+func ConnectorOffline(retryAfter time.Duration) *Error {
+	return &Error{Status: http.StatusServiceUnavailable, Code: -32010, Reason: "connector_offline", Delivered: DeliveredNo, RetryAfter: retryAfter,
+		Message: "The connector of this server is not connected." + nothingSent + " It is safe to send the call again later; if this lasts, ask the administrator to check the connector."}
+}
+
+// NotDelivered is a session lost before it had the whole request, or a connector that refused it unread.
+func NotDelivered(cause error) *Error {
+	return &Error{Status: http.StatusServiceUnavailable, Code: -32011, Reason: "not_delivered", Delivered: DeliveredNo, RetryAfter: time.Second, Err: cause,
+		Message: "The connection to the server was lost before the call was handed over." + nothingSent + " It is safe to send the call again."}
+}
+
+// OutcomeUnknown is a session or an upstream connection lost after the whole request may have gone out.
+func OutcomeUnknown(cause error) *Error {
+	return &Error{Status: http.StatusBadGateway, Code: -32012, Reason: "outcome_unknown", Delivered: DeliveredUnknown, Err: cause,
+		Message: "The connection to the server was lost before it answered. The call may or may not have taken effect. Check its effect before sending it again."}
+}
+
+// UpstreamUnreachable is a connector that could not connect to the upstream.
+func UpstreamUnreachable(cause error) *Error {
+	return &Error{Status: http.StatusBadGateway, Code: -32013, Reason: "upstream_unreachable", Delivered: DeliveredNo, Err: cause,
+		Message: "The connector could not reach the server." + nothingSent + " It is safe to send the call again later; if this lasts, ask the administrator to check the server."}
+}
+
+// UpstreamConnectTimeout is UpstreamUnreachable for want of any answer to the connection attempt.
+func UpstreamConnectTimeout(cause error) *Error {
+	e := UpstreamUnreachable(cause)
+	e.Status = http.StatusGatewayTimeout
+	return e
+}
+
+// UpstreamTimeout is an upstream that got the request and did not answer in time.
+func UpstreamTimeout(cause error) *Error {
+	return &Error{Status: http.StatusGatewayTimeout, Code: -32014, Reason: "outcome_unknown", Delivered: DeliveredUnknown, Err: cause,
+		Message: "The server did not answer in time. The call may or may not have taken effect. Check its effect before sending it again."}
+}
+
+// UpstreamBroken is an upstream that may have got the request and hung up before it answered.
+func UpstreamBroken(cause error) *Error {
+	return &Error{Status: http.StatusBadGateway, Code: -32014, Reason: "outcome_unknown", Delivered: DeliveredUnknown, Err: cause,
+		Message: "The server closed the connection before it answered. The call may or may not have taken effect. Check its effect before sending it again."}
+}
+
+// CredentialUnavailable is a credential that the connector cannot obtain. The answer does not name it.
+func CredentialUnavailable(cause error) *Error {
+	return &Error{Status: http.StatusServiceUnavailable, Code: -32015, Reason: "credential_unavailable", Delivered: DeliveredNo, Err: cause,
+		Message: "The connector cannot obtain the credential that this server needs." + nothingSent + " Ask the administrator to check the connector's credentials."}
+}
+
+// Draining is a process that is shutting down and takes no new calls.
+func Draining() *Error {
+	return &Error{Status: http.StatusServiceUnavailable, Code: -32016, Reason: "draining", Delivered: DeliveredNo, RetryAfter: time.Second, Close: true,
+		Message: "This gateway is shutting down." + nothingSent + " Send the call again on a new connection."}
+}
+
+// CredentialRejected is an upstream that refused the connector's credential. Its challenge is never passed on.
+func CredentialRejected() *Error {
+	return &Error{Status: http.StatusBadGateway, Code: -32017, Reason: "credential_rejected", Delivered: DeliveredYes,
+		Message: "The server got the call and rejected the connector's credential. Do not repeat it; ask the administrator to check the credential."}
+}
+
+// Overloaded is a process that has no room for another call.
+func Overloaded() *Error {
+	return &Error{Status: http.StatusServiceUnavailable, Code: -32018, Reason: "overloaded", Delivered: DeliveredNo, RetryAfter: time.Second,
+		Message: "The gateway has no capacity for another call now." + nothingSent + " It is safe to send the call again after a moment."}
+}
+
+// UpstreamInvalid is an answer that cannot be passed on, such as one in an encoding that was not asked for.
+func UpstreamInvalid(cause error) *Error {
+	return &Error{Status: http.StatusBadGateway, Code: -32019, Reason: "upstream_invalid", Delivered: DeliveredYes, Err: cause,
+		Message: "The server got the call, but its answer cannot be passed on. The call may have taken effect; ask the administrator to check the server."}
+}
+
+// Internal is a fault of ours; anything that no other row describes. The answer has no detail beyond the request id.
+func Internal(cause error) *Error {
+	return &Error{Status: http.StatusInternalServerError, Code: -32603, Reason: "internal", Delivered: DeliveredUnknown, Err: cause,
+		Message: "The gateway failed in an unexpected way. The call may or may not have taken effect. Report the request id to the administrator."}
+}
