@@ -1,0 +1,52 @@
+package auth
+
+import (
+	"crypto/ed25519"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+)
+
+// AttachPath is where a connector attaches, by POST on a stream that it opens
+// to the gateway, with its tunnel token as bearer token.
+const AttachPath = "/attach"
+
+// MaxAttachBytes bounds the body of an attach request and of its answer.
+const MaxAttachBytes = 64 << 10
+
+// AttachRequest is what a connector says of itself when it attaches.
+type AttachRequest struct {
+	// Instance is the connector's instance id, the same as in its hello.
+	Instance string `json:"instance"`
+	// Version is the connector's software version, for the operator.
+	Version string `json:"version"`
+	// Servers are the names of the servers that it serves.
+	Servers []string `json:"servers"`
+}
+
+// AttachAnswer is what a gateway tells a connector that has attached.
+type AttachAnswer struct {
+	// Tunnel is the tunnel that the token belongs to.
+	Tunnel string `json:"tunnel"`
+	// Issuer is who signs the assertions: the gateway's public URL.
+	Issuer string `json:"issuer"`
+	// AssertionKey is the public half of the gateway's Ed25519 key.
+	AssertionKey ed25519.PublicKey `json:"assertion_key"`
+	// URLs are the canonical URLs of the servers, by name.
+	URLs map[string]string `json:"urls"`
+}
+
+// MarshalAttach encodes an attach request or answer.
+func MarshalAttach(v any) ([]byte, error) { return json.Marshal(v) }
+
+// UnmarshalAttach decodes an attach request or answer into v, strictly: no
+// duplicate key, no other case, at most [MaxAttachBytes].
+func UnmarshalAttach(body []byte, v any) error {
+	if len(body) > MaxAttachBytes {
+		return fmt.Errorf("%w: an attach message of %d bytes", ErrMalformed, len(body))
+	}
+	if json.Unmarshal(body, v) != nil { // its text would quote the body
+		return fmt.Errorf("%w: an attach message that is not the expected JSON", ErrMalformed)
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+package auth
+
+import "sync"
+
+// cache keeps the most recently used entries in two generations: when the young one is full it becomes the old one, and
+// what was in the old one and not asked for since is gone. At most twice the limit is held, and nothing needs a clock or
+// a goroutine: who reads an entry judges whether it is still fresh. It is safe for concurrent use.
+type cache[K comparable, V any] struct {
+	limit int
+
+	mu sync.Mutex
+	// mu guards young and old.
+	young, old map[K]V
+}
+
+// newCache gives an empty cache whose generations hold up to limit entries each.
+func newCache[K comparable, V any](limit int) *cache[K, V] {
+	return &cache[K, V]{limit: limit, young: make(map[K]V)}
+}
+
+func (c *cache[K, V]) get(key K) (V, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v, ok := c.young[key]; ok {
+		return v, true
+	}
+	v, ok := c.old[key]
+	if ok {
+		c.store(key, v)
+	}
+	return v, ok
+}
+
+func (c *cache[K, V]) put(key K, value V) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.store(key, value)
+}
+
+// store needs mu held.
+func (c *cache[K, V]) store(key K, value V) {
+	if _, ok := c.young[key]; !ok && len(c.young) >= c.limit {
+		c.old, c.young = c.young, make(map[K]V)
+	}
+	c.young[key] = value
+}
+
+// size counts what is held, an entry of both generations twice.
+func (c *cache[K, V]) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.young) + len(c.old)
+}

@@ -1,0 +1,85 @@
+package auth
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Principal is the verified identity of a caller. Values are shared between concurrent calls: treat Claims and the
+// slices of Grant as read-only.
+type Principal struct {
+	// Issuer says who vouches for the subject: an identity provider's URL, or the gateway's public URL for a static
+	// token.
+	Issuer string
+	// Subject is the caller's name at the issuer; it means nothing without the issuer.
+	Subject string
+	// Claims are the verified claims of the caller's token, as JSON values. Nil if it has none.
+	Claims map[string]any
+	// Expiry is when the identity stops being valid. Zero means that it does not expire by itself.
+	Expiry time.Time
+	// Grant is what the principal may reach through the gateway.
+	Grant Grant
+}
+
+// Grant lists what a principal may reach, by name; the name "*" stands for all. A call needs both a tunnel and a server
+// of the grant, and the zero Grant grants nothing.
+type Grant struct {
+	Tunnels []string
+	Servers []string
+}
+
+// anyName is the entry of a [Grant] that stands for every name.
+const anyName = "*"
+
+// May reports whether the principal may use this server of this tunnel. An empty name is never granted.
+func (p Principal) May(tunnel, server string) bool {
+	return covers(p.Grant.Tunnels, tunnel) && covers(p.Grant.Servers, server)
+}
+
+func covers(granted []string, name string) bool {
+	return name != "" && (slices.Contains(granted, name) || slices.Contains(granted, anyName))
+}
+
+// String gives "issuer|subject" for logs. It never shows a claim, and control characters come out as "?".
+func (p Principal) String() string {
+	return printable(p.Issuer) + "|" + printable(p.Subject)
+}
+
+// LogValue keeps the claims out of structured logs as well.
+func (p Principal) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+// printable replaces what could move a terminal's cursor or start a new log line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// Verifier turns a token into the principal that it proves.
+type Verifier interface {
+	// Verify may be called concurrently. A refused token gives an error that wraps [ErrNoToken], [ErrMalformed],
+	// [ErrInvalid] or [ErrExpired]; any other error means that no verdict could be reached, and the call must be
+	// refused all the same.
+	Verify(ctx context.Context, token string) (Principal, error)
+}
+
+type principalKey struct{}
+
+// WithPrincipal returns a context that carries p to the handlers behind whoever verified it.
+func WithPrincipal(ctx context.Context, p Principal) context.Context {
+	return context.WithValue(ctx, principalKey{}, p)
+}
+
+// PrincipalFrom gives the principal that was verified for this context. Without one it reports false, and the principal
+// it returns may do nothing.
+func PrincipalFrom(ctx context.Context) (Principal, bool) {
+	p, ok := ctx.Value(principalKey{}).(Principal)
+	return p, ok
+}
