@@ -1,0 +1,18 @@
+package credential
+
+import "errors"
+
+// Errors that callers may test for. None of them, nor anything that wraps them, contains a secret's text or a URL's
+// path or query.
+var (
+	// ErrUnavailable means that a secret could not be read. The request was not sent.
+	ErrUnavailable = errors.New("credential: secret is not available")
+	// ErrUnusable means that a secret was read and cannot be put into a header. The request was not sent.
+	ErrUnusable = errors.New("credential: secret cannot be used")
+	// ErrDestination means that a request would have carried a credential to where it is not bound. It was not sent.
+	ErrDestination = errors.New("credential: destination refused")
+	// ErrAddress means that an upstream's address may not be dialled; the error is an *AddressError.
+	ErrAddress = errors.New("credential: address refused")
+	// ErrConfig means that a header, a destination, a binding or a list of addresses is not usable as configured.
+	ErrConfig = errors.New("credential: configuration")
+)

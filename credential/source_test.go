@@ -1,0 +1,188 @@
+package credential_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"sallyport.dev/credential"
+	"sallyport.dev/secret"
+)
+
+func fetch(t *testing.T, source credential.Source) string {
+	t.Helper()
+	value, err := source.Fetch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value.Reveal()
+}
+
+func TestAFileIsReadAgainWhenItChanges(t *testing.T) {
+	path, ref := writeSecret(t, "first")
+	source := credential.NewSource(ref)
+	if got := fetch(t, source); got != "first" {
+		t.Fatalf("got %q", got)
+	}
+
+	replace(t, path, "longer than it was", time.Now().Add(-30*time.Minute))
+	if got := fetch(t, source); got != "longer than it was" {
+		t.Errorf("in place, another length: got %q", got)
+	}
+
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(filepath.Dir(path), "next")
+	replace(t, other, "LONGER THAN IT WAS", info.ModTime())
+	if err := os.Rename(other, path); err != nil {
+		t.Fatal(err)
+	}
+	if got := fetch(t, source); got != "LONGER THAN IT WAS" {
+		t.Errorf("renamed over it, same length and time: got %q", got)
+	}
+}
+
+func TestAnUnchangedFileIsNotReadAgain(t *testing.T) {
+	path, ref := writeSecret(t, "first")
+	source := credential.NewSource(ref)
+	fetch(t, source)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, path, "FIRST", info.ModTime()) // same inode, time and length: only a read could tell
+	if got := fetch(t, source); got != "first" {
+		t.Errorf("it was read again: got %q", got)
+	}
+}
+
+func TestAFileThatHasJustChangedIsNotKept(t *testing.T) {
+	path, ref := writeSecret(t, "old")
+	source := credential.NewSource(ref)
+	now := time.Now()
+	replace(t, path, "one", now)
+	if got := fetch(t, source); got != "one" {
+		t.Fatalf("got %q", got)
+	}
+	replace(t, path, "two", now) // within the same tick of the clock
+	if got := fetch(t, source); got != "two" {
+		t.Errorf("a second change in the same tick went unseen: got %q", got)
+	}
+}
+
+func TestASourceFailsClosed(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"gone":      os.Remove,
+		"empty":     func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"writable":  func(path string) error { return os.Chmod(path, 0o666) },
+		"too large": func(path string) error { return os.WriteFile(path, make([]byte, 65<<10), 0o600) },
+		"directory": func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, ref := writeSecret(t, canary)
+			source := credential.NewSource(ref)
+			fetch(t, source)
+			if err := spoil(path); err != nil {
+				t.Fatal(err)
+			}
+			value, err := source.Fetch(t.Context())
+			if !errors.Is(err, credential.ErrUnavailable) || !value.IsZero() {
+				t.Fatalf("an old value is used, or the error is %v", err)
+			}
+			leaks(t, "the error", err.Error())
+		})
+	}
+}
+
+func TestASourceComesBack(t *testing.T) {
+	path, ref := writeSecret(t, "first")
+	source := credential.NewSource(ref)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := source.Fetch(t.Context()); !errors.Is(err, credential.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	replace(t, path, "second", time.Now())
+	if got := fetch(t, source); got != "second" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestAVariableIsLookedUpEachTime(t *testing.T) {
+	ref, err := secret.ParseRef("env:SALLYPORT_TEST_CREDENTIAL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := credential.NewSource(ref)
+	for _, want := range []string{"one", "two"} {
+		t.Setenv("SALLYPORT_TEST_CREDENTIAL", want)
+		if got := fetch(t, source); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	t.Setenv("SALLYPORT_TEST_CREDENTIAL", "")
+	if _, err := source.Fetch(t.Context()); !errors.Is(err, credential.ErrUnavailable) {
+		t.Errorf("an unset variable gives %v", err)
+	}
+	if _, err := credential.NewSource(secret.Ref{}).Fetch(t.Context()); !errors.Is(err, credential.ErrUnavailable) {
+		t.Errorf("no reference gives %v", err)
+	}
+}
+
+func TestFetchEndsWithItsContext(t *testing.T) {
+	t.Setenv("SALLYPORT_TEST_CREDENTIAL", canary)
+	variable, err := secret.ParseRef("env:SALLYPORT_TEST_CREDENTIAL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, file := writeSecret(t, canary)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, ref := range []secret.Ref{variable, file} {
+		_, err := credential.NewSource(ref).Fetch(ctx)
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, credential.ErrUnavailable) {
+			t.Errorf("%s gives %v", ref, err)
+		}
+	}
+}
+
+func TestFetchWhileTheFileIsReplaced(t *testing.T) {
+	path, ref := writeSecret(t, "value-000")
+	source := credential.NewSource(ref)
+	var readers sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if value, err := source.Fetch(context.Background()); err != nil || value.Len() != len("value-000") {
+					t.Errorf("got %d bytes, %v", value.Len(), err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		next := path + ".next"
+		replace(t, next, "value-"+string([]byte{'0' + byte(i/100), '0' + byte(i/10%10), '0' + byte(i%10)}), time.Now())
+		if err := os.Rename(next, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(done)
+	readers.Wait()
+	if got := fetch(t, source); got != "value-199" {
+		t.Errorf("the last value is %q", got)
+	}
+}
