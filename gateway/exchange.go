@@ -1,0 +1,207 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"sallyport.dev/mcp"
+	"sallyport.dev/tunnel"
+)
+
+const (
+	openTimeout     = 5 * time.Second
+	writePiece      = 64 << 10 // above this the answer is read while the request is written
+	maxResponseHead = 64 << 10
+	maxInformal     = 8 // 1xx answers that are skipped before one is an error
+)
+
+var (
+	errNotDelivered = errors.New("gateway: the connector did not get the whole request")
+	errBadResponse  = errors.New("gateway: the connector's answer breaks HTTP/1.1")
+)
+
+// exchange is one request and its answer on one stream.
+type exchange struct {
+	conn    net.Conn
+	reader  *bufio.Reader
+	head    *headLimit
+	resp    *http.Response
+	reuses  bool       // the transport lets a stream serve several exchanges
+	writing chan error // of a request that is written while the answer is read; else nil
+	wrote   error
+	release func() bool // stops watching the caller's context
+}
+
+// Everything that a small call needs is pooled.
+var (
+	requestBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	streamReaders  = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
+)
+
+// send opens a stream, writes the request and reads the head of the answer.
+// An error that wraps errNotDelivered is safe to retry: Open failed, or part of
+// the request was never handed to Write. Any other leaves the outcome unknown.
+func send(ctx context.Context, s *attached, r *http.Request, call *mcp.Call, header http.Header) (*exchange, error) {
+	open, cancel := context.WithTimeout(ctx, openTimeout)
+	conn, err := s.Open(open)
+	cancel()
+	if err != nil {
+		return nil, fmt.Errorf("%w: open a stream: %w", errNotDelivered, err)
+	}
+	reuses := s.Peer().Transport.Reuses()
+	out := &http.Request{
+		Method: r.Method,
+		URL:    &url.URL{Scheme: "http", Host: s.tunnel, Path: routeFrom(r.Context()).path()},
+		Header: header,
+		Close:  !reuses,
+	}
+	if len(call.Body) > 0 {
+		out.ContentLength = int64(len(call.Body))
+		out.Body = io.NopCloser(bytes.NewReader(call.Body))
+	}
+	buf := requestBuffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	if err := out.Write(buf); err != nil { // into memory: only a header that net/http itself let in could fail
+		_ = conn.Close()
+		return nil, fmt.Errorf("%w: encode the request: %w", errNotDelivered, err)
+	}
+	x := &exchange{conn: conn, reuses: reuses, head: &headLimit{r: conn, left: maxResponseHead}}
+	x.reader = streamReaders.Get().(*bufio.Reader)
+	x.reader.Reset(x.head)
+	x.release = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	x.write(buf)
+	if err := x.readHead(out); err != nil {
+		x.abort()
+		if errors.Is(x.wrote, errNotDelivered) {
+			return nil, x.wrote
+		}
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	return x, nil
+}
+
+// write hands a small request to the stream in one Write. A large one goes out
+// in pieces in the background, because the connector may answer before it has
+// taken all of it. A failed Write never keeps the answer from being read.
+func (x *exchange) write(buf *bytes.Buffer) {
+	if buf.Len() <= writePiece {
+		_, x.wrote = x.conn.Write(buf.Bytes())
+		requestBuffers.Put(buf)
+		return
+	}
+	x.writing = make(chan error, 1)
+	go func() { x.writing <- writePieces(x.conn, buf) }()
+}
+
+// writePieces writes a large request. The piece with the last byte decides: an
+// error before it means that the connector cannot have the whole request.
+func writePieces(conn net.Conn, buf *bytes.Buffer) error {
+	for buf.Len() > 0 {
+		piece := buf.Next(writePiece)
+		_, err := conn.Write(piece)
+		if err != nil && buf.Len() > 0 {
+			return fmt.Errorf("%w: %w", errNotDelivered, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readHead reads the head of the final answer, past informal ones.
+func (x *exchange) readHead(req *http.Request) error {
+	for range maxInformal {
+		resp, err := http.ReadResponse(x.reader, req)
+		if err != nil {
+			if x.writing != nil {
+				_ = x.conn.Close()
+				x.wrote = <-x.writing
+				x.writing = nil
+			}
+			return err
+		}
+		if resp.StatusCode >= 200 {
+			if resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 && resp.Body != http.NoBody {
+				return fmt.Errorf("%w: neither a length nor chunks", errBadResponse)
+			}
+			x.head.lift()
+			x.resp = resp
+			return nil
+		}
+		if resp.StatusCode == http.StatusSwitchingProtocols {
+			return fmt.Errorf("%w: it switches protocols", errBadResponse)
+		}
+	}
+	return fmt.Errorf("%w: too many informal answers", errBadResponse)
+}
+
+// finish gives the stream back for another exchange after the whole answer has
+// been read, or closes it if anything was left open.
+func (x *exchange) finish() {
+	clean := x.release()
+	if x.writing != nil {
+		select {
+		case x.wrote = <-x.writing:
+		default:
+			clean = false // answered early: the request is still being written
+		}
+	}
+	if !clean || x.wrote != nil || x.reader.Buffered() > 0 || (x.reuses && x.resp.Close) {
+		x.close()
+		return
+	}
+	x.putReader()
+	tunnel.Recycle(x.conn)
+}
+
+// abort gives the exchange up; the connector sees it and cancels the upstream.
+func (x *exchange) abort() {
+	x.release()
+	x.close()
+}
+
+func (x *exchange) close() {
+	_ = x.conn.Close()
+	if x.writing != nil {
+		<-x.writing // Close has freed it
+		x.writing = nil
+	}
+	x.putReader()
+}
+
+func (x *exchange) putReader() {
+	x.reader.Reset(nil)
+	streamReaders.Put(x.reader)
+}
+
+// headLimit bounds what net/http reads, without a bound of its own, until the
+// head of a response is complete.
+type headLimit struct {
+	r      io.Reader
+	left   int
+	lifted bool
+}
+
+func (l *headLimit) lift() { l.lifted = true }
+
+func (l *headLimit) Read(p []byte) (int, error) {
+	if l.lifted {
+		return l.r.Read(p)
+	}
+	if l.left <= 0 {
+		return 0, fmt.Errorf("%w: its head is too large", errBadResponse)
+	}
+	n, err := l.r.Read(p[:min(len(p), l.left)])
+	l.left -= n
+	return n, err
+}

@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"sallyport.dev/auth"
+	"sallyport.dev/mcp"
+	"sallyport.dev/tunnel"
+)
+
+// forward sends an inspected call to a connector and streams the answer back.
+// A call that certainly was not delivered is tried once more, on another
+// session; nothing else is ever repeated.
+func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	call, n := mcp.CallFrom(ctx), noteFrom(ctx)
+	n.call = call
+	if r.Method == http.MethodGet { // an idle event stream must not hold up a shutdown
+		var cancel context.CancelFunc
+		ctx, cancel = g.untilDraining(ctx)
+		defer cancel()
+	}
+	var last *attached
+	for {
+		s, err := g.pick(ctx, last)
+		if err != nil {
+			g.refuse(w, r, pickError(err).For(call))
+			return
+		}
+		n.session, last = s, s
+		n.attempts++
+		s.inFlight.Add(1)
+		again, refused := g.try(ctx, w, r, s, n.attempts == 1)
+		s.inFlight.Add(-1)
+		if refused == nil {
+			return
+		}
+		if again {
+			if _, _, err := g.sessions.find(routeFrom(ctx), s); err == nil {
+				continue
+			}
+		}
+		g.refuse(w, r, refused.For(call))
+		return
+	}
+}
+
+// pick chooses a session; for a second attempt only one that is there now.
+func (g *Gateway) pick(ctx context.Context, not *attached) (*attached, error) {
+	if not == nil {
+		return g.sessions.pick(ctx, routeFrom(ctx), nil)
+	}
+	s, _, err := g.sessions.find(routeFrom(ctx), not)
+	return s, err
+}
+
+func pickError(err error) *mcp.Error {
+	var e *mcp.Error
+	switch {
+	case errors.Is(err, errNoServer):
+		return mcp.NotFound()
+	default:
+		e = mcp.ConnectorOffline(offlineRetryAfter)
+	}
+	e.Err = err
+	return e
+}
+
+// try makes one attempt on one session. If nothing was sent to the agent, it
+// returns the error to answer with, and whether another session may be tried.
+func (g *Gateway) try(ctx context.Context, w http.ResponseWriter, r *http.Request, s *attached, first bool) (again bool, refused *mcp.Error) {
+	header, err := g.requestHeader(r, s)
+	if err != nil {
+		return false, mcp.Internal(err)
+	}
+	x, err := send(ctx, s, r, mcp.CallFrom(ctx), header)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil && !g.draining():
+		return false, left(err)
+	case errors.Is(err, errNotDelivered):
+		return first, mcp.NotDelivered(err)
+	default:
+		if broken(s, err) {
+			g.log.Warn("a connector breaks the protocol", "instance", s.instance, "error", err)
+		}
+		return false, mcp.OutcomeUnknown(err)
+	}
+	if first && refusedElsewhere(x.resp) {
+		if _, _, err := g.sessions.find(routeFrom(ctx), s); err == nil {
+			x.abort()
+			return true, mcp.NotDelivered(nil)
+		}
+	}
+	g.respond(ctx, w, x)
+	return false, nil
+}
+
+// left is what becomes of a call whose agent hung up: nobody reads it, but the
+// log line says so.
+func left(cause error) *mcp.Error {
+	e := mcp.OutcomeUnknown(cause)
+	e.Reason = "agent_left"
+	return e
+}
+
+func broken(s *attached, err error) bool {
+	var ended *tunnel.CloseError
+	return errors.Is(err, errBadResponse) && !errors.As(err, &ended) && s.usable()
+}
+
+// refusedElsewhere reports an answer by which the connector itself asks for
+// the call to go to another one: it has not touched the upstream.
+func refusedElsewhere(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusServiceUnavailable && mcp.Outcome(resp.Header.Get(mcp.HeaderOutcome)) == mcp.OutcomeRefused
+}
+
+// requestHeader makes the header that goes down the tunnel: the agent's,
+// stripped, and the hop's own.
+func (g *Gateway) requestHeader(r *http.Request, s *attached) (http.Header, error) {
+	name := routeFrom(r.Context())
+	principal, _ := auth.PrincipalFrom(r.Context())
+	assertion, err := g.signer.Sign(auth.Assertion{Tunnel: name.tunnel, Server: name.server, Connector: s.instance, Principal: principal})
+	if err != nil {
+		return nil, err
+	}
+	h := make(http.Header, len(r.Header)+2)
+	for key, values := range r.Header {
+		h[key] = values
+	}
+	mcp.StripRequest(h)
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = []string{""} // or net/http names itself
+	}
+	h[mcp.HeaderRequestID] = []string{noteFrom(r.Context()).requestID}
+	h[mcp.HeaderAssertion] = []string{assertion}
+	return h, nil
+}

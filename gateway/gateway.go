@@ -1,0 +1,332 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"sallyport.dev/auth"
+	"sallyport.dev/telemetry"
+	"sallyport.dev/tunnel"
+)
+
+const (
+	offlineRetryAfter = 2 * time.Second
+	drainTime         = 30 * time.Second
+	maxInFlight       = 16384     // calls in the process at once
+	bodyBudget        = 256 << 20 // bytes of request bodies held at once
+	stallBudget       = 256 << 20 // bytes that stalled agents may keep in stream windows
+)
+
+// Gateway is one gateway process. Make it with [New], run it with Run.
+type Gateway struct {
+	cfg      Config
+	log      *slog.Logger
+	httpLog  *log.Logger
+	public   *url.URL
+	instance string
+	cert     *certificate
+	resetKey [32]byte
+	signer   *auth.Signer
+	verifier auth.Verifier
+	tunnels  *tunnels
+	sessions *sessions
+	handler  http.Handler
+
+	inFlight    *semaphore.Weighted
+	connections *semaphore.Weighted
+	bodies      *semaphore.Weighted
+	stalls      *stalls
+
+	tcp, plain, health net.Listener
+	udp                net.PacketConn
+
+	drain chan struct{} // closed when the gateway begins to drain
+}
+
+// tunnels are the tunnels that exist, and their tokens.
+type tunnels struct {
+	tokens *auth.Tunnels
+	names  map[string]bool
+}
+
+func (t *tunnels) has(name string) bool { return t.names[name] }
+
+func (t *tunnels) identify(token string) (auth.Tunnel, error) { return t.tokens.Identify(token) }
+
+// New checks the configuration, resolves its secrets and loads or makes what
+// state_dir holds. It opens no socket.
+func New(cfg Config) (*Gateway, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	public, err := url.Parse(cfg.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("public_url: %w", err)
+	}
+	logger := cfg.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	g := &Gateway{
+		cfg:         cfg,
+		log:         logger,
+		httpLog:     slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		public:      public,
+		instance:    rand.Text(),
+		sessions:    newSessions(),
+		inFlight:    semaphore.NewWeighted(maxInFlight),
+		connections: semaphore.NewWeighted(maxConnections),
+		bodies:      semaphore.NewWeighted(bodyBudget),
+		stalls:      newStalls(stallBudget),
+		drain:       make(chan struct{}),
+	}
+	if err := errors.Join(g.loadState(), g.loadTunnels(), g.loadTokens()); err != nil {
+		return nil, err
+	}
+	g.handler = g.Handler()
+	return g, nil
+}
+
+// loadState loads or makes the keys and certificates.
+func (g *Gateway) loadState() error {
+	dir := g.cfg.StateDir
+	key, err := auth.LoadOrCreateKey(filepath.Join(dir, assertionKeyFile))
+	if err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	if g.signer, err = auth.NewSigner(g.cfg.PublicURL, key); err != nil {
+		return err
+	}
+	if g.resetKey, err = loadOrCreateResetKey(filepath.Join(dir, resetKeyFile)); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	certPath, keyPath := g.cfg.TLS.CertFile, g.cfg.TLS.KeyFile
+	if g.cfg.TLS.SelfSigned {
+		if err := ensureSelfSigned(dir, g.Names()); err != nil {
+			return err
+		}
+		certPath, keyPath = filepath.Join(dir, certFile), filepath.Join(dir, certKeyFile)
+	}
+	g.cert, err = loadCertificate(certPath, keyPath, g.log)
+	return err
+}
+
+// Names are the host names that the gateway's certificate must cover.
+func (g *Gateway) Names() []string {
+	names := []string{hostName(g.public.Host)}
+	if domain := g.cfg.Domain; domain != names[0] {
+		names = append(names, domain)
+	}
+	return names
+}
+
+// CAFile is the file that connectors and agents must trust if the certificate
+// is self-signed, else "".
+func (g *Gateway) CAFile() string {
+	if !g.cfg.TLS.SelfSigned {
+		return ""
+	}
+	return filepath.Join(g.cfg.StateDir, caFile)
+}
+
+func (g *Gateway) loadTunnels() error {
+	list := make([]auth.Tunnel, 0, len(g.cfg.Tunnels))
+	names := make(map[string]bool)
+	var errs []error
+	for _, t := range g.cfg.Tunnels {
+		token, err := t.TunnelToken.Resolve()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("tunnels: %q: tunnel_token: %w", t.Name, err))
+			continue
+		}
+		list = append(list, auth.Tunnel{Name: t.Name, Token: token, MaxConnectors: t.MaxConnectors})
+		names[t.Name] = true
+	}
+	tokens, err := auth.NewTunnels(list)
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return err
+	}
+	g.tunnels = &tunnels{tokens: tokens, names: names}
+	return nil
+}
+
+func (g *Gateway) loadTokens() error {
+	list := make([]auth.StaticToken, 0, len(g.cfg.Agents.Tokens))
+	var errs []error
+	for _, t := range g.cfg.Agents.Tokens {
+		token, err := t.Token.Resolve()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("agents.tokens: %q: %w", t.Name, err))
+			continue
+		}
+		list = append(list, auth.StaticToken{Name: t.Name, Token: token, Grant: auth.Grant{Tunnels: t.Tunnels, Servers: t.Servers}})
+	}
+	static, err := auth.NewStatic(g.cfg.PublicURL, list)
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return err
+	}
+	g.verifier = static
+	return nil
+}
+
+// Sockets lets a caller that has opened the public port itself hand it over:
+// both sockets must have the same port number. Call it before Run.
+func (g *Gateway) Sockets(tcp net.Listener, udp net.PacketConn) { g.tcp, g.udp = tcp, udp }
+
+func (g *Gateway) tunnelConfig() tunnel.Config {
+	return tunnel.Config{Instance: g.instance, AcceptStreams: tunnel.GatewayStreams}
+}
+
+// agentTLS is the configuration of the TCP port. QUIC has one of its own; the
+// two share the certificate getter alone.
+func (g *Gateway) agentTLS() *tls.Config {
+	return &tls.Config{
+		GetCertificate: g.cert.get,
+		MinVersion:     tls.VersionTLS13,
+		NextProtos:     []string{"h2", "http/1.1", tunnel.ALPN},
+	}
+}
+
+// Run serves until ctx ends, then drains: readiness turns, connectors are told
+// to go elsewhere, new calls are refused, and those in flight get 30 s. When
+// it returns, nothing of it runs any more.
+func (g *Gateway) Run(ctx context.Context) error {
+	defer g.unbind()
+	if err := g.bind(); err != nil {
+		return err
+	}
+	quicListener, err := tunnel.ListenQUIC(g.udp, tunnel.ListenConfig{
+		Config:   g.tunnelConfig(),
+		TLS:      &tls.Config{GetCertificate: g.cert.get, MinVersion: tls.VersionTLS13},
+		ResetKey: g.resetKey,
+	})
+	if err != nil {
+		return err
+	}
+	g.log.Info("gateway is up", telemetry.KeyListen, g.tcp.Addr().String(), "public_url", g.cfg.PublicURL,
+		"tunnels", len(g.tunnels.names), telemetry.KeyVersion, g.cfg.Version)
+
+	calls, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	public, probes := new(servers), new(servers)
+	h1, h2 := newHandoff(g.tcp.Addr()), newHandoff(g.tcp.Addr())
+	public.start(g.httpServer(calls, false), h1)
+	public.start(g.httpServer(calls, true), h2)
+	if g.health != nil {
+		probes.start(&http.Server{Handler: g.healthHandler(), ReadHeaderTimeout: readHeaderTimeout, ErrorLog: g.httpLog}, g.health)
+	}
+	var crew sync.WaitGroup
+	accepting, stopAccepting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAccepting()
+	if g.plain != nil {
+		crew.Go(func() { g.acceptPlain(accepting, h1) })
+	}
+	crew.Go(func() { g.acceptTCP(accepting, h1, h2) })
+	crew.Go(func() { g.acceptQUIC(accepting, quicListener) })
+	crew.Go(func() { g.stalls.run(accepting) })
+
+	<-ctx.Done()
+	g.log.Info("gateway is draining", "in_flight_at_most", drainTime.String())
+	close(g.drain)
+	_ = g.tcp.Close()
+	if g.plain != nil {
+		_ = g.plain.Close()
+	}
+	g.tellConnectors()
+	public.shutdown(drainTime, giveUp)
+	g.hangUp()
+	stopAccepting()
+	err = quicListener.Close()
+	crew.Wait()
+	probes.shutdown(0, func() {})
+	g.log.Info("gateway has stopped")
+	if errors.Is(err, net.ErrClosed) {
+		err = nil
+	}
+	return err
+}
+
+// tellConnectors asks every connector to attach elsewhere; calls in flight go
+// on.
+func (g *Gateway) tellConnectors() {
+	var crew sync.WaitGroup
+	for _, s := range g.sessions.all() {
+		crew.Go(func() { _ = s.Drain() }) // a session that is gone needs no telling
+	}
+	crew.Wait()
+}
+
+// goodbye is why a gateway that shuts down ends its sessions.
+var goodbye = tunnel.Reason{Code: tunnel.CodeDraining, Text: "the gateway is shutting down"}
+
+// hangUp ends every session.
+func (g *Gateway) hangUp() {
+	var crew sync.WaitGroup
+	for _, s := range g.sessions.all() {
+		crew.Go(func() {
+			s.CloseWith(goodbye)
+		})
+	}
+	crew.Wait()
+}
+
+// draining reports that the gateway is shutting down.
+func (g *Gateway) draining() bool {
+	select {
+	case <-g.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+// untilDraining returns a context that ends when the gateway begins to drain.
+func (g *Gateway) untilDraining(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-g.drain:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// hostName returns the host of host[:port].
+func hostName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return strings.Trim(host, "[]")
+}
+
+// withPort adds the scheme's port to a host without one.
+func withPort(host, scheme string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	port := "443"
+	if scheme == "http" {
+		port = "80"
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), port)
+}
+
+// isMalformed tells a request that carries no readable token from one that
+// carries a wrong one.
+func isMalformed(err error) bool { return errors.Is(err, auth.ErrMalformed) }

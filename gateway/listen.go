@@ -1,0 +1,292 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"sallyport.dev/telemetry"
+	"sallyport.dev/tunnel"
+)
+
+const (
+	handshakeTimeout   = 10 * time.Second
+	maxHandshakes      = 512   // TLS handshakes under way at once
+	maxConnections     = 16384 // TCP connections, agents' and connectors'
+	readHeaderTimeout  = 10 * time.Second
+	idleTimeout        = 120 * time.Second
+	h2Streams          = 250
+	h2WriteTimeout     = 30 * time.Second
+	acceptRetry        = 50 * time.Millisecond // after a temporary error, such as no free descriptors
+	maxAcceptRetries   = 100
+	tcpKeepAlivePeriod = 30 * time.Second
+)
+
+// bind opens the sockets: one port number on TCP and UDP, and the others that
+// are configured.
+func (g *Gateway) bind() (err error) {
+	keepAlive := net.ListenConfig{KeepAlive: tcpKeepAlivePeriod}
+	listen := func(key, address string) (net.Listener, error) {
+		l, err := keepAlive.Listen(context.Background(), "tcp", address)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		return l, nil
+	}
+	if g.tcp == nil {
+		if g.tcp, err = listen("listen", g.cfg.Listen); err != nil {
+			return err
+		}
+	}
+	if g.udp == nil {
+		address, err := net.ResolveUDPAddr("udp", g.tcp.Addr().String())
+		if err == nil {
+			g.udp, err = net.ListenUDP("udp", address)
+		}
+		if err != nil {
+			return fmt.Errorf("listen (UDP): %w", err)
+		}
+	}
+	if g.cfg.Agents.Listen != "" {
+		if g.plain, err = listen("agents.listen", g.cfg.Agents.Listen); err != nil {
+			return err
+		}
+	}
+	if g.cfg.Health.Listen != "" {
+		if g.health, err = listen("health.listen", g.cfg.Health.Listen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unbind closes what bind opened and nobody has closed since.
+func (g *Gateway) unbind() {
+	for _, l := range []net.Listener{g.tcp, g.plain, g.health} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	if g.udp != nil {
+		_ = g.udp.Close()
+	}
+}
+
+// connInfo is what the handlers must know of a connection.
+type connInfo struct {
+	serverName string // of the TLS handshake; empty without one
+}
+
+type connInfoKey struct{}
+
+func connInfoFrom(ctx context.Context) connInfo {
+	info, _ := ctx.Value(connInfoKey{}).(connInfo)
+	return info
+}
+
+// serverNameOf looks at a connection as net/http got it.
+func serverNameOf(conn net.Conn) string {
+	if raw, ok := conn.(*rawConn); ok {
+		conn = raw.Conn
+	}
+	if secure, ok := conn.(*tls.Conn); ok {
+		return secure.ConnectionState().ServerName
+	}
+	return ""
+}
+
+// httpServer makes the server for one kind of connection. It has no write
+// timeout, which would cut event streams: the stall watch bounds writes.
+func (g *Gateway) httpServer(ctx context.Context, h2 bool) *http.Server {
+	s := &http.Server{
+		Handler:           g.handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHead,
+		ErrorLog:          g.httpLog,
+		BaseContext:       baseContext(ctx),
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, connInfoKey{}, connInfo{serverNameOf(conn)})
+		},
+		Protocols: new(http.Protocols),
+		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: h2Streams, WriteByteTimeout: h2WriteTimeout, SendPingTimeout: idleTimeout},
+	}
+	s.Protocols.SetHTTP1(!h2)
+	s.Protocols.SetHTTP2(h2)
+	return s
+}
+
+func baseContext(ctx context.Context) func(net.Listener) context.Context {
+	return func(net.Listener) context.Context { return ctx }
+}
+
+// acceptTCP takes the connections of the public port until it is closed. Each
+// handshakes in a goroutine of its own, and goes by the protocol that it
+// agreed on: to a session, or to one of the two HTTP servers.
+func (g *Gateway) acceptTCP(ctx context.Context, h1, h2 *handoff) {
+	conf := g.agentTLS()
+	handshakes := semaphore.NewWeighted(maxHandshakes)
+	var crew sync.WaitGroup
+	defer crew.Wait()
+	g.accept(ctx, g.tcp, func(conn net.Conn) {
+		if !handshakes.TryAcquire(1) {
+			_ = conn.Close()
+			return
+		}
+		crew.Go(func() {
+			secure := tls.Server(conn, conf)
+			err := shake(ctx, secure)
+			handshakes.Release(1)
+			if err != nil {
+				_ = conn.Close()
+				return
+			}
+			switch secure.ConnectionState().NegotiatedProtocol {
+			case tunnel.ALPN:
+				g.serveTCPSession(ctx, secure)
+			case "h2":
+				h2.put(secure)
+			default:
+				h1.put(&rawConn{Conn: secure})
+			}
+		})
+	})
+}
+
+func shake(ctx context.Context, conn *tls.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	return conn.HandshakeContext(ctx)
+}
+
+func (g *Gateway) serveTCPSession(ctx context.Context, conn net.Conn) {
+	s, err := tunnel.AcceptTCP(ctx, conn, g.tunnelConfig())
+	if err != nil {
+		g.log.Debug("no session", telemetry.KeyRemote, conn.RemoteAddr().String(), telemetry.KeyError, err)
+		return
+	}
+	g.ServeSession(ctx, s)
+}
+
+// acceptQUIC serves the sessions that come over UDP until the listener closes.
+func (g *Gateway) acceptQUIC(ctx context.Context, l *tunnel.Listener) {
+	var crew sync.WaitGroup
+	defer crew.Wait()
+	for {
+		s, err := l.Accept(ctx)
+		if err != nil {
+			return
+		}
+		crew.Go(func() { g.ServeSession(ctx, s) })
+	}
+}
+
+// acceptPlain takes the connections of the balancer, and closes those of
+// anybody else before a byte of them is read.
+func (g *Gateway) acceptPlain(ctx context.Context, h1 *handoff) {
+	g.accept(ctx, g.plain, func(conn net.Conn) {
+		if !g.trusted(conn.RemoteAddr()) {
+			_ = conn.Close()
+			return
+		}
+		h1.put(&rawConn{Conn: conn})
+	})
+}
+
+func (g *Gateway) trusted(addr net.Addr) bool {
+	peer, err := netip.ParseAddrPort(addr.String())
+	if err != nil {
+		return false
+	}
+	for _, prefix := range g.cfg.Agents.Trusted {
+		if prefix.Contains(peer.Addr().Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// accept hands on the connections of a listener, within the process's bound,
+// until it is closed. Running out of descriptors is waited out.
+func (g *Gateway) accept(ctx context.Context, l net.Listener, take func(net.Conn)) {
+	failures := 0
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			failures = 0
+		case errors.Is(err, net.ErrClosed) || ctx.Err() != nil || failures > maxAcceptRetries:
+			return
+		default:
+			failures++
+			g.log.Warn("accept failed", telemetry.KeyListen, l.Addr().String(), telemetry.KeyError, err)
+			waitOr(ctx.Done(), acceptRetry)
+			continue
+		}
+		if !g.connections.TryAcquire(1) {
+			_ = conn.Close()
+			continue
+		}
+		take(&countedConn{Conn: conn, release: g.connections})
+	}
+}
+
+// countedConn gives its place back when it is closed. It sits below TLS: a
+// wrapped TLS connection would not be recognised by net/http.
+type countedConn struct {
+	net.Conn
+	release *semaphore.Weighted
+	once    sync.Once
+}
+
+func (c *countedConn) Close() error {
+	c.once.Do(func() { c.release.Release(1) })
+	return c.Conn.Close()
+}
+
+// handoff is a net.Listener whose connections somebody else has accepted.
+type handoff struct {
+	addr   net.Addr
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newHandoff(addr net.Addr) *handoff {
+	return &handoff{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (h *handoff) put(conn net.Conn) {
+	select {
+	case h.conns <- conn:
+	case <-h.closed:
+		_ = conn.Close()
+	}
+}
+
+// Accept implements net.Listener.
+func (h *handoff) Accept() (net.Conn, error) {
+	select {
+	case conn := <-h.conns:
+		return conn, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (h *handoff) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (h *handoff) Addr() net.Addr { return h.addr }

@@ -1,0 +1,150 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+
+	"sallyport.dev/mcp"
+)
+
+// Buffers for copying bodies: small ones for event streams, of which many are
+// parked, large ones for everything else.
+var (
+	eventBuffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}
+	bulkBuffers  = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+)
+
+// respond streams the connector's answer to the agent: each piece is flushed
+// as it comes, unless the length is known and small.
+func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, x *exchange) {
+	n := noteFrom(ctx)
+	resp := x.resp
+	n.status, n.outcome, n.delivered = resp.StatusCode, "upstream", mcp.DeliveredYes
+	if outcome := mcp.Outcome(resp.Header.Get(mcp.HeaderOutcome)); outcome != "" {
+		n.outcome, n.delivered = "connector_"+string(outcome), delivered(outcome)
+	}
+	events := isEventStream(resp.Header)
+	writeHead(w, resp, events)
+	out := &agentWriter{w: w, control: http.NewResponseController(w), flush: resp.ContentLength < 0}
+	if out.flush {
+		if err := out.control.Flush(); err != nil {
+			x.abort()
+			panic(http.ErrAbortHandler)
+		}
+	}
+	out.flow = g.stalls.watch(out.control)
+	defer g.stalls.unwatch(out.flow)
+
+	var tracker *mcp.EventTracker
+	if events {
+		tracker = new(mcp.EventTracker)
+	}
+	err := copyBody(out, resp.Body, tracker)
+	n.bytesOut = out.written
+	if err == nil {
+		x.finish()
+		return
+	}
+	x.abort()
+	n.cause, n.outcome, n.delivered = err, "broken", mcp.DeliveredUnknown
+	if out.err == nil && (ctx.Err() == nil || g.draining()) {
+		// The agent is there and the tunnel is not: say what is known, if that
+		// can be said between two events.
+		if ids := mcp.CallFrom(ctx).IDs(); tracker != nil && tracker.Between() && !tracker.SawID() && len(ids) > 0 {
+			n.outcome = "outcome_unknown"
+			for _, id := range ids {
+				_, _ = out.Write(mcp.ErrorEvent(mcp.OutcomeUnknown(err), n.requestID, id))
+			}
+			return
+		}
+	}
+	panic(http.ErrAbortHandler) // never a clean end
+}
+
+func delivered(o mcp.Outcome) mcp.Delivered {
+	switch o {
+	case mcp.OutcomeRefused:
+		return mcp.DeliveredNo
+	case mcp.OutcomeDelivered:
+		return mcp.DeliveredYes
+	}
+	return mcp.DeliveredUnknown
+}
+
+func isEventStream(h http.Header) bool {
+	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
+}
+
+// writeHead passes the head on. Nothing is added that the upstream did not
+// send but what keeps proxies in front of us from buffering events.
+func writeHead(w http.ResponseWriter, resp *http.Response, events bool) {
+	mcp.StripResponse(resp.Header)
+	h := w.Header()
+	maps.Copy(h, resp.Header)
+	for _, key := range []string{"Date", "Content-Type"} {
+		if _, ok := h[key]; !ok {
+			h[key] = nil
+		}
+	}
+	if events {
+		h.Set("X-Accel-Buffering", "no")
+	}
+	w.WriteHeader(resp.StatusCode)
+}
+
+// copyBody copies until EOF. A nil tracker follows nothing.
+func copyBody(out *agentWriter, body io.Reader, tracker *mcp.EventTracker) error {
+	pool := &bulkBuffers
+	if out.flush {
+		pool = &eventBuffers
+	}
+	buf := pool.Get().(*[]byte)
+	defer pool.Put(buf)
+	for {
+		n, err := body.Read(*buf)
+		if n > 0 {
+			piece := (*buf)[:n]
+			if _, err := out.Write(piece); err != nil {
+				return err
+			}
+			if tracker != nil {
+				tracker.Write(piece)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// agentWriter writes to an agent, flushing each piece if it streams, under the
+// eye of the stall watch.
+type agentWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	flush   bool
+	flow    *flow
+	written int64
+	err     error // of the agent's side
+}
+
+func (a *agentWriter) Write(p []byte) (int, error) {
+	a.flow.begin()
+	n, err := a.w.Write(p)
+	if err == nil && a.flush {
+		err = a.control.Flush()
+	}
+	a.flow.end()
+	a.written += int64(n)
+	a.err = err
+	return n, err
+}

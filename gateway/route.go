@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"sallyport.dev/auth"
+	"sallyport.dev/mcp"
+)
+
+// The two forms of path that exist on the agents' listener. There is one
+// spelling of each; everything else is 404.
+const (
+	tunnelPrefix   = "/t/"
+	mcpSuffix      = "/mcp"
+	metadataPrefix = "/.well-known/oauth-protected-resource"
+	maxNameBytes   = 40
+)
+
+// route is a server of a tunnel, by names that are syntactically valid. It
+// says nothing of their existence.
+type route struct{ tunnel, server string }
+
+// path is the canonical path of the server's MCP endpoint.
+func (r route) path() string { return tunnelPrefix + r.tunnel + "/" + r.server + mcpSuffix }
+
+// parseRoute reads the path of a request target as it was sent, undecoded:
+// percent signs, empty, dotted and parametrised segments match nothing.
+func parseRoute(path string) (route, bool) {
+	rest, ok := strings.CutPrefix(path, tunnelPrefix)
+	if !ok {
+		return route{}, false
+	}
+	rest, ok = strings.CutSuffix(rest, mcpSuffix)
+	if !ok {
+		return route{}, false
+	}
+	tunnel, server, ok := strings.Cut(rest, "/")
+	if !ok || !validName(tunnel) || !validName(server) {
+		return route{}, false
+	}
+	return route{tunnel, server}, true
+}
+
+// validName holds names to 1–40 of a-z, 0-9 and "-", without "--", which
+// separates server and tunnel in host names.
+func validName(s string) bool {
+	if s == "" || len(s) > maxNameBytes || strings.Contains(s, "--") {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// target returns the path and query of a request as the agent spelled them.
+func target(r *http.Request) (path, query string) {
+	uri := r.RequestURI
+	if r.URL.Scheme != "" || !strings.HasPrefix(uri, "/") { // absolute form, checked against the public host already
+		uri = r.URL.RequestURI()
+	}
+	path, query, _ = strings.Cut(uri, "?")
+	return path, query
+}
+
+type routeKey struct{}
+
+func routeFrom(ctx context.Context) route {
+	r, _ := ctx.Value(routeKey{}).(route)
+	return r
+}
+
+// serveRoute sends a request to the metadata document, to the chain behind
+// next, or to the 404 that everything else gets.
+func (g *Gateway) serveRoute(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, query := target(r)
+		if rest, ok := strings.CutPrefix(path, metadataPrefix); ok {
+			if resource, ok := parseRoute(rest); ok && query == "" {
+				auth.Metadata{Resource: g.cfg.PublicURL + resource.path()}.ServeHTTP(w, r)
+				return
+			}
+		}
+		name, ok := parseRoute(path)
+		if !ok {
+			g.refuse(w, r, mcp.NotFound())
+			return
+		}
+		note := noteFrom(r.Context())
+		note.route = name
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), routeKey{}, name)))
+	})
+}
+
+// authorize lets a principal through to the servers of its grant. What is not
+// granted answers like what does not exist.
+func (g *Gateway) authorize(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := routeFrom(r.Context())
+		principal, _ := auth.PrincipalFrom(r.Context())
+		noteFrom(r.Context()).principal = principal
+		if !principal.May(name.tunnel, name.server) || !g.tunnels.has(name.tunnel) {
+			g.refuse(w, r, mcp.NotFound())
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

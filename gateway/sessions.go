@@ -1,0 +1,152 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sallyport.dev/tunnel"
+)
+
+// offlineAfter is how long a call waits for a connector before it is told that
+// none is there.
+const offlineAfter = 2 * time.Second
+
+var (
+	errOffline   = errors.New("gateway: no connector of the tunnel is attached")
+	errNoServer  = errors.New("gateway: no attached connector serves this server")
+	errCrowded   = errors.New("gateway: the tunnel has its full number of connectors")
+	errSessionUp = errors.New("gateway: the session is attached already")
+)
+
+// attached is one session whose connector has proved its tunnel.
+type attached struct {
+	*tunnel.Session
+	tunnel   string
+	instance string
+	servers  map[string]bool
+	inFlight atomic.Int64
+}
+
+// usable reports whether new calls may go to the session.
+func (a *attached) usable() bool {
+	select {
+	case <-a.Draining():
+		return false
+	case <-a.Done():
+		return false
+	default:
+		return !a.Suspect()
+	}
+}
+
+// sessions are the attached sessions by tunnel.
+type sessions struct {
+	mu       sync.Mutex // guards what follows
+	byTunnel map[string][]*attached
+	changed  chan struct{} // closed and replaced at every attach
+}
+
+func newSessions() *sessions {
+	return &sessions{byTunnel: make(map[string][]*attached), changed: make(chan struct{})}
+}
+
+// add attaches a session, unless the tunnel has maxConnectors other instances.
+func (s *sessions) add(a *attached, maxConnectors int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	instances := map[string]bool{a.instance: true}
+	for _, other := range s.byTunnel[a.tunnel] {
+		if other.Session == a.Session {
+			return errSessionUp
+		}
+		instances[other.instance] = true
+	}
+	if maxConnectors > 0 && len(instances) > maxConnectors {
+		return errCrowded
+	}
+	s.byTunnel[a.tunnel] = append(s.byTunnel[a.tunnel], a)
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return nil
+}
+
+// remove forgets a session.
+func (s *sessions) remove(a *attached) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := slices.DeleteFunc(s.byTunnel[a.tunnel], func(other *attached) bool { return other == a })
+	if len(left) == 0 {
+		delete(s.byTunnel, a.tunnel)
+		return
+	}
+	s.byTunnel[a.tunnel] = left
+}
+
+// all returns every attached session.
+func (s *sessions) all() []*attached {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*attached
+	for _, of := range s.byTunnel {
+		all = append(all, of...)
+	}
+	return all
+}
+
+// pick returns the usable session with the fewest calls in flight, other than
+// not, and waits up to 2 s for one to attach.
+func (s *sessions) pick(ctx context.Context, r route, not *attached) (*attached, error) {
+	if a, _, err := s.find(r, not); err == nil || errors.Is(err, errNoServer) {
+		return a, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, offlineAfter, errOffline)
+	defer cancel()
+	tick := time.NewTicker(offlineAfter / 10) // a suspect session may recover without an attach
+	defer tick.Stop()
+	for {
+		a, changed, err := s.find(r, not)
+		if err == nil || errors.Is(err, errNoServer) {
+			return a, err
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// find looks once. Besides the session it returns the channel that tells of
+// the next attach.
+func (s *sessions) find(r route, not *attached) (*attached, <-chan struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var best *attached
+	others, serving := 0, 0
+	for _, a := range s.byTunnel[r.tunnel] {
+		if a == not || !a.usable() {
+			continue
+		}
+		others++
+		if !a.servers[r.server] {
+			continue
+		}
+		serving++
+		if best == nil || cmp.Less(a.inFlight.Load(), best.inFlight.Load()) {
+			best = a
+		}
+	}
+	switch {
+	case serving > 0:
+		return best, s.changed, nil
+	case others > 0:
+		return nil, s.changed, errNoServer
+	}
+	return nil, s.changed, errOffline
+}
