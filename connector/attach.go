@@ -1,0 +1,103 @@
+package connector
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"sallyport.dev/auth"
+	"sallyport.dev/tunnel"
+)
+
+const attachTimeout = 10 * time.Second
+
+// errRefused is an answer to attach that waiting alone does not change.
+var errRefused = errors.New("connector: the gateway refused to attach this connector")
+
+// attach proves the tunnel to the gateway on a fresh session, and returns the
+// checker of the assertions that will come over it.
+func (c *Connector) attach(ctx context.Context, s *tunnel.Session) (*auth.Checker, auth.AttachAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	var answer auth.AttachAnswer
+	body, err := auth.MarshalAttach(auth.AttachRequest{Instance: c.instance, Version: c.cfg.Version, Servers: c.names})
+	if err != nil {
+		return nil, answer, err
+	}
+	raw, err := c.ask(ctx, s, body)
+	if err != nil {
+		return nil, answer, fmt.Errorf("attach: %w", err)
+	}
+	if err := auth.UnmarshalAttach(raw, &answer); err != nil {
+		return nil, answer, fmt.Errorf("attach: read the answer: %w", err)
+	}
+	checker, err := auth.NewChecker(auth.CheckerConfig{
+		Key:       answer.AssertionKey,
+		Issuer:    answer.Issuer,
+		Tunnel:    answer.Tunnel,
+		Connector: c.instance,
+		Leeway:    clockLeeway,
+	})
+	return checker, answer, err
+}
+
+// clockLeeway forgives a gateway's clock that differs from ours.
+const clockLeeway = 30 * time.Second
+
+// ask sends the attach request on a stream of its own and returns the answer's
+// body.
+func (c *Connector) ask(ctx context.Context, s *tunnel.Session, body []byte) ([]byte, error) {
+	conn, err := s.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://gateway"+auth.AttachPath, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Close = true
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+c.token.Reveal())
+	var wire bytes.Buffer
+	if err := req.Write(&wire); err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(wire.Bytes()); err != nil {
+		return nil, err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, 2*auth.MaxAttachBytes)), req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, auth.MaxAttachBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return nil, errors.New("the gateway is draining")
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%w (HTTP %d): %s", errRefused, resp.StatusCode, attachHint(resp.StatusCode, answer))
+	}
+	return answer, nil
+}
+
+// attachHint says what the operator can do about a refusal.
+func attachHint(status int, text []byte) string {
+	switch status {
+	case http.StatusUnauthorized:
+		return "it does not know the tunnel token: compare tunnel_token here with the tunnel's at the gateway"
+	case http.StatusConflict:
+		return "the tunnel has its full number of connectors: stop one, or raise max_connectors at the gateway"
+	}
+	return strconv.Quote(string(text[:min(len(text), 200)]))
+}

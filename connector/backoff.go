@@ -1,0 +1,44 @@
+package connector
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	backoffFirst   = 250 * time.Millisecond
+	backoffLongest = 30 * time.Second
+	healthyAfter   = 30 * time.Second // a session this old resets the back-off
+)
+
+// backoff is a full-jitter exponential back-off: each delay is uniform between
+// zero and a bound that doubles from 0.25 s to 30 s.
+type backoff struct{ bound time.Duration }
+
+// next returns how long to wait before the next attempt.
+func (b *backoff) next() time.Duration {
+	if b.bound == 0 {
+		b.bound = backoffFirst
+	}
+	d := rand.N(b.bound)
+	b.bound = min(2*b.bound, backoffLongest)
+	return d
+}
+
+// longest makes the following delays as long as they get.
+func (b *backoff) longest() { b.bound = backoffLongest }
+
+func (b *backoff) reset() { b.bound = 0 }
+
+// sleep waits for d, and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}

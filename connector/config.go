@@ -1,0 +1,194 @@
+package connector
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"sallyport.dev/credential"
+	"sallyport.dev/policy"
+	"sallyport.dev/secret"
+	"sallyport.dev/tunnel"
+)
+
+// Config is connector.yaml.
+type Config struct {
+	// Gateway is the gateway's host and port, on UDP and TCP. Required.
+	Gateway string `yaml:"gateway"`
+	// GatewayCA is a file with the CA certificates to trust for the gateway, in PEM, instead of the system's. Optional.
+	GatewayCA string `yaml:"gateway_ca"`
+	// TunnelToken refers to the token by which this connector proves its tunnel. Required.
+	TunnelToken secret.Ref `yaml:"tunnel_token"`
+	// StateDir is an absolute path for what must survive a restart. Optional; this version keeps nothing there.
+	StateDir string `yaml:"state_dir"`
+	// Transport is how the gateway is reached: auto (QUIC, and TCP if that does not get through), quic or tcp. Default auto.
+	Transport string `yaml:"transport"`
+	// Connections is how many sessions are kept, 1 to 8. Default 2.
+	Connections int `yaml:"connections"`
+	// Upstream bounds what all upstreams together may be.
+	Upstream Upstream `yaml:"upstream"`
+	// Servers are the MCP servers that agents see, by name: 1 to 40 of a-z, 0-9 and -, without --. Required.
+	Servers map[string]Server `yaml:"servers"`
+	// Policy is a list of rules, or the word open. Required: without a matching rule a call is denied.
+	Policy policy.Policy `yaml:"policy"`
+	// MaxBody is the most bytes that one request body may have. Default 4194304 (4 MiB).
+	MaxBody int64 `yaml:"max_body"`
+
+	// Logger gets the log. Optional; default none.
+	Logger *slog.Logger `yaml:"-"`
+	// Version is the software version, for the gateway's log.
+	Version string `yaml:"-"`
+	// Proxy chooses the HTTP proxy for TCP to the gateway, never for upstreams. Optional.
+	Proxy func(*url.URL) (*url.URL, error) `yaml:"-"`
+	// Dial makes sessions in place of the network. Optional, for tests.
+	Dial DialFunc `yaml:"-"`
+}
+
+// Upstream bounds what the connector dials.
+type Upstream struct {
+	// AllowedIPs are the prefixes that may be dialled, checked on the dialled address. Default: private ranges and
+	// loopback. Link-local, metadata and other special addresses are never dialled.
+	AllowedIPs []string `yaml:"allowed_ips"`
+}
+
+// Server is one MCP server over HTTP.
+type Server struct {
+	// URL is the upstream's MCP endpoint. Required.
+	URL string `yaml:"url"`
+	// AllowPlaintext lets credentials go over plain http. Default false.
+	AllowPlaintext bool `yaml:"allow_plaintext"`
+	// CAFile is a file with the CA certificates to trust for the upstream, in PEM, instead of the system's. Optional.
+	CAFile string `yaml:"ca_file"`
+	// Credentials are put into every request to this upstream, last, and nowhere else.
+	Credentials []Credential `yaml:"credentials"`
+	// CallTimeout bounds a call until its answer is complete, or, for an event stream, until it begins. Default 300s.
+	CallTimeout time.Duration `yaml:"call_timeout"`
+}
+
+// Credential says how a secret is put in, and where it comes from.
+type Credential struct {
+	// Header puts it into a header: its name, and a value that contains {secret} once.
+	Header credential.Header `yaml:"header"`
+	// Secret refers to the value: env:NAME or file:/absolute/path. Required.
+	Secret secret.Ref `yaml:"secret"`
+}
+
+const (
+	defaultConnections = 2
+	maxConnections     = 8
+	defaultCallTimeout = 300 * time.Second
+	maxCallTimeout     = time.Hour
+	defaultMaxBody     = 4 << 20
+	maxMaxBody         = 64 << 20
+	maxServers         = 256
+)
+
+// Validate applies the defaults and reports everything that is wrong at once.
+// It reads no file: [New] does.
+func (c *Config) Validate() error {
+	if c.Transport == "" {
+		c.Transport = "auto"
+	}
+	if c.Connections == 0 {
+		c.Connections = defaultConnections
+	}
+	if c.MaxBody == 0 {
+		c.MaxBody = defaultMaxBody
+	}
+	var errs []error
+	if _, _, err := net.SplitHostPort(c.Gateway); err != nil && c.Dial == nil {
+		errs = append(errs, errors.New("gateway: host:port is required, such as tunnel.example.com:443"))
+	}
+	if c.TunnelToken.IsZero() {
+		errs = append(errs, errors.New("tunnel_token: a reference is required: env:NAME or file:/path"))
+	}
+	if c.StateDir != "" && !filepath.IsAbs(c.StateDir) {
+		errs = append(errs, errors.New("state_dir: write an absolute path"))
+	}
+	if _, ok := transports[c.Transport]; !ok {
+		errs = append(errs, errors.New("transport: auto, quic or tcp is allowed"))
+	}
+	if c.Connections < 1 || c.Connections > maxConnections {
+		errs = append(errs, fmt.Errorf("connections: 1 to %d are allowed", maxConnections))
+	}
+	if c.MaxBody < 1 || c.MaxBody > maxMaxBody {
+		errs = append(errs, fmt.Errorf("max_body: 1 to %d bytes are allowed", maxMaxBody))
+	}
+	if _, err := credential.ParseAddresses(c.Upstream.AllowedIPs); err != nil {
+		errs = append(errs, fmt.Errorf("upstream.allowed_ips: %w", err))
+	}
+	errs = append(errs, c.checkServers(), c.checkPolicy())
+	return errors.Join(errs...)
+}
+
+// transports maps the words of the configuration to what the dialer pins.
+var transports = map[string]tunnel.Transport{"auto": "", "quic": tunnel.QUIC, "tcp": tunnel.TCP}
+
+func (c *Config) checkServers() error {
+	if len(c.Servers) == 0 || len(c.Servers) > maxServers {
+		return fmt.Errorf("servers: 1 to %d are required", maxServers)
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {
+		s := c.Servers[name]
+		if s.CallTimeout == 0 {
+			s.CallTimeout = defaultCallTimeout
+			c.Servers[name] = s
+		}
+		if err := s.check(name); err != nil {
+			errs = append(errs, fmt.Errorf("servers.%s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s Server) check(name string) error {
+	if !validName(name) {
+		return errors.New("the name must be 1 to 40 of a-z, 0-9 and -, without --")
+	}
+	u, err := url.Parse(s.URL)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return errors.New("url: write http(s)://host[:port]/path, without user or fragment")
+	}
+	if s.CallTimeout < time.Second || s.CallTimeout > maxCallTimeout {
+		return fmt.Errorf("call_timeout: 1s to %s are allowed", maxCallTimeout)
+	}
+	if u.Scheme == "http" && len(s.Credentials) > 0 && !s.AllowPlaintext {
+		return errors.New("credentials over plain http need allow_plaintext: true; prefer https")
+	}
+	for i, c := range s.Credentials {
+		if c.Secret.IsZero() {
+			return fmt.Errorf("credentials: number %d: secret is required: env:NAME or file:/path", i+1)
+		}
+		if err := c.Header.Validate(); err != nil {
+			return fmt.Errorf("credentials: number %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkPolicy() error {
+	if c.Policy.IsZero() {
+		return errors.New("policy: required: a list of rules, or the word open")
+	}
+	for _, name := range c.Policy.Servers() {
+		if _, ok := c.Servers[name]; !ok && name != "*" {
+			return fmt.Errorf("policy: there is no server %q", name)
+		}
+	}
+	return nil
+}
+
+func validName(s string) bool {
+	if s == "" || len(s) > 40 || strings.Contains(s, "--") {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}

@@ -1,0 +1,199 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"sallyport.dev/auth"
+	"sallyport.dev/telemetry"
+	"sallyport.dev/tunnel"
+)
+
+const (
+	dialTimeout  = 30 * time.Second
+	probeEvery   = 5 * time.Minute // a TCP session looks for QUIC about this often
+	promoteAfter = 30 * time.Second
+)
+
+// live is one attached session and the server of its streams.
+type live struct {
+	*tunnel.Session
+	server *http.Server
+	served chan struct{} // closed when the server has returned
+	since  time.Time
+}
+
+// keep keeps one session at a time to the gateway until ctx ends. It returns
+// an error only if the gateway has said not to come back.
+func (c *Connector) keep(ctx context.Context, slot int) error {
+	log := c.log.With("slot", slot)
+	var delay backoff
+	var leaving sync.WaitGroup // sessions that have been replaced and finish their calls
+	defer leaving.Wait()
+	for ctx.Err() == nil {
+		l, err := c.connect(ctx, c.dial)
+		if err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			if giveUp(err) {
+				return err
+			}
+			if errors.Is(err, errRefused) || actionOf(err) == tunnel.BackOffLongest {
+				delay.longest()
+			}
+			wait := delay.next()
+			log.Warn("not attached", telemetry.KeyGateway, c.cfg.Gateway, telemetry.KeyError, err, telemetry.KeyRetryInMS, wait.Milliseconds())
+			sleep(ctx, wait)
+			continue
+		}
+		l = c.hold(ctx, l, &leaving)
+		if time.Since(l.since) >= healthyAfter {
+			delay.reset()
+		}
+		select {
+		case <-l.Done():
+			<-l.served
+			err = l.Err()
+			log.Warn("session ended", append(c.logFields(l.Session), telemetry.KeyError, err)...)
+		default: // one of us drains
+			leaving.Go(func() { c.leave(l) })
+			if ctx.Err() == nil {
+				log.Info("the gateway drains: attaching elsewhere", c.logFields(l.Session)...)
+			}
+			err = nil
+		}
+		if giveUp(err) {
+			return err
+		}
+		if ctx.Err() == nil && (err != nil || time.Since(l.since) < healthyAfter) {
+			sleep(ctx, delay.next())
+		}
+	}
+	return nil
+}
+
+// actionOf looks up what a closed session asks of us.
+func actionOf(err error) tunnel.Action {
+	var ended *tunnel.CloseError
+	if errors.As(err, &ended) && ended.Remote {
+		return ended.Code.Action()
+	}
+	return tunnel.Redial
+}
+
+func giveUp(err error) bool { return actionOf(err) == tunnel.Stop }
+
+// connect dials, attaches and begins to serve.
+func (c *Connector) connect(ctx context.Context, dial DialFunc) (*live, error) {
+	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	s, err := dial(dialing, tunnel.Config{Instance: c.instance})
+	if err != nil {
+		return nil, err
+	}
+	checker, answer, err := c.attach(ctx, s)
+	if err != nil {
+		s.CloseWith(tunnel.Reason{Code: tunnel.CodeOK, Text: "not attached"})
+		return nil, err
+	}
+	l := &live{Session: s, served: make(chan struct{}), since: time.Now()}
+	l.server = c.httpServer(c.handler(checker, answer.Tunnel, s.Draining()))
+	go func() {
+		defer close(l.served)
+		_ = l.server.Serve(s.Streams()) // ends with the session or in leave
+	}()
+	c.log.Info("attached", append(c.logFields(s), telemetry.KeyTunnel, answer.Tunnel, telemetry.KeyInstance, c.instance)...)
+	c.announce(answer)
+	return l, nil
+}
+
+// announce tells the operator the URLs, which agents are to be given.
+func (c *Connector) announce(answer auth.AttachAnswer) {
+	for _, name := range c.names {
+		c.log.Debug("server", telemetry.KeyServer, name, "url", answer.URLs[name])
+	}
+}
+
+// hold waits until the slot needs another session: this one has ended, one of
+// the two sides drains. A session that had to fall back to TCP is meanwhile
+// replaced by one over QUIC, once that works again.
+func (c *Connector) hold(ctx context.Context, l *live, leaving *sync.WaitGroup) *live {
+	for {
+		var probe <-chan time.Time
+		if c.upgrade != nil && l.Peer().Transport == tunnel.TCP {
+			timer := time.NewTimer(probeEvery*3/4 + rand.N(probeEvery/2))
+			defer timer.Stop()
+			probe = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			return l
+		case <-l.Done():
+			return l
+		case <-l.Draining():
+			return l
+		case <-probe:
+			if better := c.promote(ctx); better != nil {
+				old := l
+				leaving.Go(func() { c.leave(old) })
+				l = better
+			}
+		}
+	}
+}
+
+// promote tries QUIC again, and returns its session after 30 s of health.
+func (c *Connector) promote(ctx context.Context) *live {
+	l, err := c.connect(ctx, c.upgrade)
+	if err != nil {
+		c.log.Debug("QUIC still does not get through", telemetry.KeyError, err)
+		return nil
+	}
+	timer := time.NewTimer(promoteAfter)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		if !l.Suspect() {
+			c.log.Info("QUIC gets through again", c.logFields(l.Session)...)
+			return l
+		}
+	case <-l.Done():
+	case <-l.Draining():
+	case <-ctx.Done():
+	}
+	c.leave(l)
+	return nil
+}
+
+// leave finishes with a session: the gateway is told to open no more streams,
+// calls in flight get 30 s, then the session is closed.
+func (c *Connector) leave(l *live) {
+	_ = l.Drain() // a session that is gone needs no telling
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	settle(ctx, l)
+	if err := l.server.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		_ = l.server.Close()
+	}
+	l.CloseWith(tunnel.Reason{Code: tunnel.CodeOK, Text: "the connector is done with this session"})
+	<-l.served
+}
+
+// settle waits two round trips after drain was sent: streams that the gateway
+// opened before it heard of it still come, and Shutdown would hang up on them.
+func settle(ctx context.Context, l *live) {
+	wait := min(max(2*l.RTT(), 20*time.Millisecond), time.Second)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.Done():
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,175 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"sallyport.dev/mcp"
+)
+
+// keepAliveAfter is how long an event stream may be silent before a comment
+// shows that it lives: below the idle timeouts of balancers and clients.
+const keepAliveAfter = 15 * time.Second
+
+// Buffers for copying bodies: small ones for event streams, of which many are
+// parked, large ones for everything else.
+var (
+	eventBuffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}
+	bulkBuffers  = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+)
+
+// respond streams an upstream's answer to the gateway, each piece flushed as
+// it comes.
+func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *http.Response, events bool) {
+	n := noteFrom(ctx)
+	n.status, n.outcome, n.delivered = resp.StatusCode, "upstream", mcp.DeliveredYes
+	writeHead(w, resp)
+	var err error
+	if events {
+		err = copyEvents(w, resp.Body, n.call)
+	} else {
+		err = copyBody(w, resp.Body, resp.ContentLength < 0)
+	}
+	if err == nil {
+		return
+	}
+	n.cause, n.outcome, n.delivered = err, "broken", mcp.DeliveredUnknown
+	if errors.Is(err, errBetweenEvents) && ctx.Err() == nil {
+		n.outcome = "outcome_unknown"
+		for _, id := range n.call.IDs() {
+			_, _ = w.Write(mcp.ErrorEvent(mcp.UpstreamBroken(err), n.requestID, id))
+		}
+		return
+	}
+	panic(http.ErrAbortHandler) // never a clean end
+}
+
+// writeHead passes the head on, stripped; nothing is added that the upstream
+// did not send.
+func writeHead(w http.ResponseWriter, resp *http.Response) {
+	mcp.StripResponse(resp.Header)
+	h := w.Header()
+	maps.Copy(h, resp.Header)
+	for _, key := range []string{"Date", "Content-Type"} {
+		if _, ok := h[key]; !ok {
+			h[key] = nil
+		}
+	}
+	w.WriteHeader(resp.StatusCode)
+}
+
+// copyBody copies until EOF, flushing each piece of a body of unknown length.
+func copyBody(w http.ResponseWriter, body io.Reader, flush bool) error {
+	buf := bulkBuffers.Get().(*[]byte)
+	defer bulkBuffers.Put(buf)
+	control := http.NewResponseController(w)
+	for {
+		n, err := body.Read(*buf)
+		if n > 0 {
+			if _, err := w.Write((*buf)[:n]); err != nil {
+				return err
+			}
+			if flush {
+				if err := control.Flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// errBetweenEvents says that a stream broke where an event of ours may end it.
+var errBetweenEvents = errors.New("connector: the event stream broke between two events")
+
+// copyEvents copies an event stream until EOF, and writes a comment whenever
+// it has been silent between two events for 15 s.
+func copyEvents(w http.ResponseWriter, body io.Reader, call *mcp.Call) error {
+	out := &eventWriter{w: w, control: http.NewResponseController(w)}
+	if err := out.control.Flush(); err != nil { // the head, at once: clients wait for it
+		return err
+	}
+	out.timer = time.AfterFunc(keepAliveAfter, out.keepAlive)
+	defer out.stop()
+	buf := eventBuffers.Get().(*[]byte)
+	defer eventBuffers.Put(buf)
+	for {
+		n, err := body.Read(*buf)
+		if n > 0 {
+			if err := out.write((*buf)[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			out.stop()
+			if out.tracker.Between() && !out.tracker.SawID() && len(call.IDs()) > 0 {
+				return errors.Join(errBetweenEvents, err)
+			}
+			return err
+		}
+	}
+}
+
+// eventWriter writes the pieces of an event stream, and comments between them.
+type eventWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	timer   *time.Timer
+
+	mu      sync.Mutex // guards what follows, and every write
+	tracker mcp.EventTracker
+	stopped bool
+}
+
+func (e *eventWriter) write(p []byte) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tracker.Write(p)
+	if _, err := e.w.Write(p); err != nil {
+		return err
+	}
+	if err := e.control.Flush(); err != nil {
+		return err
+	}
+	e.timer.Reset(keepAliveAfter)
+	return nil
+}
+
+// keepAlive runs after a silence. In the middle of an event it writes nothing.
+func (e *eventWriter) keepAlive() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped {
+		return
+	}
+	if e.tracker.Between() {
+		if _, err := io.WriteString(e.w, mcp.KeepAliveComment); err != nil {
+			return // the copying side will see it too
+		}
+		if e.control.Flush() != nil {
+			return
+		}
+	}
+	e.timer.Reset(keepAliveAfter)
+}
+
+// stop ends the comments; when it returns, none is being written.
+func (e *eventWriter) stop() {
+	e.timer.Stop()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stopped = true
+}

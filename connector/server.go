@@ -1,0 +1,181 @@
+package connector
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"sallyport.dev/auth"
+	"sallyport.dev/mcp"
+	"sallyport.dev/policy"
+	"sallyport.dev/telemetry"
+)
+
+// maxRequestHead bounds the head of a request from the gateway, in bytes.
+const maxRequestHead = 64 << 10
+
+// handler returns the chain that every call over one session goes through, in
+// this order: note → find the server → verify the assertion → inspect →
+// decide → call the upstream, where the credential is put in last.
+func (c *Connector) handler(checker *auth.Checker, tunnel string, draining <-chan struct{}) http.Handler {
+	upstream := http.HandlerFunc(c.callUpstream)
+	decide := c.decide(upstream)
+	inspect := mcp.Inspect(mcp.InspectConfig{MaxBody: c.cfg.MaxBody, Budget: c.bodies, Refuse: c.refuse})(decide)
+	verify := c.verify(checker, inspect)
+	find := c.find(tunnel, verify)
+	return c.record(endOnDrain(draining, find))
+}
+
+// note collects what the call's one log line will say.
+type note struct {
+	requestID string // the gateway's name for the call
+	start     time.Time
+	server    string
+	upstream  *upstream
+	principal auth.Principal
+	decision  policy.Decision
+	call      *mcp.Call
+	status    int
+	outcome   string
+	delivered mcp.Delivered
+	cause     error
+}
+
+type noteKey struct{}
+
+func noteFrom(ctx context.Context) *note {
+	n, _ := ctx.Value(noteKey{}).(*note)
+	return n
+}
+
+// record writes one log line for each call.
+func (c *Connector) record(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := &note{requestID: r.Header.Get(mcp.HeaderRequestID), start: time.Now()}
+		defer c.logCall(r, n)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
+	})
+}
+
+// endOnDrain ends event streams without a request, which may be silent for
+// hours, when the session drains, so that they do not hold it up.
+func endOnDrain(draining <-chan struct{}, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			next.ServeHTTP(w, r)
+			return
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		go func() {
+			select {
+			case <-draining:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// find looks the server up by the path that the gateway sends: the canonical
+// one of the server's URL. The route table is ours; the gateway only names an
+// entry of it.
+func (c *Connector) find(tunnel string, next http.Handler) http.Handler {
+	prefix := "/t/" + tunnel + "/"
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := noteFrom(r.Context())
+		name, ok := strings.CutPrefix(r.RequestURI, prefix)
+		if ok {
+			name, ok = strings.CutSuffix(name, "/mcp")
+		}
+		n.upstream = c.servers[name]
+		if !ok || n.upstream == nil {
+			c.refuse(w, r, mcp.NotFound())
+			return
+		}
+		n.server = name
+		next.ServeHTTP(w, r)
+	})
+}
+
+// verify admits calls whose assertion the gateway has signed for this tunnel,
+// server and connector. The principal it names is who policy will judge.
+func (c *Connector) verify(checker *auth.Checker, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := noteFrom(r.Context())
+		assertions := r.Header[mcp.HeaderAssertion]
+		if len(assertions) != 1 {
+			c.refuse(w, r, mcp.Unauthenticated(""))
+			return
+		}
+		principal, err := checker.Check(assertions[0], n.server)
+		if err != nil {
+			e := mcp.Unauthenticated("")
+			e.Err = err
+			c.refuse(w, r, e)
+			return
+		}
+		n.principal = principal
+		next.ServeHTTP(w, r)
+	})
+}
+
+// decide asks the customer's policy, and lets through only what it allows.
+func (c *Connector) decide(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := noteFrom(r.Context())
+		n.call = mcp.CallFrom(r.Context())
+		n.decision = c.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, Call: n.call})
+		if !n.decision.Allow {
+			c.refuse(w, r, mcp.Denied(n.decision.Rule).For(n.call))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refuse answers with an error of the table, after the whole bounded request
+// has been read: an answer that overtakes its request could be lost with it.
+func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
+	n := noteFrom(r.Context())
+	n.status, n.outcome, n.delivered, n.cause = e.Status, e.Reason, e.Delivered, e.Err
+	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, c.cfg.MaxBody))
+	mcp.WriteHopError(w, r, e)
+}
+
+// logCall writes the access line: names and numbers, never a body, an
+// argument, a token or a header value.
+func (c *Connector) logCall(r *http.Request, n *note) {
+	attrs := make([]slog.Attr, 0, 12)
+	attrs = append(attrs,
+		slog.String(telemetry.KeyRequestID, n.requestID),
+		slog.String(telemetry.KeyServer, n.server),
+		slog.Int(telemetry.KeyStatus, n.status),
+		slog.String(telemetry.KeyOutcome, n.outcome),
+		slog.Float64(telemetry.KeyDurationMS, float64(time.Since(n.start).Microseconds())/1000),
+	)
+	if n.principal.Subject != "" {
+		attrs = append(attrs, slog.String(telemetry.KeyPrincipal, n.principal.String()))
+	}
+	if n.decision.Rule != "" {
+		attrs = append(attrs, slog.String(telemetry.KeyRule, n.decision.Rule))
+	}
+	if n.call != nil && len(n.call.Messages) > 0 {
+		m := n.call.Messages[0]
+		attrs = append(attrs, slog.String(telemetry.KeyMethod, m.Method))
+		if m.Method == "tools/call" {
+			attrs = append(attrs, slog.String(telemetry.KeyTool, m.Name))
+		}
+	}
+	if n.delivered != "" {
+		attrs = append(attrs, slog.String(telemetry.KeyDelivered, string(n.delivered)))
+	}
+	if n.cause != nil {
+		attrs = append(attrs, slog.String(telemetry.KeyError, n.cause.Error()))
+	}
+	c.log.LogAttrs(r.Context(), slog.LevelInfo, "call", attrs...)
+}

@@ -1,0 +1,183 @@
+package connector
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"sallyport.dev/credential"
+	"sallyport.dev/mcp"
+)
+
+const (
+	dialUpstream        = 10 * time.Second
+	idleUpstream        = 3 * time.Second // below the 5 s after which common servers hang up
+	idlePerUpstream     = 256
+	maxUpstreamHead     = 64 << 10
+	upstreamPingTimeout = 15 * time.Second
+)
+
+var (
+	errCallTimeout = errors.New("connector: the upstream did not answer in time")
+	errUpstream    = errors.New("connector: the upstream's answer cannot be passed on")
+)
+
+// upstream is what the connector calls for one server.
+type upstream struct {
+	url       *url.URL
+	timeout   time.Duration
+	pool      *http.Transport
+	transport *credential.Transport // the pool, with credentials put in last
+}
+
+func newUpstream(cfg Server, addresses credential.Addresses) (*upstream, error) {
+	target, err := url.Parse(cfg.URL)
+	if err != nil {
+		return nil, errors.New("url: cannot be parsed")
+	}
+	roots, err := loadRoots(cfg.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: %w", err)
+	}
+	dialer := &net.Dialer{Timeout: dialUpstream, Control: addresses.Control}
+	u := &upstream{
+		url:     target,
+		timeout: cfg.CallTimeout,
+		pool: &http.Transport{
+			Proxy:                  nil, // the tunnel's proxy is not the upstreams'
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:    dialUpstream,
+			ForceAttemptHTTP2:      true,
+			DisableCompression:     true,
+			MaxIdleConnsPerHost:    idlePerUpstream,
+			IdleConnTimeout:        idleUpstream,
+			MaxResponseHeaderBytes: maxUpstreamHead,
+			HTTP2:                  &http.HTTP2Config{SendPingTimeout: upstreamPingTimeout},
+		},
+	}
+	u.transport = &credential.Transport{Next: u.pool}
+	for _, c := range cfg.Credentials {
+		u.transport.Bindings = append(u.transport.Bindings, credential.Binding{
+			Source:      credential.NewSource(c.Secret),
+			Header:      c.Header,
+			Destination: credential.Destination{URL: target, AllowPlaintext: cfg.AllowPlaintext},
+		})
+	}
+	return u, u.transport.Validate()
+}
+
+func (u *upstream) close() { u.pool.CloseIdleConnections() }
+
+// check fetches every credential and drops the value.
+func (u *upstream) check(ctx context.Context) []error {
+	var errs []error
+	for _, b := range u.transport.Bindings {
+		if _, err := b.Source.Fetch(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("header %s: %w", b.Header.Name, err))
+		}
+	}
+	return errs
+}
+
+// callUpstream sends an allowed call to the upstream and streams the answer
+// back. It runs only after the last byte of the request has been read.
+func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
+	n := noteFrom(r.Context())
+	u := n.upstream
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	var deadline *time.Timer
+	if r.Method != http.MethodGet { // an event stream may begin with hours of silence
+		deadline = time.AfterFunc(u.timeout, func() { cancel(errCallTimeout) })
+		defer deadline.Stop()
+	}
+	var touched atomic.Bool // a connection to the upstream was there to write to
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { touched.Store(true) }}
+	resp, err := u.transport.RoundTrip(u.request(httptrace.WithClientTrace(ctx, trace), r, n.call))
+	if err != nil {
+		c.refuse(w, r, upstreamError(ctx, err, touched.Load()).For(n.call))
+		return
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if e := unacceptable(resp); e != nil {
+		c.refuse(w, r, e.For(n.call))
+		return
+	}
+	events := isEventStream(resp.Header)
+	if events && deadline != nil {
+		deadline.Stop()
+	}
+	c.respond(ctx, w, resp, events)
+}
+
+// request makes the upstream's request: the agent's header, stripped again
+// because the gateway is not trusted with it, and the very bytes of the body.
+// With GetBody net/http repeats a request on a fresh connection only if nothing
+// of it was written; Idempotency-Key, which would allow more, is stripped.
+func (u *upstream) request(ctx context.Context, r *http.Request, call *mcp.Call) *http.Request {
+	h := r.Header.Clone()
+	mcp.StripRequest(h)
+	h["Accept-Encoding"] = []string{"identity"}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = []string{""} // or net/http names itself
+	}
+	target := *u.url
+	req := &http.Request{Method: r.Method, URL: &target, Host: target.Host, Header: h}
+	if len(call.Body) > 0 {
+		body := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(call.Body)), nil }
+		req.Body, _ = body()
+		req.GetBody, req.ContentLength = body, int64(len(call.Body))
+	}
+	return req.WithContext(ctx)
+}
+
+// upstreamError maps a failed round trip to the table of errors. Whether the
+// upstream may have run the call hangs on whether there was a connection.
+func upstreamError(ctx context.Context, err error, touched bool) *mcp.Error {
+	var dial *net.OpError
+	timedOut := errors.Is(context.Cause(ctx), errCallTimeout)
+	switch {
+	case errors.Is(err, credential.ErrUnavailable), errors.Is(err, credential.ErrUnusable), errors.Is(err, credential.ErrDestination):
+		return mcp.CredentialUnavailable(err)
+	case touched && timedOut:
+		return mcp.UpstreamTimeout(errCallTimeout)
+	case touched:
+		return mcp.UpstreamBroken(err)
+	case timedOut, errors.As(err, &dial) && dial.Timeout():
+		return mcp.UpstreamConnectTimeout(err)
+	}
+	return mcp.UpstreamUnreachable(err)
+}
+
+// unacceptable judges the head of an answer.
+func unacceptable(resp *http.Response) *mcp.Error {
+	encoding := resp.Header.Get("Content-Encoding")
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized,
+		resp.StatusCode == http.StatusForbidden && resp.Header.Get("WWW-Authenticate") != "":
+		return mcp.CredentialRejected()
+	case resp.StatusCode >= 300 && resp.StatusCode < 400 && resp.StatusCode != http.StatusNotModified:
+		return mcp.UpstreamInvalid(fmt.Errorf("%w: a redirect, which is never followed", errUpstream))
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		return mcp.UpstreamInvalid(fmt.Errorf("%w: it switches protocols", errUpstream))
+	case encoding != "" && !strings.EqualFold(encoding, "identity"):
+		return mcp.UpstreamInvalid(fmt.Errorf("%w: it is encoded, though identity was asked for", errUpstream))
+	}
+	return nil
+}
+
+func isEventStream(h http.Header) bool {
+	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
+}
