@@ -26,6 +26,10 @@ func (b *backoff) next() time.Duration {
 	return d
 }
 
+// around spreads d evenly over d ± a quarter, so that many connectors do not
+// act at once.
+func around(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2) }
+
 // longest makes the following delays as long as they get.
 func (b *backoff) longest() { b.bound = backoffLongest }
 

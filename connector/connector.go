@@ -46,6 +46,7 @@ type Connector struct {
 	servers  map[string]*upstream
 	names    []string
 	bodies   *semaphore.Weighted
+	buffers  *buffers
 }
 
 // New checks the configuration, resolves the tunnel token and reads the CA
@@ -66,6 +67,7 @@ func New(cfg Config) (*Connector, error) {
 		servers:  make(map[string]*upstream),
 		names:    slices.Sorted(maps.Keys(cfg.Servers)),
 		bodies:   semaphore.NewWeighted(bodyBudget),
+		buffers:  newBuffers(),
 	}
 	var err error
 	if c.token, err = cfg.TunnelToken.Resolve(); err != nil {

@@ -3,7 +3,6 @@ package connector
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
@@ -127,7 +126,7 @@ func (c *Connector) hold(ctx context.Context, l *live, leaving *sync.WaitGroup) 
 	for {
 		var probe <-chan time.Time
 		if c.upgrade != nil && l.Peer().Transport == tunnel.TCP {
-			timer := time.NewTimer(probeEvery*3/4 + rand.N(probeEvery/2))
+			timer := time.NewTimer(around(probeEvery))
 			defer timer.Stop()
 			probe = timer.C
 		}

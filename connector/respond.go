@@ -16,12 +16,19 @@ import (
 // shows that it lives: below the idle timeouts of balancers and clients.
 const keepAliveAfter = 15 * time.Second
 
-// Buffers for copying bodies: small ones for event streams, of which many are
-// parked, large ones for everything else.
-var (
-	eventBuffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}
-	bulkBuffers  = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
-)
+// buffers are the pools of one connector. Event streams, of which many are
+// parked, read into small ones; everything else into large ones.
+type buffers struct {
+	events sync.Pool // *[]byte of 4 KiB
+	bulk   sync.Pool // *[]byte of 32 KiB
+}
+
+func newBuffers() *buffers {
+	return &buffers{
+		events: sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }},
+		bulk:   sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }},
+	}
+}
 
 // respond streams an upstream's answer to the gateway, each piece flushed as
 // it comes.
@@ -31,9 +38,9 @@ func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *ht
 	writeHead(w, resp)
 	var err error
 	if events {
-		err = copyEvents(w, resp.Body, n.call)
+		err = c.copyEvents(w, resp.Body, n.call)
 	} else {
-		err = copyBody(w, resp.Body, resp.ContentLength < 0)
+		err = c.copyBody(w, resp.Body, resp.ContentLength < 0)
 	}
 	if err == nil {
 		return
@@ -64,9 +71,9 @@ func writeHead(w http.ResponseWriter, resp *http.Response) {
 }
 
 // copyBody copies until EOF, flushing each piece of a body of unknown length.
-func copyBody(w http.ResponseWriter, body io.Reader, flush bool) error {
-	buf := bulkBuffers.Get().(*[]byte)
-	defer bulkBuffers.Put(buf)
+func (c *Connector) copyBody(w http.ResponseWriter, body io.Reader, flush bool) error {
+	buf := c.buffers.bulk.Get().(*[]byte)
+	defer c.buffers.bulk.Put(buf)
 	control := http.NewResponseController(w)
 	for {
 		n, err := body.Read(*buf)
@@ -94,15 +101,15 @@ var errBetweenEvents = errors.New("connector: the event stream broke between two
 
 // copyEvents copies an event stream until EOF, and writes a comment whenever
 // it has been silent between two events for 15 s.
-func copyEvents(w http.ResponseWriter, body io.Reader, call *mcp.Call) error {
+func (c *Connector) copyEvents(w http.ResponseWriter, body io.Reader, call *mcp.Call) error {
 	out := &eventWriter{w: w, control: http.NewResponseController(w)}
 	if err := out.control.Flush(); err != nil { // the head, at once: clients wait for it
 		return err
 	}
 	out.timer = time.AfterFunc(keepAliveAfter, out.keepAlive)
 	defer out.stop()
-	buf := eventBuffers.Get().(*[]byte)
-	defer eventBuffers.Put(buf)
+	buf := c.buffers.events.Get().(*[]byte)
+	defer c.buffers.events.Put(buf)
 	for {
 		n, err := body.Read(*buf)
 		if n > 0 {

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"sallyport.dev/mcp"
@@ -38,19 +37,14 @@ type exchange struct {
 	reuses  bool       // the transport lets a stream serve several exchanges
 	writing chan error // of a request that is written while the answer is read; else nil
 	wrote   error
+	buffers *buffers
 	release func() bool // stops watching the caller's context
 }
-
-// Everything that a small call needs is pooled.
-var (
-	requestBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-	streamReaders  = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
-)
 
 // send opens a stream, writes the request and reads the head of the answer.
 // An error that wraps errNotDelivered is safe to retry: Open failed, or part of
 // the request was never handed to Write. Any other leaves the outcome unknown.
-func send(ctx context.Context, s *attached, r *http.Request, call *mcp.Call, header http.Header) (*exchange, error) {
+func (g *Gateway) send(ctx context.Context, s *attached, r *http.Request, call *mcp.Call, header http.Header) (*exchange, error) {
 	open, cancel := context.WithTimeout(ctx, openTimeout)
 	conn, err := s.Open(open)
 	cancel()
@@ -68,14 +62,14 @@ func send(ctx context.Context, s *attached, r *http.Request, call *mcp.Call, hea
 		out.ContentLength = int64(len(call.Body))
 		out.Body = io.NopCloser(bytes.NewReader(call.Body))
 	}
-	buf := requestBuffers.Get().(*bytes.Buffer)
+	buf := g.buffers.requests.Get().(*bytes.Buffer)
 	buf.Reset()
 	if err := out.Write(buf); err != nil { // into memory: only a header that net/http itself let in could fail
 		_ = conn.Close()
 		return nil, fmt.Errorf("%w: encode the request: %w", errNotDelivered, err)
 	}
-	x := &exchange{conn: conn, reuses: reuses, head: &headLimit{r: conn, left: maxResponseHead}}
-	x.reader = streamReaders.Get().(*bufio.Reader)
+	x := &exchange{conn: conn, reuses: reuses, buffers: g.buffers, head: &headLimit{r: conn, left: maxResponseHead}}
+	x.reader = g.buffers.readers.Get().(*bufio.Reader)
 	x.reader.Reset(x.head)
 	x.release = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	x.write(buf)
@@ -95,7 +89,7 @@ func send(ctx context.Context, s *attached, r *http.Request, call *mcp.Call, hea
 func (x *exchange) write(buf *bytes.Buffer) {
 	if buf.Len() <= writePiece {
 		_, x.wrote = x.conn.Write(buf.Bytes())
-		requestBuffers.Put(buf)
+		x.buffers.requests.Put(buf)
 		return
 	}
 	x.writing = make(chan error, 1)
@@ -181,7 +175,7 @@ func (x *exchange) close() {
 
 func (x *exchange) putReader() {
 	x.reader.Reset(nil)
-	streamReaders.Put(x.reader)
+	x.buffers.readers.Put(x.reader)
 }
 
 // headLimit bounds what net/http reads, without a bound of its own, until the

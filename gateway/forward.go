@@ -75,7 +75,7 @@ func (g *Gateway) try(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return false, mcp.Internal(err)
 	}
-	x, err := send(ctx, s, r, mcp.CallFrom(ctx), header)
+	x, err := g.send(ctx, s, r, mcp.CallFrom(ctx), header)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil && !g.draining():

@@ -50,6 +50,7 @@ type Gateway struct {
 	connections *semaphore.Weighted
 	bodies      *semaphore.Weighted
 	stalls      *stalls
+	buffers     *buffers
 
 	tcp, plain, health net.Listener
 	udp                net.PacketConn
@@ -92,6 +93,7 @@ func New(cfg Config) (*Gateway, error) {
 		connections: semaphore.NewWeighted(maxConnections),
 		bodies:      semaphore.NewWeighted(bodyBudget),
 		stalls:      newStalls(stallBudget),
+		buffers:     newBuffers(),
 		drain:       make(chan struct{}),
 	}
 	if err := errors.Join(g.loadState(), g.loadTunnels(), g.loadTokens()); err != nil {

@@ -29,6 +29,9 @@ type note struct {
 	cause     error
 }
 
+// refusedBodyTime is how long the rest of a refused request's body may take.
+const refusedBodyTime = time.Second
+
 type noteKey struct{}
 
 func noteFrom(ctx context.Context) *note {
@@ -51,6 +54,10 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 	n.status, n.outcome, n.delivered, n.cause = e.Status, e.Reason, e.Delivered, e.Err
 	if n.call == nil {
 		n.call = mcp.CallFrom(r.Context())
+	}
+	if n.call == nil && r.ContentLength != 0 {
+		// net/http reads on in a body that nobody wanted, to keep the connection.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedBodyTime)) // none in memory
 	}
 	mcp.WriteError(w, e, n.requestID)
 }

@@ -7,16 +7,8 @@ import (
 	"maps"
 	"net/http"
 	"strings"
-	"sync"
 
 	"sallyport.dev/mcp"
-)
-
-// Buffers for copying bodies: small ones for event streams, of which many are
-// parked, large ones for everything else.
-var (
-	eventBuffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}
-	bulkBuffers  = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 )
 
 // respond streams the connector's answer to the agent: each piece is flushed
@@ -44,7 +36,7 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, x *exchang
 	if events {
 		tracker = new(mcp.EventTracker)
 	}
-	err := copyBody(out, resp.Body, tracker)
+	err := g.copyBody(out, resp.Body, tracker)
 	n.bytesOut = out.written
 	if err == nil {
 		x.finish()
@@ -99,10 +91,10 @@ func writeHead(w http.ResponseWriter, resp *http.Response, events bool) {
 }
 
 // copyBody copies until EOF. A nil tracker follows nothing.
-func copyBody(out *agentWriter, body io.Reader, tracker *mcp.EventTracker) error {
-	pool := &bulkBuffers
+func (g *Gateway) copyBody(out *agentWriter, body io.Reader, tracker *mcp.EventTracker) error {
+	pool := &g.buffers.bulk
 	if out.flush {
-		pool = &eventBuffers
+		pool = &g.buffers.events
 	}
 	buf := pool.Get().(*[]byte)
 	defer pool.Put(buf)
