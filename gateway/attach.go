@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/auth"
@@ -91,6 +92,7 @@ func waitOr(done <-chan struct{}, d time.Duration) {
 type attachment struct {
 	gateway  *Gateway
 	session  *tunnel.Session
+	asked    atomic.Bool
 	done     chan error // gets the outcome of the one attach
 	attached *attached  // set before a nil on done
 }
@@ -103,6 +105,10 @@ func (at *attachment) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "POST "+auth.AttachPath+" is all that this stream serves", http.StatusNotFound)
 		return
 	}
+	if at.asked.Swap(true) {
+		http.Error(w, "attach once a session", http.StatusConflict)
+		return
+	}
 	a, status, err := at.attach(r, body)
 	if err != nil {
 		http.Error(w, err.Error(), status)
@@ -110,10 +116,7 @@ func (at *attachment) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		at.attached = a
 		err = at.welcome(w, a)
 	}
-	select {
-	case at.done <- err:
-	default: // a second attach: the first one counts
-	}
+	at.done <- err
 }
 
 // attach verifies who the connector is and makes its session available.

@@ -31,9 +31,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 		}
 		n.session, last = s, s
 		n.attempts++
-		s.inFlight.Add(1)
 		again, refused := g.try(ctx, w, r, s, n.attempts == 1)
-		s.inFlight.Add(-1)
 		if refused == nil {
 			return
 		}
@@ -71,6 +69,8 @@ func pickError(err error) *mcp.Error {
 // try makes one attempt on one session. If nothing was sent to the agent, it
 // returns the error to answer with, and whether another session may be tried.
 func (g *Gateway) try(ctx context.Context, w http.ResponseWriter, r *http.Request, s *attached, first bool) (again bool, refused *mcp.Error) {
+	s.inFlight.Add(1)
+	defer s.inFlight.Add(-1)
 	header, err := g.requestHeader(r, s)
 	if err != nil {
 		return false, mcp.Internal(err)
