@@ -37,6 +37,7 @@ const (
 	suspectAfter      = 6 * time.Second
 	deadAfter         = 15 * time.Second
 	hangUpTimeout     = time.Second
+	tellTimeout       = 2 * time.Second // for the close frame to get behind what is queued
 )
 
 // Config is what one side of a session says of itself.
@@ -122,6 +123,7 @@ type Session struct {
 	draining  chan struct{} // closed when the peer has said drain
 	done      chan struct{} // closed when the session has ended and err is set
 
+	ending  atomic.Bool   // why it ends is decided: streams write no more
 	writing chan struct{} // holds an element while a control frame is written
 	replies chan []byte   // what heartbeats to reply to carried
 
@@ -349,6 +351,7 @@ func (s *Session) decide(why *CloseError) {
 	if s.err == nil {
 		s.err = why
 	}
+	s.ending.Store(true)
 }
 
 // end closes the connection, after telling the peer why.
@@ -369,11 +372,11 @@ func (s *Session) end(r Reason) {
 	})
 }
 
-// goodbye waits until the close frame is written and the peer has hung up, 1 s
-// for each: a blocked connection must not hold the end up. It reports whether
+// goodbye waits until the close frame is written (2 s) and the peer has hung
+// up (1 s): a blocked connection must not hold the end up. It reports whether
 // it has taken the result from told.
 func (s *Session) goodbye(told <-chan error) bool {
-	timer := time.NewTimer(hangUpTimeout)
+	timer := time.NewTimer(tellTimeout)
 	defer timer.Stop()
 	select {
 	case err := <-told:
@@ -403,6 +406,6 @@ func (s *Session) tell(r Reason) error {
 		return net.ErrClosed
 	default:
 	}
-	_ = s.control.SetWriteDeadline(time.Now().Add(hangUpTimeout))
+	_ = s.control.SetWriteDeadline(time.Now().Add(tellTimeout))
 	return s.send(frameClose, encodeClose(r))
 }

@@ -165,6 +165,9 @@ func (s *stream) writeAll(p []byte) (int, error) {
 // armStall sets the transport's write deadline to the earlier of the caller's
 // and of the stall limit.
 func (s *stream) armStall() error {
+	if s.sess.ending.Load() && s != s.sess.control {
+		return s.sess.settle() // the close frame must not queue behind more data
+	}
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,15 +20,14 @@ func reasonsArrive(t *testing.T, transport tunnel.Transport) {
 		tunnel.CodeAuthExpired, tunnel.CodeProtocol, tunnel.CodeOverload, tunnel.CodePolicy,
 	}
 	arrived := 0
-	const sessions = 100
-	for i := range sessions {
+	for i := range closedSessions {
 		reason := tunnel.Reason{Code: codes[i%len(codes)], Text: fmt.Sprintf("because of %d", i)}
 		if closeBusy(t, transport, reason, i/len(codes)%2 == 0) {
 			arrived++
 		}
 	}
-	if arrived != sessions {
-		t.Errorf("%d of %d reasons arrived", arrived, sessions)
+	if arrived != closedSessions {
+		t.Errorf("%d of %d reasons arrived", arrived, closedSessions)
 	}
 }
 

@@ -5,4 +5,5 @@ package tunneltest
 const (
 	stalledReaders = tunnelLimit - 1
 	churnStreams   = 10_000
+	closedSessions = 100
 )

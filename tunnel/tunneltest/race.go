@@ -6,4 +6,5 @@ package tunneltest
 const (
 	stalledReaders = 127
 	churnStreams   = 2_000
+	closedSessions = 40
 )
