@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/net/http/httpproxy"
+
+	"sallyport.dev/cmd/sallyport/heap"
+	"sallyport.dev/connector"
+)
+
+func newConnector() *cobra.Command {
+	var flags roleFlags
+	cmd := &cobra.Command{
+		Use:   "connector -c FILE",
+		Short: "Run the private side: it dials the gateway and calls your servers",
+		Long: `Runs a connector until SIGTERM or SIGINT: then calls in flight get 30 s, and it exits 0. A second
+signal exits at once. The log, on standard error, says where it is attached and over what.
+
+HTTPS_PROXY and NO_PROXY count for the tunnel over TCP, never for your servers. --check validates
+the file, fetches every credential and says what is open; it dials nobody.`,
+		Example: "  sallyport connector -c /etc/sallyport/connector.yaml --check\n  sallyport connector -c /etc/sallyport/connector.yaml",
+		Args:    exactArgs(0, 0),
+	}
+	flags.addTo(cmd, "connector.yaml")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		log, err := flags.logger(cmd)
+		if err != nil {
+			return err
+		}
+		cfg := connector.Config{}
+		if err := flags.load(cmd, &cfg); err != nil {
+			return err
+		}
+		cfg.Logger, cfg.Version = log.With("role", "connector"), versionText()
+		cfg.Proxy = httpproxy.FromEnvironment().ProxyFunc()
+		c, err := connector.New(cfg)
+		if err != nil {
+			return flags.inFile(err)
+		}
+		if flags.check {
+			if err := flags.inFile(c.Check(cmd.Context())...); err != nil {
+				return err
+			}
+			flags.report(cmd, connectorFacts(cfg), c.Warnings())
+			return nil
+		}
+		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), nil)
+		defer stop()
+		defer heap.Floor()()
+		return failed(c.Run(ctx))
+	}
+	return cmd
+}
+
+// connectorFacts says what the connector dials, and what agents can reach through it.
+func connectorFacts(cfg connector.Config) []string {
+	facts := []string{fmt.Sprintf("dials %s (transport %s, %d sessions); listens on no port", cfg.Gateway, cfg.Transport, cfg.Connections)}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Servers)) {
+		s := cfg.Servers[name]
+		facts = append(facts, fmt.Sprintf("server %s: %s, %d credentials", name, s.URL, len(s.Credentials)))
+	}
+	return facts
+}

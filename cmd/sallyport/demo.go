@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sallyport.dev/cmd/sallyport/demo"
+	"sallyport.dev/config"
+)
+
+func newDemo() *cobra.Command {
+	var flags logFlags
+	var listen, extra string
+	var once, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run everything in one process on loopback, with two private MCP servers",
+		Long: `Runs a gateway, a connector that dials it, and two private MCP servers that only the connector
+reaches, and prints how to call them. Everything is on loopback; keys and certificates are made
+for this run in a private directory that goes when it ends.`,
+		Example: "  sallyport demo\n  sallyport demo --once\n  sallyport demo --connector-config my-servers.yaml",
+		Args:    exactArgs(0, 0),
+	}
+	flags.add(cmd, "error")
+	cmd.Flags().BoolVar(&once, "once", false, "call both servers over QUIC and over TCP, show and check what each hop saw, and exit")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON with servers, token and ca_file when ready")
+	cmd.Flags().StringVar(&listen, "listen", "", "the gateway's loopback address (default 127.0.0.1:7443, or any free port)")
+	cmd.Flags().StringVar(&extra, "connector-config", "", "partial connector.yaml, with servers, upstream and policy only, to serve as well")
+	cmd.MarkFlagsMutuallyExclusive("once", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if asJSON && !cmd.Flags().Changed("log-level") {
+			flags.level = "info"
+		}
+		log, err := flags.logger(cmd)
+		if err != nil {
+			return err
+		}
+		cfg := demo.Config{Listen: listen, Log: log.Handler(), Version: versionText()}
+		if extra != "" {
+			cfg.Extra = new(demo.Extra)
+			if err := config.Load(extra, cfg.Extra); err != nil {
+				return fmt.Errorf("the servers of --connector-config cannot be used:\n%w", err)
+			}
+		}
+		if once {
+			ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), nil)
+			defer stop()
+			return demoError(demo.Once(ctx, cfg, cmd.OutOrStdout()))
+		}
+		return demoError(stayUp(cmd, cfg, asJSON))
+	}
+	return cmd
+}
+
+// stayUp runs the demo until it is told to end. For people it prints a line a call, for scripts one line in all.
+func stayUp(cmd *cobra.Command, cfg demo.Config, asJSON bool) error {
+	out := &lockedWriter{w: cmd.OutOrStdout()}
+	if !asJSON {
+		cfg.Calls = func(c demo.CallSeen) { demo.PrintCall(out, time.Now(), c) }
+	}
+	d, err := demo.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), d.Close)
+	defer stop()
+	return d.Stay(ctx, func() error {
+		if asJSON {
+			return d.PrintJSON(out)
+		}
+		return d.PrintCard(out, os.Args[0])
+	})
+}
+
+// demoError tells wrong usage from a demo that failed.
+func demoError(err error) error {
+	if errors.Is(err, demo.ErrListen) {
+		return err
+	}
+	return failed(err)
+}
+
+// lockedWriter keeps lines of calls that end together apart.
+type lockedWriter struct {
+	mu sync.Mutex // held during a write
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}

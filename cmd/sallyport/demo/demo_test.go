@@ -1,0 +1,342 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sallyport.dev/cmd/sallyport/agent"
+	"sallyport.dev/config"
+	"sallyport.dev/mcp/diag"
+	"sallyport.dev/telemetry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const anyPort = "127.0.0.1:0"
+
+func TestOnceShowsAndChecksWhatEachHopSaw(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	var out strings.Builder
+	if err := Once(t.Context(), Config{Listen: anyPort}, &out); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	for _, part := range []string{
+		"Over QUIC:", "Over TCP:", "-> quic ->", "-> tcp ->", "echo", "slow", "3 progress events", "search", "whoami",
+		"agent      sent its own token", "gateway    principal https://127.0.0.1:", "connector  rule 1 allows", "All of this was checked",
+	} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("%q is missing in\n%s", part, out.String())
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// TestProof makes sure that the demo does not call right what is wrong: each case is one hop that saw something else.
+func TestProof(t *testing.T) {
+	d, err := New(Config{Listen: anyPort})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	key, token := d.key.Reveal(), d.token.Reveal()
+	good := func() (*round, hops) {
+		r := &round{demo: d, transport: "quic", logs: new(transcript), wire: new(transcript), key: "present (sha256:" + diag.Fingerprint(key) + ")"}
+		r.wire.tokens = []string{"Bearer " + token}
+		facts := hops{calls: []CallSeen{{Principal: d.public + "|" + principalName, Transport: "quic", Status: 200, Outcome: "upstream", Rule: "rule 1", Connector: 1}}}
+		facts.add(diagName, reached{header: "Accept: x"})
+		facts.add(notesName, reached{authorization: "Bearer " + key, header: "Authorization: Bearer " + key})
+		return r, facts
+	}
+	cases := []struct {
+		name  string
+		spoil func(r *round, facts *hops)
+	}{
+		{"nothing", nil},
+		{"the agent sent another token", func(r *round, _ *hops) { r.wire.tokens = append(r.wire.tokens, "Bearer other") }},
+		{"the agent sent none", func(r *round, _ *hops) { r.wire.tokens = nil }},
+		{"the agent got the key", func(r *round, _ *hops) { _, _ = r.wire.Write([]byte("x " + key + " y")) }},
+		{"the key is in a log", func(r *round, _ *hops) { _, _ = r.logs.Write([]byte("k=" + key)) }},
+		{"the token is in a log", func(r *round, _ *hops) { _, _ = r.logs.Write([]byte("t=" + token)) }},
+		{"no call", func(_ *round, facts *hops) { facts.calls = nil }},
+		{"another principal", func(_ *round, facts *hops) { facts.calls[0].Principal = "x|y" }},
+		{"another transport", func(_ *round, facts *hops) { facts.calls[0].Transport = "tcp" }},
+		{"refused", func(_ *round, facts *hops) { facts.calls[0].Outcome = "denied" }},
+		{"no rule", func(_ *round, facts *hops) { facts.calls[0].Rule = "" }},
+		{"the key went to the other server", func(_ *round, facts *hops) { facts.reached[diagName][0].authorization = "Bearer " + key }},
+		{"no key arrived", func(_ *round, facts *hops) { facts.reached[notesName][0].authorization = "" }},
+		{"the token arrived", func(_ *round, facts *hops) { facts.reached[diagName][0].header = "Cookie: " + token }},
+		{"a server was not reached", func(_ *round, facts *hops) { delete(facts.reached, notesName) }},
+		{"another key was reported", func(r *round, _ *hops) { r.key = "present (sha256:00000000)" }},
+	}
+	for _, c := range cases {
+		r, facts := good()
+		if c.spoil != nil {
+			c.spoil(r, &facts)
+		}
+		if err := r.prove(facts); errors.Is(err, ErrProof) != (c.spoil != nil) {
+			t.Errorf("%s: got %v", c.name, err)
+		}
+	}
+	if _, err := d.secretFile(roleGateway, "stray", d.key); err != nil {
+		t.Fatal(err)
+	}
+	r, facts := good()
+	if err := r.prove(facts); !errors.Is(err, ErrProof) {
+		t.Error("the key in the gateway's directory was not noticed")
+	}
+}
+
+func TestStayServesTheUsersServersToo(t *testing.T) {
+	upstream := httptest.NewServer(diag.New(diag.Config{Name: "mine"}))
+	defer upstream.Close()
+	refused := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a denied server was called") }))
+	defer refused.Close()
+	for _, c := range []struct {
+		name, policy string
+		mine, closed bool
+	}{
+		{"without a policy", "", true, true},
+		{"with rules", "policy: [{ servers: [mine], allow: true }]\n", true, false},
+		{"open", "policy: open\n", true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			extra := new(Extra)
+			text := "servers:\n  mine: { url: " + upstream.URL + " }\n"
+			if !c.closed {
+				text += "  closed: { url: " + refused.URL + " }\n"
+			}
+			if err := config.Decode("my.yaml", []byte(text+c.policy+"upstream: { allowed_ips: [127.0.0.0/8] }\n"), extra); err != nil {
+				t.Fatal(err)
+			}
+			seen := make(chan CallSeen, 64)
+			d, err := New(Config{Listen: anyPort, Extra: extra, Calls: func(c CallSeen) { seen <- c }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+			defer stop()
+			err = d.Stay(ctx, func() error {
+				defer stop()
+				for _, name := range []string{diagName, notesName, "mine"} {
+					if _, err := d.callWhoami(ctx, name); err != nil {
+						return err
+					}
+				}
+				if !c.closed {
+					var f *agent.Failure
+					if _, err := d.callWhoami(ctx, "closed"); !errors.As(err, &f) || f.Reason != "denied" {
+						t.Errorf("the closed server: %v", err)
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first := <-seen; first.Server != diagName || first.Principal != d.public+"|demo" || first.Gateway < first.Connector || first.Connector <= 0 {
+				t.Errorf("the first call was seen as %+v", first)
+			}
+		})
+	}
+}
+
+// callWhoami calls a server as an agent.
+func (d *Demo) callWhoami(ctx context.Context, server string) (string, error) {
+	a, err := agent.Dial(ctx, agent.Config{URL: d.URL(server), Token: d.token, CAFile: d.gateway.CAFile(), Timeout: callTimeout})
+	if err != nil {
+		return "", err
+	}
+	defer a.Close()
+	result, err := a.Call(ctx, agent.Call{Tool: "whoami"})
+	if err != nil {
+		return "", err
+	}
+	return textOf(result), nil
+}
+
+func TestExtra(t *testing.T) {
+	const server = "servers:\n  mine: { url: https://mine.internal/mcp }\n"
+	for _, c := range []struct{ name, text, want string }{
+		{"fine", server, ""},
+		{"upstream and policy", server + "upstream: { allowed_ips: [10.0.0.0/8] }\npolicy: open\n", ""},
+		{"nothing", "{}\n", "my.yaml: servers: at least one"},
+		{"a key of the demo's own", server + "gateway: example.com:443\n", `my.yaml:3: unknown key "gateway"`},
+		{"a token", server + "tunnel_token: env:X\n", `my.yaml:3: unknown key "tunnel_token"`},
+		{"a name that is taken", "servers:\n  diag: { url: https://x.internal/mcp }\n", "servers.diag: the demo has a server of this name"},
+		{"a rule for an unknown server", server + "policy: [{ servers: [other], allow: true }]\n", `there is no server "other"`},
+		{"a rule for the demo's servers", server + "policy: [{ servers: [notes], allow: false }]\n", `there is no server "notes"`},
+	} {
+		err := config.Decode("my.yaml", []byte(c.text), new(Extra))
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestOpenPort(t *testing.T) {
+	for _, bad := range []string{"7443", "0.0.0.0:0", "192.0.2.1:0", ":7443", "example.com:7443"} {
+		if tcp, udp, err := openPort(bad); !errors.Is(err, ErrListen) {
+			t.Errorf("%s: got %v %v %v", bad, tcp, udp, err)
+		}
+	}
+	tcp, udp, err := openPort(anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tcp.Close(); _ = udp.Close() }()
+	if tcp.Addr().String() != udp.LocalAddr().String() {
+		t.Errorf("TCP has %s, UDP %s", tcp.Addr(), udp.LocalAddr())
+	}
+	if _, _, err := openPort(tcp.Addr().String()); !errors.Is(err, ErrListen) {
+		t.Errorf("a port that is taken: %v", err)
+	}
+	first, err := net.Listen("tcp", defaultListen) // it may be taken by something else, which is as good
+	if err == nil {
+		defer func() { _ = first.Close() }()
+	}
+	tcp2, udp2, err := openPort("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = tcp2.Close(), udp2.Close()
+	if tcp2.Addr().String() == defaultListen {
+		t.Error("the default port was taken twice")
+	}
+}
+
+func TestPrintJSON(t *testing.T) {
+	d, err := New(Config{Listen: anyPort})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	var out strings.Builder
+	if err := d.PrintJSON(&out); err != nil || strings.Count(out.String(), "\n") != 1 {
+		t.Fatalf("%v, not one line: %q", err, out.String())
+	}
+	var card struct {
+		Servers []struct{ Name, URL string }
+		Token   string
+		CAFile  string `json:"ca_file"`
+	}
+	if err := json.Unmarshal([]byte(out.String()), &card); err != nil {
+		t.Fatal(err)
+	}
+	if len(card.Servers) != 2 || card.Servers[0].Name != "diag" || card.Servers[1].URL != d.URL("notes") || card.Token != d.token.Reveal() {
+		t.Errorf("got %+v", card)
+	}
+	if _, err := os.Stat(card.CAFile); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(out.String(), d.key.Reveal()) {
+		t.Error("the connector's key is printed")
+	}
+}
+
+// TestWatchJoinsTheTwoLinesOfACall in whichever order they come.
+func TestWatchJoinsTheTwoLinesOfACall(t *testing.T) {
+	type line struct {
+		role string
+		args []any
+	}
+	gateway := line{roleGateway, []any{telemetry.KeyRequestID, "R", telemetry.KeyDurationMS, 2.5, telemetry.KeyServer, "notes",
+		telemetry.KeyTransport, "quic", telemetry.KeyStatus, 200, telemetry.KeyOutcome, "upstream", telemetry.KeyPrincipal, "i|s"}}
+	connector := line{roleConnector, []any{telemetry.KeyRequestID, "R", telemetry.KeyDurationMS, 1.5, telemetry.KeyRule, "rule 1", telemetry.KeyServer, "notes"}}
+	refused := line{roleGateway, []any{telemetry.KeyRequestID, "R", telemetry.KeyStatus, 401, telemetry.KeyOutcome, "unauthenticated"}}
+	want := CallSeen{Principal: "i|s", Server: "notes", Transport: "quic", Status: 200, Outcome: "upstream", Rule: "rule 1", Gateway: 2.5, Connector: 1.5}
+	for _, c := range []struct {
+		name  string
+		lines []line
+		want  []CallSeen
+	}{
+		{"the connector first", []line{connector, gateway}, []CallSeen{want}},
+		{"the gateway first", []line{gateway, connector}, []CallSeen{want}},
+		{"the gateway refused", []line{refused}, []CallSeen{{Status: 401, Outcome: "unauthenticated"}}},
+		{"half a call", []line{gateway}, nil},
+	} {
+		var got []CallSeen
+		w := newWatch(nil, func(c CallSeen) { got = append(got, c) })
+		for _, l := range c.lines {
+			slog.New(w.role(l.role)).Info("call", l.args...)
+		}
+		if len(got) != len(c.want) || len(got) == 1 && got[0] != c.want[0] {
+			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestPrintCall(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, c := range []struct {
+		call CallSeen
+		want string
+	}{
+		{CallSeen{Principal: "https://g|demo", Server: "notes", Method: "tools/call", Tool: "search", Transport: "quic", Status: 200, Outcome: "upstream", Gateway: 3.44, Connector: 2.6},
+			"03:04:05  demo -> gateway -> quic -> connector -> notes  tools/call search  200  3.4 ms, 2.6 ms of it behind the tunnel\n"},
+		{CallSeen{Principal: "https://g|demo", Server: "notes", Method: "tools/call", Tool: "\x1b[2J" + strings.Repeat("x", 100), Transport: "tcp", Status: 403, Outcome: "denied", Gateway: 1, Connector: 0.5},
+			"03:04:05  demo -> gateway -> tcp -> connector (denied)  tools/call ?[2J" + strings.Repeat("x", 45) + "  403  1.0 ms, 0.5 ms of it behind the tunnel\n"},
+		{CallSeen{Status: 401, Outcome: "unauthenticated", Method: "GET", Gateway: 0.1},
+			"03:04:05  someone -> gateway (unauthenticated)  GET  401  0.1 ms\n"},
+	} {
+		var out strings.Builder
+		PrintCall(&out, at, c.call)
+		if out.String() != c.want {
+			t.Errorf("got  %swant %s", out.String(), c.want)
+		}
+	}
+}
+
+func TestNotesDemandTheirKey(t *testing.T) {
+	d, err := New(Config{Listen: anyPort})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	server := httptest.NewServer(notesServer("", d.key))
+	defer server.Close()
+	for _, token := range []string{"", "wrong-key"} {
+		cfg := agent.Config{URL: server.URL, Timeout: callTimeout}
+		if token != "" {
+			cfg.Token = d.token
+		}
+		var f *agent.Failure
+		if _, err := agent.Dial(t.Context(), cfg); !errors.As(err, &f) || f.Status != http.StatusUnauthorized {
+			t.Errorf("token %q: %v", token, err)
+		}
+	}
+	a, err := agent.Dial(t.Context(), agent.Config{URL: server.URL, Timeout: callTimeout, Token: d.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	for _, c := range []struct {
+		tool, arguments, want string
+		failed                bool
+	}{
+		{"search", `{"query":"DUTY manager"}`, "oncall: On-call handbook\n", false},
+		{"search", `{"query":"no such words"}`, "no note has all these words", false},
+		{"search", `{}`, "query is required", true},
+		{"read", `{"id":"vpn"}`, "# Getting onto the VPN\n", false},
+		{"read", `{"id":"nope"}`, "search first", true},
+	} {
+		result, err := a.Call(t.Context(), agent.Call{Tool: c.tool, Arguments: agent.RawObject(c.arguments)})
+		if err != nil || result.IsError != c.failed || !strings.Contains(textOf(result), c.want) {
+			t.Errorf("%s %s: %q, %v", c.tool, c.arguments, textOf(result), err)
+		}
+	}
+}

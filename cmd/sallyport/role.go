@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sallyport.dev/config"
+	"sallyport.dev/telemetry"
+)
+
+// logFlags are the flags of everything that logs.
+type logFlags struct{ level, format string }
+
+func (f *logFlags) add(cmd *cobra.Command, level string) {
+	cmd.Flags().StringVar(&f.level, "log-level", level, "least level that is logged: debug, info, warn or error")
+	cmd.Flags().StringVar(&f.format, "log-format", "text", "how a line of the log looks: text or json")
+}
+
+// logger logs to standard error.
+func (f *logFlags) logger(cmd *cobra.Command) (*slog.Logger, error) {
+	log, _, err := telemetry.NewLogger(cmd.ErrOrStderr(), telemetry.LogConfig{Level: f.level, Format: f.format})
+	return log, err
+}
+
+// roleFlags are the flags of gateway and connector.
+type roleFlags struct {
+	logFlags
+	path  string
+	check bool
+}
+
+func (f *roleFlags) addTo(cmd *cobra.Command, example string) {
+	f.add(cmd, "info")
+	cmd.Flags().StringVarP(&f.path, "config", "c", "", "configuration file, such as "+example+" (required)")
+	cmd.Flags().BoolVar(&f.check, "check", false, "check the configuration and its secrets, say what is open, and exit")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // only completions need it
+}
+
+// load decodes the file; its problems have one line each, with file and line.
+func (f *roleFlags) load(cmd *cobra.Command, into any) error {
+	if f.path == "" {
+		return fmt.Errorf("-c FILE is required; see %s --help", cmd.CommandPath())
+	}
+	if err := config.Load(f.path, into); err != nil {
+		return fmt.Errorf("the configuration cannot be used:\n%w", err)
+	}
+	return nil
+}
+
+// inFile names the file in the errors that a role's New found, one a line.
+func (f *roleFlags) inFile(errs ...error) error {
+	err := errors.Join(errs...)
+	if err == nil {
+		return nil
+	}
+	lines := strings.Split(err.Error(), "\n")
+	return fmt.Errorf("the configuration cannot be used:\n%s: %s", f.path, strings.Join(lines, "\n"+f.path+": "))
+}
+
+// report prints what --check found.
+func (f *roleFlags) report(cmd *cobra.Command, facts, warnings []string) {
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "%s is valid\n", f.path)
+	for _, fact := range facts {
+		fmt.Fprintf(out, "  %s\n", fact)
+	}
+	for _, warning := range warnings {
+		fmt.Fprintf(out, "  warning: %s\n", warning)
+	}
+}
