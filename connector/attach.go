@@ -15,7 +15,7 @@ import (
 	"sallyport.dev/tunnel"
 )
 
-const attachTimeout = 10 * time.Second
+const attachTimeout = 10 * time.Second // for the gateway's answer to attach
 
 // errRefused is an answer to attach that waiting alone does not change.
 var errRefused = errors.New("connector: the gateway refused to attach this connector")

@@ -26,8 +26,8 @@ import (
 )
 
 const (
-	drainTime  = 30 * time.Second
-	bodyBudget = 256 << 20 // bytes of request bodies held at once
+	drainTime  = 30 * time.Second // for calls in flight after SIGTERM, or when a session is left
+	bodyBudget = 256 << 20        // bytes of request bodies held at once
 )
 
 // DialFunc makes a session to a gateway and says hello as self; ctx bounds it.

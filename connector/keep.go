@@ -14,9 +14,11 @@ import (
 )
 
 const (
-	dialTimeout  = 30 * time.Second
-	probeEvery   = 5 * time.Minute // a TCP session looks for QUIC about this often
-	promoteAfter = 30 * time.Second
+	dialTimeout  = 30 * time.Second // for a session to the gateway, hello included
+	probeEvery   = 5 * time.Minute  // a TCP session looks for QUIC about this often
+	promoteAfter = 30 * time.Second // of health over QUIC before the TCP session is left
+	hangUpTime   = 2 * time.Second  // for the gateway to take the last answers and hang up
+	lastWords    = time.Second      // for calls whose session has ended
 )
 
 // live is one attached session and the server of its streams.
@@ -25,6 +27,7 @@ type live struct {
 	server *http.Server
 	served chan struct{} // closed when the server has returned
 	since  time.Time
+	leave  context.CancelFunc // ends the event streams that would hold up leaving
 }
 
 // keep keeps one session at a time to the gateway until ctx ends. It returns
@@ -32,7 +35,7 @@ type live struct {
 func (c *Connector) keep(ctx context.Context, slot int) error {
 	log := c.log.With("slot", slot)
 	var delay backoff
-	var leaving sync.WaitGroup // sessions that have been replaced and finish their calls
+	var leaving sync.WaitGroup // sessions that have ended or been replaced, and finish their calls
 	defer leaving.Wait()
 	for ctx.Err() == nil {
 		l, err := c.connect(ctx, c.dial)
@@ -52,27 +55,21 @@ func (c *Connector) keep(ctx context.Context, slot int) error {
 			continue
 		}
 		l = c.hold(ctx, l, &leaving)
-		if time.Since(l.since) >= healthyAfter {
-			delay.reset()
+		leaving.Go(func() { c.leave(l) })
+		if ctx.Err() != nil {
+			break
 		}
-		select {
-		case <-l.Done():
-			<-l.served
-			err = l.Err()
+		action := tunnel.AttachElsewhere // the gateway drains
+		if err := l.Err(); err != nil {
 			log.Warn("session ended", append(c.logFields(l.Session), telemetry.KeyError, err)...)
-		default: // one of us drains
-			leaving.Go(func() { c.leave(l) })
-			if ctx.Err() == nil {
-				log.Info("the gateway drains: attaching elsewhere", c.logFields(l.Session)...)
+			if giveUp(err) {
+				return err
 			}
-			err = nil
+			action = actionOf(err)
+		} else {
+			log.Info("the gateway drains: attaching elsewhere", c.logFields(l.Session)...)
 		}
-		if giveUp(err) {
-			return err
-		}
-		if ctx.Err() == nil && (err != nil || time.Since(l.since) < healthyAfter) {
-			sleep(ctx, delay.next())
-		}
+		sleep(ctx, delay.after(action, time.Since(l.since)))
 	}
 	return nil
 }
@@ -101,8 +98,9 @@ func (c *Connector) connect(ctx context.Context, dial DialFunc) (*live, error) {
 		s.CloseWith(tunnel.Reason{Code: tunnel.CodeOK, Text: "not attached"})
 		return nil, err
 	}
-	l := &live{Session: s, served: make(chan struct{}), since: time.Now()}
-	l.server = c.httpServer(c.handler(checker, answer.Tunnel, s.Draining()))
+	calls, leave := context.WithCancel(context.WithoutCancel(ctx))
+	l := &live{Session: s, served: make(chan struct{}), since: time.Now(), leave: leave}
+	l.server = c.httpServer(c.handler(checker, answer.Tunnel, calls.Done()))
 	go func() {
 		defer close(l.served)
 		_ = l.server.Serve(s.Streams()) // ends with the session or in leave
@@ -125,31 +123,43 @@ func (c *Connector) announce(answer auth.AttachAnswer) {
 func (c *Connector) hold(ctx context.Context, l *live, leaving *sync.WaitGroup) *live {
 	for {
 		var probe <-chan time.Time
+		stop := func() bool { return false }
 		if c.upgrade != nil && l.Peer().Transport == tunnel.TCP {
 			timer := time.NewTimer(around(probeEvery))
-			defer timer.Stop()
-			probe = timer.C
+			probe, stop = timer.C, timer.Stop
 		}
 		select {
-		case <-ctx.Done():
-			return l
-		case <-l.Done():
-			return l
-		case <-l.Draining():
-			return l
 		case <-probe:
-			if better := c.promote(ctx); better != nil {
+			if better := c.promote(ctx, l, leaving); better != nil {
 				old := l
 				leaving.Go(func() { c.leave(old) })
 				l = better
 			}
+			continue
+		case <-ctx.Done():
+		case <-l.Done():
+		case <-l.Draining():
 		}
+		stop()
+		return l
 	}
 }
 
-// promote tries QUIC again, and returns its session after 30 s of health.
-func (c *Connector) promote(ctx context.Context) *live {
-	l, err := c.connect(ctx, c.upgrade)
+// promote tries QUIC again, and returns its session after 30 s of health, or
+// earlier if the old one ends.
+func (c *Connector) promote(ctx context.Context, old *live, leaving *sync.WaitGroup) *live {
+	dialing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // ends with the dial
+		select {
+		case <-old.Done():
+			cancel()
+		case <-old.Draining():
+			cancel()
+		case <-dialing.Done():
+		}
+	}()
+	l, err := c.connect(dialing, c.upgrade)
 	if err != nil {
 		c.log.Debug("QUIC still does not get through", telemetry.KeyError, err)
 		return nil
@@ -158,30 +168,65 @@ func (c *Connector) promote(ctx context.Context) *live {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		if !l.Suspect() {
-			c.log.Info("QUIC gets through again", c.logFields(l.Session)...)
-			return l
-		}
+	case <-old.Done():
+	case <-old.Draining():
 	case <-l.Done():
 	case <-l.Draining():
 	case <-ctx.Done():
 	}
-	c.leave(l)
+	if ctx.Err() == nil && l.Err() == nil && !l.Suspect() && !closed(l.Draining()) {
+		c.log.Info("QUIC gets through again", c.logFields(l.Session)...)
+		return l
+	}
+	leaving.Go(func() { c.leave(l) })
 	return nil
 }
 
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // leave finishes with a session: the gateway is told to open no more streams,
-// calls in flight get 30 s, then the session is closed.
+// event streams without a request end, calls in flight get 30 s, then the
+// session is closed. That the gateway closes first is normal: it does so when
+// it has read the last answer, of which a close from here could cost the end.
 func (c *Connector) leave(l *live) {
-	_ = l.Drain() // a session that is gone needs no telling
+	if l.Err() == nil {
+		_ = l.Drain() // a session that is gone needs no telling
+	}
+	l.leave()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
+	go func() { // ends with ctx: the calls of a session that is gone have nobody to answer
+		select {
+		case <-l.Done():
+			waitOr(ctx.Done(), lastWords)
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	settle(ctx, l)
-	if err := l.server.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
-		_ = l.server.Close()
+	if err := l.server.Shutdown(ctx); err == nil || errors.Is(err, net.ErrClosed) {
+		waitOr(l.Done(), hangUpTime)
 	}
+	_ = l.server.Close()
 	l.CloseWith(tunnel.Reason{Code: tunnel.CodeOK, Text: "the connector is done with this session"})
 	<-l.served
+}
+
+// waitOr waits for done, but no longer than d.
+func waitOr(done <-chan struct{}, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
 }
 
 // settle waits two round trips after drain was sent: streams that the gateway

@@ -91,7 +91,7 @@ func (c *Connector) copyBody(w http.ResponseWriter, body io.Reader, flush bool) 
 			return nil
 		}
 		if err != nil {
-			return err
+			return quoteless(err)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func (c *Connector) copyEvents(w http.ResponseWriter, body io.Reader, call *mcp.
 	if err := out.control.Flush(); err != nil { // the head, at once: clients wait for it
 		return err
 	}
-	out.timer = time.AfterFunc(keepAliveAfter, out.keepAlive)
+	out.start()
 	defer out.stop()
 	buf := c.buffers.events.Get().(*[]byte)
 	defer c.buffers.events.Put(buf)
@@ -123,9 +123,9 @@ func (c *Connector) copyEvents(w http.ResponseWriter, body io.Reader, call *mcp.
 		if err != nil {
 			out.stop()
 			if out.tracker.Between() && !out.tracker.SawID() && len(call.IDs()) > 0 {
-				return errors.Join(errBetweenEvents, err)
+				return errors.Join(errBetweenEvents, quoteless(err))
 			}
-			return err
+			return quoteless(err)
 		}
 	}
 }
@@ -134,11 +134,19 @@ func (c *Connector) copyEvents(w http.ResponseWriter, body io.Reader, call *mcp.
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
-	timer   *time.Timer
 
 	mu      sync.Mutex // guards what follows, and every write
+	timer   *time.Timer
 	tracker mcp.EventTracker
+	last    time.Time // when the last bytes had been written
 	stopped bool
+}
+
+// start begins the first silence.
+func (e *eventWriter) start() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.last, e.timer = time.Now(), time.AfterFunc(keepAliveAfter, e.keepAlive)
 }
 
 func (e *eventWriter) write(p []byte) error {
@@ -151,8 +159,14 @@ func (e *eventWriter) write(p []byte) error {
 	if err := e.control.Flush(); err != nil {
 		return err
 	}
-	e.timer.Reset(keepAliveAfter)
+	e.wrote()
 	return nil
+}
+
+// wrote begins the next silence.
+func (e *eventWriter) wrote() {
+	e.last = time.Now()
+	e.timer.Reset(keepAliveAfter)
 }
 
 // keepAlive runs after a silence. In the middle of an event it writes nothing.
@@ -160,6 +174,10 @@ func (e *eventWriter) keepAlive() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.stopped {
+		return
+	}
+	if left := keepAliveAfter - time.Since(e.last); left > 0 { // it had to wait for a write
+		e.timer.Reset(left)
 		return
 	}
 	if e.tracker.Between() {
@@ -170,13 +188,13 @@ func (e *eventWriter) keepAlive() {
 			return
 		}
 	}
-	e.timer.Reset(keepAliveAfter)
+	e.wrote()
 }
 
 // stop ends the comments; when it returns, none is being written.
 func (e *eventWriter) stop() {
-	e.timer.Stop()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.timer.Stop()
 	e.stopped = true
 }

@@ -20,13 +20,13 @@ const maxRequestHead = 64 << 10
 // handler returns the chain that every call over one session goes through, in
 // this order: note → find the server → verify the assertion → inspect →
 // decide → call the upstream, where the credential is put in last.
-func (c *Connector) handler(checker *auth.Checker, tunnel string, draining <-chan struct{}) http.Handler {
+func (c *Connector) handler(checker *auth.Checker, tunnel string, leaving <-chan struct{}) http.Handler {
 	upstream := http.HandlerFunc(c.callUpstream)
 	decide := c.decide(upstream)
 	inspect := mcp.Inspect(mcp.InspectConfig{MaxBody: c.cfg.MaxBody, Budget: c.bodies, Refuse: c.refuse})(decide)
 	verify := c.verify(checker, inspect)
 	find := c.find(tunnel, verify)
-	return c.record(endOnDrain(draining, find))
+	return c.record(endOnLeave(leaving, find))
 }
 
 // note collects what the call's one log line will say.
@@ -60,9 +60,9 @@ func (c *Connector) record(next http.Handler) http.Handler {
 	})
 }
 
-// endOnDrain ends event streams without a request, which may be silent for
-// hours, when the session drains, so that they do not hold it up.
-func endOnDrain(draining <-chan struct{}, next http.Handler) http.Handler {
+// endOnLeave ends event streams without a request, which may be silent for
+// hours, when we leave the session, so that they do not hold that up.
+func endOnLeave(leaving <-chan struct{}, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			next.ServeHTTP(w, r)
@@ -72,7 +72,7 @@ func endOnDrain(draining <-chan struct{}, next http.Handler) http.Handler {
 		defer cancel()
 		go func() {
 			select {
-			case <-draining:
+			case <-leaving:
 				cancel()
 			case <-ctx.Done():
 			}

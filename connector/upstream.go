@@ -20,10 +20,10 @@ import (
 )
 
 const (
-	dialUpstream        = 10 * time.Second
-	idleUpstream        = 3 * time.Second // below the 5 s after which common servers hang up
-	idlePerUpstream     = 256
-	maxUpstreamHead     = 64 << 10
+	dialUpstream        = 10 * time.Second // to connect to an upstream, and again for its TLS handshake
+	idleUpstream        = 3 * time.Second  // below the 5 s after which common servers hang up
+	idlePerUpstream     = 256              // idle connections that are kept for one upstream
+	maxUpstreamHead     = 64 << 10         // bytes of the head of an upstream's answer
 	upstreamPingTimeout = 15 * time.Second
 )
 
@@ -146,18 +146,54 @@ func (u *upstream) request(ctx context.Context, r *http.Request, call *mcp.Call)
 // upstream may have run the call hangs on whether there was a connection.
 func upstreamError(ctx context.Context, err error, touched bool) *mcp.Error {
 	var dial *net.OpError
+	cause := quoteless(err)
 	timedOut := errors.Is(context.Cause(ctx), errCallTimeout)
 	switch {
 	case errors.Is(err, credential.ErrUnavailable), errors.Is(err, credential.ErrUnusable), errors.Is(err, credential.ErrDestination):
-		return mcp.CredentialUnavailable(err)
+		return mcp.CredentialUnavailable(err) // which quotes nothing
 	case touched && timedOut:
 		return mcp.UpstreamTimeout(errCallTimeout)
 	case touched:
-		return mcp.UpstreamBroken(err)
+		return mcp.UpstreamBroken(cause)
 	case timedOut, errors.As(err, &dial) && dial.Timeout():
-		return mcp.UpstreamConnectTimeout(err)
+		return mcp.UpstreamConnectTimeout(cause)
 	}
-	return mcp.UpstreamUnreachable(err)
+	return mcp.UpstreamUnreachable(cause)
+}
+
+// quoteless returns what may be logged of an error from net/http, whose own
+// text quotes an answer that it cannot parse: the part that comes from the
+// network, TLS or us, or else the error's type alone.
+func quoteless(err error) error {
+	var (
+		network  *net.OpError
+		name     *net.DNSError
+		verify   *tls.CertificateVerificationError
+		alert    tls.AlertError
+		record   tls.RecordHeaderError
+		timedOut net.Error
+	)
+	switch {
+	case errors.As(err, &network):
+		return network
+	case errors.As(err, &name):
+		return name
+	case errors.As(err, &verify):
+		return verify
+	case errors.As(err, &alert):
+		return alert
+	case errors.As(err, &record):
+		return fmt.Errorf("%w: it does not speak TLS", errUpstream)
+	}
+	for _, plain := range []error{errUpstream, errCallTimeout, context.Canceled, context.DeadlineExceeded, io.ErrUnexpectedEOF, io.EOF} {
+		if errors.Is(err, plain) {
+			return plain
+		}
+	}
+	if errors.As(err, &timedOut) && timedOut.Timeout() {
+		return fmt.Errorf("%w: timeout", errUpstream)
+	}
+	return fmt.Errorf("%w: the exchange failed with a %T", errUpstream, err)
 }
 
 // unacceptable judges the head of an answer.

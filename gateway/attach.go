@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"sallyport.dev/auth"
@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	attachTimeout  = 10 * time.Second
-	attachGoodbye  = time.Second // a refused connector may read why before it is hung up on
-	maxServers     = 256
+	attachTimeout  = 10 * time.Second      // for a connector to attach after its hello
+	attachGoodbye  = time.Second           // a refused connector may read why before it is hung up on
+	drainedLook    = 20 * time.Millisecond // how often a draining session is looked at for its last call
+	maxServers     = 256                   // names of servers in one attach
 	attachHeadMax  = 16 << 10
 	attachHeadTime = 10 * time.Second
 )
@@ -41,6 +42,9 @@ func (g *Gateway) ServeSession(ctx context.Context, s *tunnel.Session) {
 	defer func() {
 		_ = server.Close()
 		<-served
+		if a := at.finish(); a != nil {
+			g.sessions.remove(a)
+		}
 	}()
 
 	log := g.log.With(telemetry.KeySession, s.ID(), telemetry.KeyInstance, s.Peer().Instance,
@@ -66,15 +70,42 @@ func (g *Gateway) ServeSession(ctx context.Context, s *tunnel.Session) {
 			return
 		}
 	}
-	log = log.With(telemetry.KeyTunnel, at.attached.tunnel)
-	log.Info("connector attached", "servers", len(at.attached.servers))
-	select {
-	case <-s.Done():
-	case <-ctx.Done():
-		s.CloseWith(goodbye)
+	a := at.finish()
+	defer g.sessions.remove(a)
+	log = log.With(telemetry.KeyTunnel, a.tunnel)
+	log.Info("connector attached", "servers", len(a.servers))
+	if g.draining() { // it came too late to be told with the others
+		_ = s.Drain() // a session that is gone needs no telling
 	}
-	g.sessions.remove(at.attached)
+	s.CloseWith(a.wait(ctx))
 	log.Info("session ended", telemetry.KeyError, s.Err())
+}
+
+// wait returns when the session has ended or should: the gateway stops, or the
+// connector drains and has its last answer taken from it. Only this side knows
+// when that is, and a close by the other would cut the answer short.
+func (a *attached) wait(ctx context.Context) tunnel.Reason {
+	select {
+	case <-a.Done():
+		return tunnel.Reason{}
+	case <-ctx.Done():
+		return goodbye
+	case <-a.Draining():
+	}
+	look := time.NewTicker(drainedLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-a.Done():
+			return tunnel.Reason{}
+		case <-ctx.Done():
+			return goodbye
+		case <-look.C:
+			if a.inFlight.Load() == 0 {
+				return tunnel.Reason{Code: tunnel.CodeOK, Text: "drained: no call is left"}
+			}
+		}
+	}
 }
 
 // waitOr waits for done, but no longer than d.
@@ -90,14 +121,55 @@ func waitOr(done <-chan struct{}, d time.Duration) {
 // attachment answers the requests that a connector sends on one session. For
 // now there is one: attach, once.
 type attachment struct {
-	gateway  *Gateway
-	session  *tunnel.Session
-	asked    atomic.Bool
-	done     chan error // gets the outcome of the one attach
-	attached *attached  // set before a nil on done
+	gateway *Gateway
+	session *tunnel.Session
+	done    chan error // gets the outcome of the one attach
+
+	mu       sync.Mutex // guards what follows
+	asked    bool       // an attach is under way, or was
+	over     bool       // the session is over, or has been handed to its owner
+	attached *attached  // what is in the map of sessions and nobody owns yet
 }
 
-var errAttach = errors.New("gateway: attach")
+var (
+	errAttach      = errors.New("gateway: attach")
+	errAttachOnce  = errors.New("gateway: attach: a session attaches once")
+	errAttachLate  = errors.New("gateway: attach: the session has ended")
+	errAttachDrain = errors.New("gateway: attach: this gateway is shutting down")
+)
+
+// finish takes over what has been attached, which may be nothing; after it
+// nothing is attached any more.
+func (at *attachment) finish() *attached {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	a := at.attached
+	at.over, at.attached = true, nil
+	return a
+}
+
+// begin admits the first attach alone.
+func (at *attachment) begin() bool {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	first := !at.asked
+	at.asked = true
+	return first
+}
+
+// join makes the session available, unless it has ended meanwhile.
+func (at *attachment) join(a *attached, maxConnectors int) error {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if at.over {
+		return errAttachLate
+	}
+	if err := at.gateway.sessions.add(a, maxConnectors); err != nil {
+		return err
+	}
+	at.attached = a
+	return nil
+}
 
 func (at *attachment) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, auth.MaxAttachBytes))
@@ -105,15 +177,14 @@ func (at *attachment) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "POST "+auth.AttachPath+" is all that this stream serves", http.StatusNotFound)
 		return
 	}
-	if at.asked.Swap(true) {
-		http.Error(w, "attach once a session", http.StatusConflict)
+	if !at.begin() {
+		http.Error(w, errAttachOnce.Error(), http.StatusConflict)
 		return
 	}
 	a, status, err := at.attach(r, body)
 	if err != nil {
 		http.Error(w, err.Error(), status)
 	} else {
-		at.attached = a
 		err = at.welcome(w, a)
 	}
 	at.done <- err
@@ -121,6 +192,9 @@ func (at *attachment) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // attach verifies who the connector is and makes its session available.
 func (at *attachment) attach(r *http.Request, body []byte) (*attached, int, error) {
+	if at.gateway.draining() {
+		return nil, http.StatusServiceUnavailable, errAttachDrain
+	}
 	token, err := auth.Bearer(r)
 	if err != nil {
 		return nil, http.StatusUnauthorized, err
@@ -146,7 +220,7 @@ func (at *attachment) attach(r *http.Request, body []byte) (*attached, int, erro
 		}
 		a.servers[name] = true
 	}
-	if err := at.gateway.sessions.add(a, identity.MaxConnectors); err != nil {
+	if err := at.join(a, identity.MaxConnectors); err != nil {
 		return nil, http.StatusConflict, err
 	}
 	return a, http.StatusOK, nil

@@ -177,6 +177,9 @@ func (a *Agents) check() error {
 		}
 	}
 	for _, p := range a.Trusted {
+		if p.Bits() == 0 {
+			errs = append(errs, fmt.Errorf("agents.trusted: %s is everybody: list the balancer's own prefixes", p))
+		}
 		if p != p.Masked() {
 			errs = append(errs, fmt.Errorf("agents.trusted: %s has bits set behind its prefix: write %s", p, p.Masked()))
 		}

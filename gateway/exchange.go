@@ -17,15 +17,16 @@ import (
 )
 
 const (
-	openTimeout     = 5 * time.Second
-	writePiece      = 64 << 10 // above this the answer is read while the request is written
-	maxResponseHead = 64 << 10
-	maxInformal     = 8 // 1xx answers that are skipped before one is an error
+	openTimeout     = 5 * time.Second // for a stream of the session that was chosen
+	writePiece      = 64 << 10        // above this the answer is read while the request is written
+	maxResponseHead = 64 << 10        // bytes of the head of a connector's answer
+	maxInformal     = 8               // 1xx answers that are skipped before one is an error
 )
 
 var (
 	errNotDelivered = errors.New("gateway: the connector did not get the whole request")
 	errBadResponse  = errors.New("gateway: the connector's answer breaks HTTP/1.1")
+	errAssertion    = errors.New("gateway: the connector does not accept this gateway's assertion: compare the clocks of both machines")
 )
 
 // exchange is one request and its answer on one stream.
@@ -122,7 +123,7 @@ func (x *exchange) readHead(req *http.Request) error {
 				x.wrote = <-x.writing
 				x.writing = nil
 			}
-			return err
+			return x.cause()
 		}
 		if resp.StatusCode >= 200 {
 			if resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 && resp.Body != http.NoBody {
@@ -139,6 +140,19 @@ func (x *exchange) readHead(req *http.Request) error {
 	return fmt.Errorf("%w: too many informal answers", errBadResponse)
 }
 
+// cause says why reading the answer failed. The errors of net/http quote what
+// they could not parse, which may be a piece of a body; these quote nothing.
+func (x *exchange) cause() error {
+	switch err := x.head.err; {
+	case err == nil:
+		return fmt.Errorf("%w: it cannot be parsed", errBadResponse)
+	case errors.Is(err, io.EOF):
+		return io.ErrUnexpectedEOF
+	default:
+		return err
+	}
+}
+
 // finish gives the stream back for another exchange after the whole answer has
 // been read, or closes it if anything was left open.
 func (x *exchange) finish() {
@@ -146,6 +160,7 @@ func (x *exchange) finish() {
 	if x.writing != nil {
 		select {
 		case x.wrote = <-x.writing:
+			x.writing = nil
 		default:
 			clean = false // answered early: the request is still being written
 		}
@@ -179,23 +194,28 @@ func (x *exchange) putReader() {
 }
 
 // headLimit bounds what net/http reads, without a bound of its own, until the
-// head of a response is complete.
+// head of a response is complete, and remembers why reading failed.
 type headLimit struct {
 	r      io.Reader
 	left   int
 	lifted bool
+	err    error // of r, or that the limit was reached
 }
 
 func (l *headLimit) lift() { l.lifted = true }
 
 func (l *headLimit) Read(p []byte) (int, error) {
-	if l.lifted {
-		return l.r.Read(p)
+	if !l.lifted {
+		if l.left <= 0 {
+			l.err = fmt.Errorf("%w: its head is too large", errBadResponse)
+			return 0, l.err
+		}
+		p = p[:min(len(p), l.left)]
 	}
-	if l.left <= 0 {
-		return 0, fmt.Errorf("%w: its head is too large", errBadResponse)
-	}
-	n, err := l.r.Read(p[:min(len(p), l.left)])
+	n, err := l.r.Read(p)
 	l.left -= n
+	if err != nil {
+		l.err = err
+	}
 	return n, err
 }

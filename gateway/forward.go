@@ -7,6 +7,7 @@ import (
 
 	"sallyport.dev/auth"
 	"sallyport.dev/mcp"
+	"sallyport.dev/telemetry"
 	"sallyport.dev/tunnel"
 )
 
@@ -26,7 +27,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 	for {
 		s, err := g.pick(ctx, last)
 		if err != nil {
-			g.refuse(w, r, pickError(err).For(call))
+			g.refuse(w, r, pickError(ctx, err).For(call))
 			return
 		}
 		n.session, last = s, s
@@ -54,13 +55,13 @@ func (g *Gateway) pick(ctx context.Context, not *attached) (*attached, error) {
 	return s, err
 }
 
-func pickError(err error) *mcp.Error {
-	var e *mcp.Error
-	switch {
-	case errors.Is(err, errNoServer):
+func pickError(ctx context.Context, err error) *mcp.Error {
+	if errors.Is(err, errNoServer) {
 		return mcp.NotFound()
-	default:
-		e = mcp.ConnectorOffline(offlineRetryAfter)
+	}
+	e := mcp.ConnectorOffline(offlineRetryAfter)
+	if ctx.Err() != nil {
+		e.Reason = reasonLeft
 	}
 	e.Err = err
 	return e
@@ -84,9 +85,14 @@ func (g *Gateway) try(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		return first, mcp.NotDelivered(err)
 	default:
 		if broken(s, err) {
-			g.log.Warn("a connector breaks the protocol", "instance", s.instance, "error", err)
+			g.log.Warn("a connector breaks the protocol", telemetry.KeyInstance, s.instance, telemetry.KeyError, err)
 		}
 		return false, mcp.OutcomeUnknown(err)
+	}
+	if assertionRefused(x.resp) {
+		x.abort()
+		g.log.Warn("a connector refuses our assertion", telemetry.KeyInstance, s.instance, telemetry.KeyError, errAssertion)
+		return first, mcp.NotDelivered(errAssertion)
 	}
 	if first && refusedElsewhere(x.resp) {
 		if _, _, err := g.sessions.find(routeFrom(ctx), s); err == nil {
@@ -98,11 +104,17 @@ func (g *Gateway) try(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	return false, nil
 }
 
+// reasonLeft is the log's word for a call whose agent hung up.
+const reasonLeft = "agent_left"
+
 // left is what becomes of a call whose agent hung up: nobody reads it, but the
 // log line says so.
 func left(cause error) *mcp.Error {
 	e := mcp.OutcomeUnknown(cause)
-	e.Reason = "agent_left"
+	if errors.Is(cause, errNotDelivered) {
+		e = mcp.NotDelivered(cause)
+	}
+	e.Reason = reasonLeft
 	return e
 }
 
@@ -115,6 +127,12 @@ func broken(s *attached, err error) bool {
 // the call to go to another one: it has not touched the upstream.
 func refusedElsewhere(resp *http.Response) bool {
 	return resp.StatusCode == http.StatusServiceUnavailable && mcp.Outcome(resp.Header.Get(mcp.HeaderOutcome)) == mcp.OutcomeRefused
+}
+
+// assertionRefused reports that the connector does not believe who we say is
+// calling. The agent's own token is good, so it must not get that 401.
+func assertionRefused(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusUnauthorized && mcp.Outcome(resp.Header.Get(mcp.HeaderOutcome)) == mcp.OutcomeRefused
 }
 
 // requestHeader makes the header that goes down the tunnel: the agent's,

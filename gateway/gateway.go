@@ -24,11 +24,11 @@ import (
 )
 
 const (
-	offlineRetryAfter = 2 * time.Second
-	drainTime         = 30 * time.Second
-	maxInFlight       = 16384     // calls in the process at once
-	bodyBudget        = 256 << 20 // bytes of request bodies held at once
-	stallBudget       = 256 << 20 // bytes that stalled agents may keep in stream windows
+	offlineRetryAfter = 2 * time.Second  // Retry-After of connector_offline
+	drainTime         = 30 * time.Second // for calls in flight after SIGTERM
+	maxInFlight       = 16384            // calls in the process at once
+	bodyBudget        = 256 << 20        // bytes of request bodies held at once
+	stallBudget       = 256 << 20        // bytes that stalled agents may keep in stream windows
 )
 
 // Gateway is one gateway process. Make it with [New], run it with Run.
@@ -240,6 +240,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	crew.Go(func() { g.acceptTCP(accepting, h1, h2) })
 	crew.Go(func() { g.acceptQUIC(accepting, quicListener) })
 	crew.Go(func() { g.stalls.run(accepting) })
+	if g.cfg.TLS.SelfSigned {
+		crew.Go(func() { g.renewSelfSigned(accepting) })
+	}
 
 	<-ctx.Done()
 	g.log.Info("gateway is draining", "in_flight_at_most", drainTime.String())
@@ -248,7 +251,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.plain != nil {
 		_ = g.plain.Close()
 	}
-	g.tellConnectors()
+	crew.Go(g.tellConnectors) // a connector that takes nothing must not hold the rest up
 	public.shutdown(drainTime, giveUp)
 	g.hangUp()
 	stopAccepting()

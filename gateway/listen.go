@@ -18,15 +18,15 @@ import (
 )
 
 const (
-	handshakeTimeout   = 10 * time.Second
-	maxHandshakes      = 512   // TLS handshakes under way at once
-	maxConnections     = 16384 // TCP connections, agents' and connectors'
-	readHeaderTimeout  = 10 * time.Second
-	idleTimeout        = 120 * time.Second
-	h2Streams          = 250
-	h2WriteTimeout     = 30 * time.Second
+	handshakeTimeout   = 10 * time.Second      // for a TLS handshake on TCP
+	maxHandshakes      = 512                   // TLS handshakes under way at once
+	maxConnections     = 16384                 // TCP connections, agents' and connectors'
+	readHeaderTimeout  = 10 * time.Second      // for the head of an agent's request
+	idleTimeout        = 120 * time.Second     // for an agent's connection without a request
+	h2Streams          = 250                   // requests at once on one HTTP/2 connection
+	writeTimeout       = 30 * time.Second      // for one write to an agent
 	acceptRetry        = 50 * time.Millisecond // after a temporary error, such as no free descriptors
-	maxAcceptRetries   = 100
+	acceptLogEvery     = 200                   // such errors in a row
 	tcpKeepAlivePeriod = 30 * time.Second
 )
 
@@ -47,13 +47,11 @@ func (g *Gateway) bind() (err error) {
 		}
 	}
 	if g.udp == nil {
-		address, err := net.ResolveUDPAddr("udp", g.tcp.Addr().String())
-		if err == nil {
-			g.udp, err = net.ListenUDP("udp", address)
-		}
+		socket, err := net.ListenPacket("udp", g.tcp.Addr().String())
 		if err != nil {
 			return fmt.Errorf("listen (UDP): %w", err)
 		}
+		g.udp = socket
 	}
 	if g.cfg.Agents.Listen != "" {
 		if g.plain, err = listen("agents.listen", g.cfg.Agents.Listen); err != nil {
@@ -116,8 +114,9 @@ func (g *Gateway) httpServer(ctx context.Context, h2 bool) *http.Server {
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, connInfoKey{}, connInfo{serverNameOf(conn)})
 		},
-		Protocols: new(http.Protocols),
-		HTTP2:     &http.HTTP2Config{MaxConcurrentStreams: h2Streams, WriteByteTimeout: h2WriteTimeout, SendPingTimeout: idleTimeout},
+		Protocols:                    new(http.Protocols),
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" gets the answer of every other path that does not exist
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: h2Streams, WriteByteTimeout: writeTimeout, SendPingTimeout: idleTimeout},
 	}
 	s.Protocols.SetHTTP1(!h2)
 	s.Protocols.SetHTTP2(h2)
@@ -223,11 +222,13 @@ func (g *Gateway) accept(ctx context.Context, l net.Listener, take func(net.Conn
 		switch {
 		case err == nil:
 			failures = 0
-		case errors.Is(err, net.ErrClosed) || ctx.Err() != nil || failures > maxAcceptRetries:
+		case errors.Is(err, net.ErrClosed) || ctx.Err() != nil:
 			return
 		default:
+			if failures%acceptLogEvery == 0 {
+				g.log.Warn("accept failed, trying on", telemetry.KeyListen, l.Addr().String(), telemetry.KeyError, err)
+			}
 			failures++
-			g.log.Warn("accept failed", telemetry.KeyListen, l.Addr().String(), telemetry.KeyError, err)
 			waitOr(ctx.Done(), acceptRetry)
 			continue
 		}
@@ -239,12 +240,47 @@ func (g *Gateway) accept(ctx context.Context, l net.Listener, take func(net.Conn
 	}
 }
 
-// countedConn gives its place back when it is closed. It sits below TLS: a
-// wrapped TLS connection would not be recognised by net/http.
+// countedConn gives its place back when it is closed, and bounds each write
+// for which nobody above has set a deadline: http.Server's last flush has no
+// other bound. It sits below TLS: a wrapped TLS connection would not be
+// recognised by net/http.
 type countedConn struct {
 	net.Conn
 	release *semaphore.Weighted
 	once    sync.Once
+
+	mu       sync.Mutex // guards deadline
+	deadline bool       // set from above
+}
+
+// SetDeadline implements net.Conn.
+func (c *countedConn) SetDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = !t.IsZero()
+	return c.Conn.SetDeadline(t)
+}
+
+// SetWriteDeadline implements net.Conn.
+func (c *countedConn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = !t.IsZero()
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Write implements net.Conn.
+func (c *countedConn) Write(p []byte) (int, error) {
+	c.arm()
+	return c.Conn.Write(p)
+}
+
+func (c *countedConn) arm() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.deadline {
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // on a closed connection Write will say so
+	}
 }
 
 func (c *countedConn) Close() error {

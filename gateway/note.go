@@ -32,6 +32,9 @@ type note struct {
 // refusedBodyTime is how long the rest of a refused request's body may take.
 const refusedBodyTime = time.Second
 
+// answered notes an answer that is neither a refusal nor a call's.
+func (n *note) answered(status int, outcome string) { n.status, n.outcome = status, outcome }
+
 type noteKey struct{}
 
 func noteFrom(ctx context.Context) *note {

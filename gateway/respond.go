@@ -12,7 +12,7 @@ import (
 )
 
 // respond streams the connector's answer to the agent: each piece is flushed
-// as it comes, unless the length is known and small.
+// as it comes, unless it is no event stream and its length is known.
 func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, x *exchange) {
 	n := noteFrom(ctx)
 	resp := x.resp
@@ -22,7 +22,7 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, x *exchang
 	}
 	events := isEventStream(resp.Header)
 	writeHead(w, resp, events)
-	out := &agentWriter{w: w, control: http.NewResponseController(w), flush: resp.ContentLength < 0}
+	out := &agentWriter{w: w, control: http.NewResponseController(w), flush: events || resp.ContentLength < 0}
 	if out.flush {
 		if err := out.control.Flush(); err != nil {
 			x.abort()
@@ -43,6 +43,9 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, x *exchang
 		return
 	}
 	x.abort()
+	if out.err == nil {
+		err = x.cause()
+	}
 	n.cause, n.outcome, n.delivered = err, "broken", mcp.DeliveredUnknown
 	if out.err == nil && (ctx.Err() == nil || g.draining()) {
 		// The agent is there and the tunnel is not: say what is known, if that
@@ -78,7 +81,11 @@ func isEventStream(h http.Header) bool {
 func writeHead(w http.ResponseWriter, resp *http.Response, events bool) {
 	mcp.StripResponse(resp.Header)
 	h := w.Header()
+	vary := append(h["Vary"], resp.Header["Vary"]...) // ours says that the answer differs by Origin
 	maps.Copy(h, resp.Header)
+	if len(vary) > 0 {
+		h["Vary"] = vary
+	}
 	for _, key := range []string{"Date", "Content-Type"} {
 		if _, ok := h[key]; !ok {
 			h[key] = nil

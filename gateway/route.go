@@ -57,13 +57,14 @@ func validName(s string) bool {
 	return true
 }
 
-// target returns the path and query of a request as the agent spelled them.
-func target(r *http.Request) (path, query string) {
+// target returns the path of a request as the agent spelled it, and whether a
+// query follows.
+func target(r *http.Request) (path string, query bool) {
 	uri := r.RequestURI
-	if r.URL.Scheme != "" || !strings.HasPrefix(uri, "/") { // absolute form, checked against the public host already
+	if r.URL.Host != "" && !strings.HasPrefix(uri, "/") { // absolute form, checked by ownHost already
 		uri = r.URL.RequestURI()
 	}
-	path, query, _ = strings.Cut(uri, "?")
+	path, _, query = strings.Cut(uri, "?")
 	return path, query
 }
 
@@ -80,7 +81,8 @@ func (g *Gateway) serveRoute(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, query := target(r)
 		if rest, ok := strings.CutPrefix(path, metadataPrefix); ok {
-			if resource, ok := parseRoute(rest); ok && query == "" {
+			if resource, ok := parseRoute(rest); ok && !query {
+				noteFrom(r.Context()).answered(metadataStatus(r.Method), "metadata")
 				auth.Metadata{Resource: g.cfg.PublicURL + resource.path()}.ServeHTTP(w, r)
 				return
 			}
@@ -90,10 +92,21 @@ func (g *Gateway) serveRoute(next http.Handler) http.Handler {
 			g.refuse(w, r, mcp.NotFound())
 			return
 		}
+		if query { // before anything asks for a token, which must not be sent in one (RFC 9700 section 4.3.2)
+			g.refuse(w, r, mcp.InvalidRequest("the URL has a query"))
+			return
+		}
 		note := noteFrom(r.Context())
 		note.route = name
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), routeKey{}, name)))
 	})
+}
+
+func metadataStatus(method string) int {
+	if method == http.MethodGet || method == http.MethodHead {
+		return http.StatusOK
+	}
+	return http.StatusMethodNotAllowed
 }
 
 // authorize lets a principal through to the servers of its grant. What is not

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,12 +18,15 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"sallyport.dev/telemetry"
 )
 
 const (
 	selfSignedCALife   = 10 * 365 * 24 * time.Hour
 	selfSignedLife     = 90 * 24 * time.Hour
-	selfSignedRenewal  = 30 * 24 * time.Hour // left when a start makes a new certificate
+	selfSignedRenewal  = 30 * 24 * time.Hour // left when a new certificate is made
+	selfSignedCheck    = 12 * time.Hour      // how often a running gateway looks
 	certificateBackDay = 5 * time.Minute     // clocks that are behind still accept it
 )
 
@@ -45,6 +49,23 @@ func ensureSelfSigned(dir string, names []string) error {
 		return fmt.Errorf("self_signed: certificate in %s: %w", dir, err)
 	}
 	return nil
+}
+
+// renewSelfSigned keeps the certificate of a gateway that runs for months from
+// expiring. The new files are taken up like any that change.
+func (g *Gateway) renewSelfSigned(ctx context.Context) {
+	ticker := time.NewTicker(selfSignedCheck)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if err := ensureSelfSigned(g.cfg.StateDir, g.Names()); err != nil {
+				g.log.Error("self-signed certificate not renewed", telemetry.KeyError, err)
+			}
+		}
+	}
 }
 
 // covers reports whether the certificate is for all of these names.

@@ -81,6 +81,7 @@ func (g *Gateway) checkOrigin(next http.Handler) http.Handler {
 			h.Set("Access-Control-Allow-Methods", "POST, GET, DELETE")
 			h.Set("Access-Control-Allow-Headers", corsHeaders(r))
 			h.Set("Access-Control-Max-Age", "600")
+			noteFrom(r.Context()).answered(http.StatusNoContent, "preflight")
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
@@ -105,6 +106,9 @@ func corsHeaders(r *http.Request) string {
 func (g *Gateway) ownHost(r *http.Request) bool {
 	if !g.publicHost(r.Host) {
 		return false
+	}
+	if u := r.URL; u.Host != "" && (r.ProtoMajor > 1 || !g.publicHost(u.Host) || u.User != nil || (u.Scheme != "https" && u.Scheme != "http")) {
+		return false // absolute form, which HTTP/2 does not have: it could stand beside another :authority
 	}
 	if host, ok := r.Header["Host"]; ok && !slices.Equal(host, []string{r.Host}) { // HTTP/2 carries it beside :authority
 		return false

@@ -32,17 +32,20 @@ type attached struct {
 	inFlight atomic.Int64
 }
 
-// usable reports whether new calls may go to the session.
-func (a *attached) usable() bool {
+// leaving reports that the session has ended or is about to.
+func (a *attached) leaving() bool {
 	select {
 	case <-a.Draining():
-		return false
+		return true
 	case <-a.Done():
-		return false
+		return true
 	default:
-		return !a.Suspect()
+		return false
 	}
 }
+
+// usable reports whether new calls may go to the session.
+func (a *attached) usable() bool { return !a.leaving() && !a.Suspect() }
 
 // sessions are the attached sessions by tunnel.
 type sessions struct {
@@ -64,7 +67,9 @@ func (s *sessions) add(a *attached, maxConnectors int) error {
 		if other.Session == a.Session {
 			return errSessionUp
 		}
-		instances[other.instance] = true
+		if !other.leaving() {
+			instances[other.instance] = true
+		}
 	}
 	if maxConnectors > 0 && len(instances) > maxConnectors {
 		return errCrowded
@@ -130,22 +135,22 @@ func (s *sessions) find(r route, not *attached) (*attached, <-chan struct{}, err
 	var best *attached
 	others, serving := 0, 0
 	for _, a := range s.byTunnel[r.tunnel] {
-		if a == not || !a.usable() {
-			continue
+		usable := a.usable()
+		if usable {
+			others++
 		}
-		others++
 		if !a.servers[r.server] {
 			continue
 		}
-		serving++
-		if best == nil || cmp.Less(a.inFlight.Load(), best.inFlight.Load()) {
+		serving++ // even if it cannot take a call now: the server exists
+		if a != not && usable && (best == nil || cmp.Less(a.inFlight.Load(), best.inFlight.Load())) {
 			best = a
 		}
 	}
 	switch {
-	case serving > 0:
+	case best != nil:
 		return best, s.changed, nil
-	case others > 0:
+	case others > 0 && serving == 0:
 		return nil, s.changed, errNoServer
 	}
 	return nil, s.changed, errOffline

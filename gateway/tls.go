@@ -3,10 +3,13 @@ package gateway
 import (
 	"crypto/tls"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
+
+	"sallyport.dev/telemetry"
 )
 
 // certCheckInterval is how often, at most, a handshake looks whether the
@@ -25,9 +28,19 @@ type certificate struct {
 }
 
 // fileStamp tells whether one of two files has changed.
-type fileStamp struct {
-	certTime, keyTime time.Time
-	certSize, keySize int64
+type fileStamp struct{ cert, key fs.FileInfo }
+
+func (s fileStamp) equal(other fileStamp) bool {
+	return same(s.cert, other.cert) && same(s.key, other.key)
+}
+
+// same compares identity, time of change and size; nil is a file that could
+// not be examined.
+func same(a, b fs.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
 func loadCertificate(certPath, keyPath string, log *slog.Logger) (*certificate, error) {
@@ -52,7 +65,7 @@ func (c *certificate) look() (fileStamp, error) {
 	if err != nil {
 		return fileStamp{}, err
 	}
-	return fileStamp{cert.ModTime(), key.ModTime(), cert.Size(), key.Size()}, nil
+	return fileStamp{cert, key}, nil
 }
 
 func (c *certificate) load() (*tls.Certificate, error) {
@@ -74,20 +87,20 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return c.current, nil
 	}
 	c.checked = now
-	stamp, err := c.look()
-	if err == nil && stamp == c.stamp {
+	stamp, err := c.look() // the zero stamp if a file is missing
+	if stamp.equal(c.stamp) {
 		return c.current, nil
 	}
+	c.stamp = stamp // also if it does not load: that is said once
 	var fresh *tls.Certificate
 	if err == nil {
-		c.stamp = stamp
 		fresh, err = c.load()
 	}
 	if err != nil {
-		c.log.Error("certificate not reloaded, the old one stays in use", "error", err)
+		c.log.Error("certificate not reloaded, the old one stays in use", telemetry.KeyError, err)
 		return c.current, nil
 	}
 	c.current = fresh
-	c.log.Info("certificate reloaded", "file", c.certPath, "not_after", fresh.Leaf.NotAfter)
+	c.log.Info("certificate reloaded", telemetry.KeyPath, c.certPath, "not_after", fresh.Leaf.NotAfter)
 	return c.current, nil
 }

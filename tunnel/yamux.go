@@ -59,7 +59,7 @@ func newYamuxMux(conn net.Conn, client bool, acceptStreams int) (*yamuxMux, erro
 	if client {
 		start = yamux.Client
 	}
-	session, err := start(&yamuxGuard{Conn: conn}, conf)
+	session, err := start(&yamuxGuard{Conn: &yamuxJoiner{Conn: conn}}, conf)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// certificateNotice is how long before its end a certificate is warned about.
+const certificateNotice = 14 * 24 * time.Hour
+
+// Open says, a sentence each, where the gateway listens and who may use what, for --check.
+func (g *Gateway) Open() []string {
+	facts := []string{
+		fmt.Sprintf("listens on %s (TCP and UDP): agents, with a token, and connectors", g.cfg.Listen),
+		fmt.Sprintf("agents call %s/t/<tunnel>/<server>/mcp", g.cfg.PublicURL),
+	}
+	if a := g.cfg.Agents; a.Listen != "" {
+		facts = append(facts, fmt.Sprintf("listens on %s (plaintext TCP): agents, with a token, through balancers in %v", a.Listen, a.Trusted))
+	}
+	if g.cfg.Health.Listen != "" {
+		facts = append(facts, fmt.Sprintf("listens on %s (plaintext TCP): probes, without authentication", g.cfg.Health.Listen))
+	}
+	if leaf := g.leaf(); leaf != nil {
+		facts = append(facts, fmt.Sprintf("certificate covers %s until %s",
+			strings.Join(append(slices.Clone(leaf.DNSNames), addresses(leaf.IPAddresses)...), ", "), leaf.NotAfter.UTC().Format(time.DateOnly)))
+	}
+	if ca := g.CAFile(); ca != "" {
+		facts = append(facts, "clients and connectors must trust "+ca)
+	}
+	for _, t := range g.cfg.Tunnels {
+		facts = append(facts, fmt.Sprintf("tunnel %s: at most %d connectors", t.Name, t.MaxConnectors))
+	}
+	for _, t := range g.cfg.Agents.Tokens {
+		facts = append(facts, fmt.Sprintf("token %s: tunnels %v, servers %v", t.Name, t.Tunnels, t.Servers))
+	}
+	return facts
+}
+
+// leaf is the certificate that clients see now.
+func (g *Gateway) leaf() *x509.Certificate {
+	cert, err := g.cert.get(nil)
+	if err != nil {
+		return nil
+	}
+	return cert.Leaf
+}
+
+func addresses[T fmt.Stringer](list []T) []string {
+	texts := make([]string, len(list))
+	for i, one := range list {
+		texts[i] = one.String()
+	}
+	return texts
+}
+
+// Warnings says what is weak or missing in the configuration, for --check and the start of the log.
+func (g *Gateway) Warnings() []string {
+	var warnings []string
+	if leaf := g.leaf(); leaf != nil {
+		for _, name := range g.Names() {
+			if leaf.VerifyHostname(name) != nil {
+				warnings = append(warnings, fmt.Sprintf("the certificate does not cover %s: clients that call this name will refuse it", name))
+			}
+		}
+		if left := time.Until(leaf.NotAfter); left < 0 {
+			warnings = append(warnings, "the certificate has expired: nobody will connect until it is renewed")
+		} else if left < certificateNotice {
+			warnings = append(warnings, fmt.Sprintf("the certificate expires in %d days: renew it", int(left/(24*time.Hour))))
+		}
+	}
+	if g.cfg.TLS.SelfSigned {
+		warnings = append(warnings, "tls.self_signed is for trials: clients must be given the CA file")
+	}
+	a := g.cfg.Agents
+	if a.Listen != "" {
+		warnings = append(warnings, fmt.Sprintf("agents.listen takes tokens in the clear from %v: only a balancer may be there", a.Trusted))
+	}
+	if len(a.Origins) > 0 {
+		warnings = append(warnings, fmt.Sprintf("agents.origins lets web pages of %s call", strings.Join(a.Origins, ", ")))
+	}
+	if len(a.Tokens) == 0 {
+		warnings = append(warnings, "agents.tokens is empty: nobody may call")
+	}
+	for _, t := range a.Tokens {
+		if slices.Contains(t.Tunnels, "*") && slices.Contains(t.Servers, "*") {
+			warnings = append(warnings, fmt.Sprintf("agents.tokens: %q may use every server of every tunnel", t.Name))
+		}
+		warnings = append(warnings, t.Token.Warnings()...)
+	}
+	for _, t := range g.cfg.Tunnels {
+		warnings = append(warnings, t.TunnelToken.Warnings()...)
+	}
+	return warnings
+}
