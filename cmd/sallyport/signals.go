@@ -10,8 +10,8 @@ import (
 )
 
 // untilSignal returns a context that ends with the first SIGINT or SIGTERM, so that a role drains. The second one ends
-// the process at once, after last, if there is any. A reader of our output that leaves does not end the process: writing to it
-// fails, and the role goes on or cleans up.
+// the process at once, after last, if there is any. A reader of our output that leaves does not end the process: writing
+// to it fails, and the role goes on or cleans up.
 func untilSignal(ctx context.Context, errOut io.Writer, last func()) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)

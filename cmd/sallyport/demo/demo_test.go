@@ -258,6 +258,7 @@ func TestWatchJoinsTheTwoLinesOfACall(t *testing.T) {
 		telemetry.KeyTransport, "quic", telemetry.KeyStatus, 200, telemetry.KeyOutcome, "upstream", telemetry.KeyPrincipal, "i|s"}}
 	connector := line{roleConnector, []any{telemetry.KeyRequestID, "R", telemetry.KeyDurationMS, 1.5, telemetry.KeyRule, "rule 1", telemetry.KeyServer, "notes"}}
 	refused := line{roleGateway, []any{telemetry.KeyRequestID, "R", telemetry.KeyStatus, 401, telemetry.KeyOutcome, "unauthenticated"}}
+	denied := line{roleConnector, []any{telemetry.KeyRequestID, "R", telemetry.KeyOutcome, "denied", telemetry.KeyRule, "default"}}
 	want := CallSeen{Principal: "i|s", Server: "notes", Transport: "quic", Status: 200, Outcome: "upstream", Rule: "rule 1", Gateway: 2.5, Connector: 1.5}
 	for _, c := range []struct {
 		name  string
@@ -267,6 +268,8 @@ func TestWatchJoinsTheTwoLinesOfACall(t *testing.T) {
 		{"the connector first", []line{connector, gateway}, []CallSeen{want}},
 		{"the gateway first", []line{gateway, connector}, []CallSeen{want}},
 		{"the gateway refused", []line{refused}, []CallSeen{{Status: 401, Outcome: "unauthenticated"}}},
+		{"the connector denied", []line{denied, {roleGateway, []any{telemetry.KeyRequestID, "R", telemetry.KeyTransport, "quic", telemetry.KeyOutcome, "connector_refused"}}},
+			[]CallSeen{{Transport: "quic", Outcome: "denied", Rule: "default"}}},
 		{"half a call", []line{gateway}, nil},
 	} {
 		var got []CallSeen

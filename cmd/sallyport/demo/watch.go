@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -172,12 +173,20 @@ func (w *watch) seeCall(role string, r slog.Record) {
 		return
 	}
 	if role == roleGateway {
-		c.Rule, c.Connector = other.Rule, other.Connector
+		c = c.join(other)
 	} else {
-		other.Rule, other.Connector = c.Rule, c.Connector
-		c = other
+		c = other.join(c)
 	}
 	w.onCall(c)
+}
+
+// join adds to the gateway's half what the connector knows better.
+func (c CallSeen) join(connector CallSeen) CallSeen {
+	c.Rule, c.Connector = connector.Rule, connector.Connector
+	if strings.HasPrefix(c.Outcome, "connector_") && connector.Outcome != "" {
+		c.Outcome = connector.Outcome
+	}
+	return c
 }
 
 func (c *CallSeen) read(r slog.Record) (id string, duration float64) {
