@@ -84,7 +84,7 @@ func (s *Session) peerIsClosing() bool {
 	}
 	select {
 	case <-s.mux.closed():
-		s.settle()
+		_ = s.settle()
 		s.closeSoon(Reason{})
 		return true
 	default:
@@ -166,7 +166,7 @@ func (s *Session) heartbeat() {
 	for {
 		select {
 		case <-s.mux.closed():
-			s.settle()
+			_ = s.settle()
 			s.closeSoon(Reason{})
 			return
 		case <-dead.C:

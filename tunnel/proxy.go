@@ -70,6 +70,7 @@ func connect(ctx context.Context, conn net.Conn, addr string, user *url.Userinfo
 	if err != nil {
 		return fmt.Errorf("read the proxy's answer: %w", err)
 	}
+	defer func() { _ = resp.Body.Close() }() // empty after a 200, and of no interest after anything else
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("the proxy refused: %s", cleanText(resp.Status))
 	}

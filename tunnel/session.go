@@ -32,10 +32,10 @@ const (
 	StreamWindow = 256 << 10
 
 	maxStreamLimit    = DefaultStreams
-	helloTimeout      = 10 * time.Second
-	heartbeatInterval = 2 * time.Second
-	suspectAfter      = 6 * time.Second
-	deadAfter         = 15 * time.Second
+	helloTimeout      = 10 * time.Second // for hello after the handshake
+	heartbeatInterval = 2 * time.Second  // between heartbeats, both ways
+	suspectAfter      = 6 * time.Second  // without a reply: no new calls go to the session
+	deadAfter         = 15 * time.Second // without a reply: the session is closed
 	hangUpTimeout     = time.Second
 	tellTimeout       = 2 * time.Second // for the close frame to get behind what is queued
 )
@@ -362,9 +362,9 @@ func (s *Session) end(r Reason) {
 		heard := s.goodbye(told)
 		s.mux.hangUp(r)
 		if !heard {
-			<-told // the hang-up has freed it
+			_ = <-told // the hang-up has freed it
 		}
-		s.settle()
+		_ = s.settle()
 		s.mu.Lock()
 		s.finished = true
 		s.mu.Unlock()
