@@ -47,7 +47,7 @@ func (c *Connector) attach(ctx context.Context, s *tunnel.Session) (*auth.Checke
 	return checker, answer, err
 }
 
-// clockLeeway forgives a gateway's clock that differs from ours.
+// clockLeeway is by how much the gateway's clock may differ from ours.
 const clockLeeway = 30 * time.Second
 
 // ask sends the attach request on a stream of its own and returns the answer's

@@ -44,14 +44,14 @@ func (b *backoff) next() time.Duration {
 	if b.bound == 0 {
 		b.bound = backoffFirst
 	}
-	d := rand.N(b.bound)
+	d := rand.N(b.bound) //nolint:gosec // jitter is no secret
 	b.bound = min(2*b.bound, backoffLongest)
 	return d
 }
 
 // around spreads d evenly over d ± a quarter, so that many connectors do not
 // act at once.
-func around(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2) }
+func around(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2) } //nolint:gosec // jitter is no secret
 
 // longest makes the following delays as long as they get.
 func (b *backoff) longest() { b.bound = backoffLongest }

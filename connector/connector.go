@@ -161,7 +161,7 @@ func (c *Connector) Warnings() []string {
 // this connector must not come back.
 func (c *Connector) Run(ctx context.Context) error {
 	for _, w := range c.Warnings() {
-		c.log.Warn(w)
+		c.log.Warn("the configuration is weak", telemetry.KeyReason, w)
 	}
 	defer c.closeUpstreams()
 	ctx, stop := context.WithCancelCause(ctx)

@@ -87,9 +87,9 @@ func giveUp(err error) bool { return actionOf(err) == tunnel.Stop }
 
 // connect dials, attaches and begins to serve.
 func (c *Connector) connect(ctx context.Context, dial DialFunc) (*live, error) {
-	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
+	attempt, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	s, err := dial(dialing, tunnel.Config{Instance: c.instance})
+	s, err := dial(attempt, tunnel.Config{Instance: c.instance})
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (c *Connector) hold(ctx context.Context, l *live, leaving *sync.WaitGroup) 
 // promote tries QUIC again, and returns its session after 30 s of health, or
 // earlier if the old one ends.
 func (c *Connector) promote(ctx context.Context, old *live, leaving *sync.WaitGroup) *live {
-	dialing, cancel := context.WithCancel(ctx)
+	attempt, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { // ends with the dial
 		select {
@@ -156,10 +156,10 @@ func (c *Connector) promote(ctx context.Context, old *live, leaving *sync.WaitGr
 			cancel()
 		case <-old.Draining():
 			cancel()
-		case <-dialing.Done():
+		case <-attempt.Done():
 		}
 	}()
-	l, err := c.connect(dialing, c.upgrade)
+	l, err := c.connect(attempt, c.upgrade)
 	if err != nil {
 		c.log.Debug("QUIC still does not get through", telemetry.KeyError, err)
 		return nil

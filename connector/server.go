@@ -150,6 +150,9 @@ func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error)
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
 func (c *Connector) logCall(r *http.Request, n *note) {
+	if !c.log.Enabled(r.Context(), slog.LevelInfo) {
+		return
+	}
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
 		slog.String(telemetry.KeyRequestID, n.requestID),

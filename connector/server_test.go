@@ -384,8 +384,12 @@ func TestLeave(t *testing.T) {
 	s := g.next(t)
 	answers := make(chan answer, 1)
 	go func() { answers <- g.call(t, s, r.Instance(), http.MethodPost, listTools, nil) }()
-	events := make(chan error, 1)
-	go func() { events <- g.call(t, s, r.Instance(), http.MethodGet, "", nil).err }()
+	get := g.start(t, s, r.Instance(), http.MethodGet, "", nil)
+	defer func() { _ = get.Close() }()
+	events, err := http.ReadResponse(bufio.NewReader(get), nil)
+	if err != nil || events.StatusCode != http.StatusOK {
+		t.Fatal(events, err)
+	}
 	<-begun
 	<-begun
 	start := time.Now()
@@ -394,12 +398,17 @@ func TestLeave(t *testing.T) {
 	if _, err := s.Open(t.Context()); err == nil {
 		t.Error("a new call may begin")
 	}
-	if err := <-events; err == nil {
+	if _, err := io.ReadAll(events.Body); err == nil {
 		t.Error("the event stream ended as if it were complete")
 	}
 	close(finish)
 	if a := <-answers; a.StatusCode != http.StatusOK || a.body != "{}" || a.err != nil {
 		t.Errorf("the call in flight: %d %q %v", a.StatusCode, a.body, a.err)
+	}
+	select {
+	case <-s.Done():
+		t.Error("the connector hung up first, which could cost the end of an answer")
+	case <-time.After(800 * time.Millisecond):
 	}
 	s.CloseWith(tunnel.Reason{}) // as a gateway does with a drained session
 	if err := r.ended(t); err != nil {

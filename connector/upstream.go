@@ -21,7 +21,7 @@ import (
 
 const (
 	dialUpstream        = 10 * time.Second // to connect to an upstream, and again for its TLS handshake
-	idleUpstream        = 3 * time.Second  // below the 5 s after which common servers hang up
+	idleUpstream        = 3 * time.Second  // for an upstream's connection without a call: below the 5 s after which common servers hang up
 	idlePerUpstream     = 256              // idle connections that are kept for one upstream
 	maxUpstreamHead     = 64 << 10         // bytes of the head of an upstream's answer
 	upstreamPingTimeout = 15 * time.Second

@@ -116,7 +116,7 @@ func writePieces(conn net.Conn, buf *bytes.Buffer) error {
 // readHead reads the head of the final answer, past informal ones.
 func (x *exchange) readHead(req *http.Request) error {
 	for range maxInformal {
-		resp, err := http.ReadResponse(x.reader, req)
+		resp, err := http.ReadResponse(x.reader, req) //nolint:bodyclose // it is read to its end, or the stream is closed
 		if err != nil {
 			if x.writing != nil {
 				_ = x.conn.Close()
@@ -182,7 +182,7 @@ func (x *exchange) abort() {
 func (x *exchange) close() {
 	_ = x.conn.Close()
 	if x.writing != nil {
-		<-x.writing // Close has freed it
+		x.wrote = <-x.writing // Close has freed it
 		x.writing = nil
 	}
 	x.putReader()

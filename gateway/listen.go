@@ -47,7 +47,7 @@ func (g *Gateway) bind() (err error) {
 		}
 	}
 	if g.udp == nil {
-		socket, err := net.ListenPacket("udp", g.tcp.Addr().String())
+		socket, err := keepAlive.ListenPacket(context.Background(), "udp", g.tcp.Addr().String())
 		if err != nil {
 			return fmt.Errorf("listen (UDP): %w", err)
 		}

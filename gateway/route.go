@@ -68,11 +68,12 @@ func target(r *http.Request) (path string, query bool) {
 	return path, query
 }
 
-type routeKey struct{}
-
+// routeFrom returns the route that the request's note names.
 func routeFrom(ctx context.Context) route {
-	r, _ := ctx.Value(routeKey{}).(route)
-	return r
+	if n := noteFrom(ctx); n != nil {
+		return n.route
+	}
+	return route{}
 }
 
 // serveRoute sends a request to the metadata document, to the chain behind
@@ -96,9 +97,8 @@ func (g *Gateway) serveRoute(next http.Handler) http.Handler {
 			g.refuse(w, r, mcp.InvalidRequest("the URL has a query"))
 			return
 		}
-		note := noteFrom(r.Context())
-		note.route = name
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), routeKey{}, name)))
+		noteFrom(r.Context()).route = name
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -108,7 +108,7 @@ func TestWriteWithoutDeadlineIsBounded(t *testing.T) {
 		here, there := newPipeConns()
 		defer there.Close()
 		c := &countedConn{Conn: here, release: newWeighted(1)}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		start := time.Now()
 		if _, err := c.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != writeTimeout {
 			t.Errorf("%v after %s", err, time.Since(start))

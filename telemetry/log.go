@@ -32,7 +32,7 @@ func NewLogger(w io.Writer, cfg LogConfig) (*slog.Logger, *slog.LevelVar, error)
 	safe := &plainWriter{w: w}
 	switch cfg.Format {
 	case "", "text":
-		return slog.New(slog.NewTextHandler(safe, options)), current, nil
+		return slog.New(newTextHandler(safe, options)), current, nil
 	case "json":
 		return slog.New(slog.NewJSONHandler(safe, options)), current, nil
 	default:

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"fmt"
 	"io"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -12,7 +13,8 @@ import (
 // DEL, the C1 controls (U+009B starts an ANSI sequence), bidirectional overrides, zero-width characters, and the line
 // separators U+2028 and U+2029. In JSON such characters stand only inside strings, where the escape means the same.
 type plainWriter struct {
-	w io.Writer
+	mu sync.Mutex // guards w: the handlers that share this writer have a lock each
+	w  io.Writer
 }
 
 // Write expects one whole record that ends in a line break, which is how slog's handlers call it.
@@ -21,6 +23,8 @@ func (p *plainWriter) Write(line []byte) (int, error) {
 	if i := firstUnsafe(line); i >= 0 {
 		out = escape(line, i)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if _, err := p.w.Write(out); err != nil {
 		return 0, err
 	}

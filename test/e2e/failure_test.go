@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -222,6 +223,9 @@ func TestForbiddenAddresses(t *testing.T) {
 	}
 }
 
+// lastUse is the context key of the time when a connection was last used.
+type lastUse struct{}
+
 // Servers that hang up on idle connections after 5 s, as Node.js does, cost no
 // call, however the calls are spaced.
 func TestIdleUpstreamConnections(t *testing.T) {
@@ -231,6 +235,7 @@ func TestIdleUpstreamConnections(t *testing.T) {
 		"keep":  2900 * time.Millisecond, // about when the connector lets go
 		"same":  3 * time.Second,
 		"after": 3100 * time.Millisecond,
+		"old":   4 * time.Second,
 		"near":  idle - 20*time.Millisecond, // about when the server would
 		"edge":  idle,
 		"past":  idle + 20*time.Millisecond,
@@ -240,8 +245,16 @@ func TestIdleUpstreamConnections(t *testing.T) {
 	for name := range gaps {
 		upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
+			last := r.Context().Value(lastUse{}).(*atomic.Int64)
+			if used := last.Load(); used != 0 && time.Since(time.Unix(0, used)) > 3900*time.Millisecond {
+				panic(http.ErrAbortHandler) // as if the server's hanging up and the request had crossed on the way
+			}
 			_, _ = io.WriteString(w, "{}")
+			last.Store(time.Now().UnixNano())
 		}))
+		upstream.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, lastUse{}, new(atomic.Int64))
+		}
 		upstream.Config.IdleTimeout = idle
 		upstream.Start()
 		upstreams = append(upstreams, upstream)
@@ -257,7 +270,7 @@ func TestIdleUpstreamConnections(t *testing.T) {
 	var crew sync.WaitGroup
 	for name, gap := range gaps {
 		crew.Go(func() {
-			for range int(16*time.Second/gap) + 1 {
+			for range int(10*time.Second/gap) + 1 {
 				r, err := s.Post(t.Context(), name, pingBody)
 				if err != nil {
 					t.Error(err)

@@ -1,0 +1,89 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+)
+
+// answer is a value that turns into another when it is logged.
+type answer struct{ v slog.Value }
+
+func (a answer) LogValue() slog.Value { return a.v }
+
+// Both handlers must write the same, whichever one a record takes.
+func TestTextTakesTheShortWayWithoutADifference(t *testing.T) {
+	at := time.Date(2026, 1, 2, 5, 4, 5, 999999999, time.FixedZone("east", 2*3600))
+	cases := map[string]struct {
+		attrs []slog.Attr
+		with  func(slog.Handler) slog.Handler
+	}{
+		"none":     {},
+		"simple":   {attrs: []slog.Attr{slog.String("a", `x "y"=z`), slog.Int("b", -1), slog.Float64("c", 1.5), slog.Bool("d", true), slog.Duration("e", time.Second), slog.Uint64("f", 7)}},
+		"time":     {attrs: []slog.Attr{slog.Int("b", 1), slog.Time("at", at)}},
+		"any":      {attrs: []slog.Attr{slog.Any("e", io.EOF), slog.Any("at", at)}},
+		"group":    {attrs: []slog.Attr{slog.Group("g", slog.Time("at", at))}},
+		"valuer":   {attrs: []slog.Attr{slog.Any("v", answer{slog.TimeValue(at)})}},
+		"with":     {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.String("role", "gateway")}) }},
+		"withTime": {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.Time("at", at)}) }},
+		"in group": {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithGroup("g") }},
+	}
+	for name, c := range cases {
+		var got, want bytes.Buffer
+		options := &slog.HandlerOptions{ReplaceAttr: formatTime}
+		short, long := newTextHandler(&got, options), slog.Handler(slog.NewTextHandler(&want, options))
+		if c.with != nil {
+			short, long = c.with(short), c.with(long)
+		}
+		for _, when := range []time.Time{at, {}} {
+			r := slog.NewRecord(when, slog.LevelWarn, "two words", 0)
+			r.AddAttrs(c.attrs...)
+			if err := short.Handle(context.Background(), r); err != nil {
+				t.Fatal(err)
+			}
+			if err := long.Handle(context.Background(), r.Clone()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got.String() != want.String() || got.Len() == 0 {
+			t.Errorf("%s: got\n%swant\n%s", name, &got, &want)
+		}
+	}
+}
+
+func TestTextLinesOfBothWaysDoNotMix(t *testing.T) {
+	log, _, out := newLogger(t, LogConfig{})
+	var crew sync.WaitGroup
+	for range 50 {
+		crew.Go(func() { log.Info("short", "n", 1) })
+		crew.Go(func() { log.Info("long", "err", io.EOF) })
+	}
+	crew.Wait()
+	if lines := bytes.Count(out.Bytes(), []byte("\n")); lines != 100 {
+		t.Errorf("%d lines", lines)
+	}
+}
+
+// BenchmarkAccessLine is a line as the gateway writes for each call.
+func BenchmarkAccessLine(b *testing.B) {
+	log, _, err := NewLogger(io.Discard, LogConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	attrs := []slog.Attr{
+		slog.String(KeyRequestID, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), slog.String(KeyHTTPMethod, "POST"), slog.Int(KeyStatus, 200),
+		slog.String(KeyOutcome, "upstream"), slog.Float64(KeyDurationMS, 1.234), slog.String(KeyRemote, "192.0.2.7:51234"),
+		slog.String(KeyTunnel, "acme"), slog.String(KeyServer, "wiki"), slog.String(KeyPrincipal, "https://tunnel.example.com|ci"),
+		slog.String(KeyMethod, "tools/call"), slog.String(KeyTool, "search"), slog.Int(KeyBytesIn, 200),
+		slog.String(KeyInstance, "ZYXWVUTSRQPONMLKJIHGFEDCBA"), slog.String(KeyTransport, "quic"), slog.Int(KeyBytesOut, 300),
+		slog.String(KeyDelivered, "yes"),
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		log.LogAttrs(context.Background(), slog.LevelInfo, "call", attrs...)
+	}
+}
