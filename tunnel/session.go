@@ -357,12 +357,12 @@ func (s *Session) decide(why *CloseError) {
 // end closes the connection, after telling the peer why.
 func (s *Session) end(r Reason) {
 	s.closing.Do(func() {
-		told := make(chan error, 1)
-		go func() { told <- s.tell(r) }()
+		told := make(chan bool, 1)
+		go func() { told <- s.tell(r) == nil }()
 		heard := s.goodbye(told)
 		s.mux.hangUp(r)
 		if !heard {
-			_ = <-told // the hang-up has freed it
+			<-told // the hang-up has freed it
 		}
 		_ = s.settle()
 		s.mu.Lock()
@@ -375,12 +375,12 @@ func (s *Session) end(r Reason) {
 // goodbye waits until the close frame is written (2 s) and the peer has hung
 // up (1 s): a blocked connection must not hold the end up. It reports whether
 // it has taken the result from told.
-func (s *Session) goodbye(told <-chan error) bool {
+func (s *Session) goodbye(told <-chan bool) bool {
 	timer := time.NewTimer(tellTimeout)
 	defer timer.Stop()
 	select {
-	case err := <-told:
-		if err != nil {
+	case ok := <-told:
+		if !ok {
 			return true
 		}
 	case <-timer.C:

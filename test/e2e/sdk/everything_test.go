@@ -45,8 +45,10 @@ func useEverything(t *testing.T, url string, agent *http.Client) {
 			asked.Add(1)
 			return &mcp.ElicitResult{Action: "decline"}, nil
 		},
+		//nolint:staticcheck // deprecated with the revision 2026-07-28; servers of earlier ones still sample
 		CreateMessageHandler: func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
 			sampled.Add(1)
+			//nolint:staticcheck // as above
 			return &mcp.CreateMessageResult{Role: "assistant", Model: "none", Content: &mcp.TextContent{Text: "sampled text"}}, nil
 		},
 	})
