@@ -66,6 +66,10 @@ arch: ## the rules of the architecture alone: imports, doc comments, bans, sizes
 map: ## regenerate the import graph and the table of sizes in ARCHITECTURE.md
 	@go run ./test/arch/archmap
 
+.PHONY: docs
+docs: ## regenerate docs/configuration.md from the comments of the configuration's types
+	@UPDATE=1 go test -count=1 ./docs/...
+
 .PHONY: fuzz
 fuzz: ## every fuzz target in turn, for T each (make fuzz T=30s)
 	@scripts/fuzz $(T)
@@ -78,6 +82,10 @@ attack: ## run the attacks and write docs/security/attacks.md: case, transport, 
 .PHONY: bench
 bench: ## run the benchmarks COUNT times into bench.txt, for benchstat
 	@go test -run '^$$' -bench . -benchmem -count $(COUNT) $(GOPKGS) | tee bench.txt
+
+.PHONY: figures
+figures: ## measure calls against a one-hop reverse proxy, each part a process, and write docs/performance.md
+	@go run ./test/bench/figures -o docs/performance.md
 
 .PHONY: clean
 clean: ## remove what make built and installed below this folder

@@ -8,7 +8,7 @@ import "sync"
 type cache[K comparable, V any] struct {
 	limit int
 
-	mu sync.Mutex // guards young and old
+	mu         sync.Mutex // guards young and old
 	young, old map[K]V
 }
 

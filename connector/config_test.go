@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,15 +175,6 @@ func TestUpstreamErrors(t *testing.T) {
 		}
 		if name != "dial timeout" && strings.Contains(got.Error(), "canary") {
 			t.Errorf("%s: %v", name, got)
-		}
-	}
-}
-
-// TestEventStreamNames: parameters and case do not matter.
-func TestEventStreamNames(t *testing.T) {
-	for value, want := range map[string]bool{"text/event-stream": true, "Text/Event-Stream ; charset=utf-8": true, "text/event-streams": false, "application/json": false, "": false} {
-		if isEventStream(http.Header{"Content-Type": {value}}) != want {
-			t.Errorf("%q", value)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -35,7 +34,8 @@ func newBuffers() *buffers {
 func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *http.Response, events bool) {
 	n := noteFrom(ctx)
 	n.status, n.outcome, n.delivered = resp.StatusCode, "upstream", mcp.DeliveredYes
-	writeHead(w, resp)
+	mcp.PassHead(w.Header(), resp)
+	w.WriteHeader(resp.StatusCode)
 	var err error
 	if events {
 		err = c.copyEvents(w, resp.Body, n.call)
@@ -54,20 +54,6 @@ func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *ht
 		return
 	}
 	panic(http.ErrAbortHandler) // never a clean end
-}
-
-// writeHead passes the head on, stripped; nothing is added that the upstream
-// did not send.
-func writeHead(w http.ResponseWriter, resp *http.Response) {
-	mcp.StripResponse(resp.Header)
-	h := w.Header()
-	maps.Copy(h, resp.Header)
-	for _, key := range []string{"Date", "Content-Type"} {
-		if _, ok := h[key]; !ok {
-			h[key] = nil
-		}
-	}
-	w.WriteHeader(resp.StatusCode)
 }
 
 // copyBody copies until EOF, flushing each piece of a body of unknown length.

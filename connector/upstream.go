@@ -114,7 +114,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, e.For(n.call))
 		return
 	}
-	events := isEventStream(resp.Header)
+	events := mcp.IsEventStream(resp.Header)
 	if events && deadline != nil {
 		deadline.Stop()
 	}
@@ -211,9 +211,4 @@ func unacceptable(resp *http.Response) *mcp.Error {
 		return mcp.UpstreamInvalid(fmt.Errorf("%w: it is encoded, though identity was asked for", errUpstream))
 	}
 	return nil
-}
-
-func isEventStream(h http.Header) bool {
-	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
 }

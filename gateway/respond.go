@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net/http"
-	"strings"
 
 	"sallyport.dev/mcp"
 )
@@ -20,8 +18,12 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, x *exchang
 	if outcome := mcp.Outcome(resp.Header.Get(mcp.HeaderOutcome)); outcome != "" {
 		n.outcome, n.delivered = "connector_"+string(outcome), delivered(outcome)
 	}
-	events := isEventStream(resp.Header)
-	writeHead(w, resp, events)
+	events := mcp.IsEventStream(resp.Header)
+	mcp.PassHead(w.Header(), resp)
+	if events { // nginx and its like would buffer them
+		w.Header().Set("X-Accel-Buffering", "no")
+	}
+	w.WriteHeader(resp.StatusCode)
 	out := &agentWriter{w: w, control: http.NewResponseController(w), flush: events || resp.ContentLength < 0}
 	if out.flush {
 		if err := out.control.Flush(); err != nil {
@@ -69,32 +71,6 @@ func delivered(o mcp.Outcome) mcp.Delivered {
 		return mcp.DeliveredYes
 	}
 	return mcp.DeliveredUnknown
-}
-
-func isEventStream(h http.Header) bool {
-	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
-}
-
-// writeHead passes the head on. Nothing is added that the upstream did not
-// send but what keeps proxies in front of us from buffering events.
-func writeHead(w http.ResponseWriter, resp *http.Response, events bool) {
-	mcp.StripResponse(resp.Header)
-	h := w.Header()
-	vary := append(h["Vary"], resp.Header["Vary"]...) // ours says that the answer differs by Origin
-	maps.Copy(h, resp.Header)
-	if len(vary) > 0 {
-		h["Vary"] = vary
-	}
-	for _, key := range []string{"Date", "Content-Type"} {
-		if _, ok := h[key]; !ok {
-			h[key] = nil
-		}
-	}
-	if events {
-		h.Set("X-Accel-Buffering", "no")
-	}
-	w.WriteHeader(resp.StatusCode)
 }
 
 // copyBody copies until EOF. A nil tracker follows nothing.

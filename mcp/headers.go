@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 )
@@ -48,6 +49,28 @@ func StripResponse(h http.Header) {
 			delete(h, name)
 		}
 	}
+}
+
+// PassHead copies the head of an answer into h, which may hold fields of ours, stripped as [StripResponse] does. Date and
+// Content-Type, which net/http would add, stay away where the upstream sent none. Both values of Vary count.
+func PassHead(h http.Header, resp *http.Response) {
+	StripResponse(resp.Header)
+	vary := append(h["Vary"], resp.Header["Vary"]...)
+	maps.Copy(h, resp.Header)
+	if len(vary) > 0 {
+		h["Vary"] = vary
+	}
+	for _, key := range []string{"Date", "Content-Type"} {
+		if _, ok := h[key]; !ok {
+			h[key] = nil
+		}
+	}
+}
+
+// IsEventStream reports whether a head announces text/event-stream, with whatever parameters.
+func IsEventStream(h http.Header) bool {
+	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
 }
 
 // stripNominated deletes the fields that Connection lists (RFC 9110 §7.6.1).

@@ -79,3 +79,12 @@ func TestCheckHeaders(t *testing.T) {
 		}
 	}
 }
+
+// TestEventStreamNames: parameters and case do not matter.
+func TestEventStreamNames(t *testing.T) {
+	for value, want := range map[string]bool{"text/event-stream": true, "Text/Event-Stream ; charset=utf-8": true, "text/event-streams": false, "application/json": false, "": false} {
+		if IsEventStream(http.Header{"Content-Type": {value}}) != want {
+			t.Errorf("%q", value)
+		}
+	}
+}

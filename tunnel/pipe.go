@@ -40,12 +40,10 @@ type pipeMux struct {
 	peer     *pipeMux
 	gone     chan struct{} // shared by both ends
 	hung     *sync.Once    // closes gone
-	ready    chan struct{} // a slot came free
+	slots    *slots        // of streams opened here
 
-	mu     sync.Mutex // guards what follows
-	maxOut int
-	out    int
-	live   map[*pipeStream]struct{} // streams to end with the connection
+	mu   sync.Mutex               // guards what follows
+	live map[*pipeStream]struct{} // streams to end with the connection
 }
 
 func newPipeMuxes() (a, b *pipeMux) {
@@ -55,8 +53,7 @@ func newPipeMuxes() (a, b *pipeMux) {
 			incoming: make(chan *pipeStream),
 			gone:     gone,
 			hung:     hung,
-			ready:    make(chan struct{}, 1),
-			maxOut:   1,
+			slots:    newSlots(),
 			live:     make(map[*pipeStream]struct{}),
 		}
 	}
@@ -65,48 +62,16 @@ func newPipeMuxes() (a, b *pipeMux) {
 	return a, b
 }
 
-func (m *pipeMux) limit(streams int) {
-	m.mu.Lock()
-	m.maxOut = streams + 1
-	m.mu.Unlock()
-	m.wake()
-}
-
-func (m *pipeMux) wake() {
-	select {
-	case m.ready <- struct{}{}:
-	default:
-	}
-}
-
-func (m *pipeMux) takeSlot() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.out >= m.maxOut {
-		return false
-	}
-	m.out++
-	return true
-}
-
-func (m *pipeMux) giveSlot() {
-	m.mu.Lock()
-	m.out--
-	m.mu.Unlock()
-	m.wake()
-}
-
 func (m *pipeMux) open(ctx context.Context) (raw, error) {
-	for !m.takeSlot() {
+	for !m.slots.take() {
 		select {
-		case <-m.ready:
+		case <-m.slots.changed:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-m.gone:
 			return nil, io.ErrClosedPipe
 		}
 	}
-	m.wake()
 	here, there := net.Pipe()
 	ends := new(atomic.Int32)
 	mine := &pipeStream{Conn: here, mux: m, opener: m, ends: ends}
@@ -164,6 +129,7 @@ func (m *pipeMux) hangUp(Reason) {
 	m.peer.endAll()
 }
 
+func (m *pipeMux) limit(streams int)       { m.slots.limit(streams) }
 func (m *pipeMux) tick(time.Time)          {}
 func (m *pipeMux) tells() bool             { return false }
 func (m *pipeMux) cause() *CloseError      { return nil }
@@ -192,7 +158,7 @@ func (s *pipeStream) end(bool) {
 	delete(s.mux.live, s)
 	s.mux.mu.Unlock()
 	if s.ends.Add(1) == 2 {
-		s.opener.giveSlot()
+		s.opener.slots.give()
 	}
 }
 

@@ -22,6 +22,8 @@ const (
 	quicHandshakeIdle = 5 * time.Second // quic-go allows twice this in all
 	quicIdle          = 13 * time.Second
 	finTimeout        = time.Second
+	quicCalm          = 20 * time.Millisecond // at least, before a close
+	quicChunk         = 64 << 10              // one Write, so that an ending session can stop it
 	// connectionWindow covers every stream that can exist at once, so that
 	// stalled readers never use up what a sibling needs.
 	connectionWindow = (DefaultStreams + GatewayStreams + 1) * StreamWindow
@@ -97,6 +99,7 @@ func (m *quicMux) closed() <-chan struct{} { return m.conn.Context().Done() }
 // hangUp sends CONNECTION_CLOSE. A dialled connection's socket stays open for
 // a few round trips, to repeat it should the packet get lost.
 func (m *quicMux) hangUp(r Reason) {
+	m.calm()
 	_ = m.conn.CloseWithError(quic.ApplicationErrorCode(r.Code), cleanText(r.Text))
 	m.crew.wait()
 	if m.release == nil {
@@ -109,6 +112,19 @@ func (m *quicMux) hangUp(r Reason) {
 		<-timer.C
 	}
 	m.release()
+}
+
+// calm waits until the peer has had time to work off what it was sent. Streams
+// write nothing more by now; behind a full queue of packets the close, which
+// is one packet, would be dropped, and the peer would learn no reason.
+func (m *quicMux) calm() {
+	wait := min(max(2*m.conn.ConnectionStats().SmoothedRTT, quicCalm), 10*quicCalm)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-m.closed():
+	}
 }
 
 // cause reads the close reason from the connection itself.
@@ -159,7 +175,7 @@ func (s *quicStream) recycle() {
 	}
 }
 
-func (s *quicStream) chunk() int { return 0 }
+func (s *quicStream) chunk() int { return quicChunk }
 
 func (s *quicStream) translate(err error) error {
 	var streamErr *quic.StreamError

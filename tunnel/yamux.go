@@ -30,14 +30,12 @@ type yamuxMux struct {
 	failed  atomic.Pointer[CloseError] // why this side gave the connection up
 	crew    crew                       // closes streams in the background
 
-	ready    chan struct{} // signals that a slot or an idle stream came free
-	accepted atomic.Int64  // streams opened by the peer that live here
+	slots    *slots       // of streams opened here, idle ones included
+	accepted atomic.Int64 // streams opened by the peer that live here
 	maxIn    int64
 
-	mu     sync.Mutex // guards what follows
-	maxOut int
-	out    int         // streams opened here, idle ones included
-	idle   []idleYamux // recycled streams, most recent last
+	mu   sync.Mutex  // guards idle
+	idle []idleYamux // recycled streams, most recent last
 }
 
 type idleYamux struct {
@@ -66,25 +64,9 @@ func newYamuxMux(conn net.Conn, client bool, acceptStreams int) (*yamuxMux, erro
 	return &yamuxMux{
 		session: session,
 		conn:    conn,
-		ready:   make(chan struct{}, 1),
+		slots:   newSlots(),
 		maxIn:   int64(acceptStreams) + 1,
-		maxOut:  1, // the control stream, until hello says more
 	}, nil
-}
-
-func (m *yamuxMux) limit(streams int) {
-	m.mu.Lock()
-	m.maxOut = streams + 1
-	m.mu.Unlock()
-	m.wake()
-}
-
-// wake lets one waiting open look again.
-func (m *yamuxMux) wake() {
-	select {
-	case m.ready <- struct{}{}:
-	default:
-	}
 }
 
 // open takes an idle stream, or a free slot for a new one, and waits for
@@ -92,43 +74,25 @@ func (m *yamuxMux) wake() {
 func (m *yamuxMux) open(ctx context.Context) (raw, error) {
 	for {
 		if s := m.takeIdle(); s != nil {
-			m.wake()
+			m.slots.wake()
 			return &yamuxStream{Stream: s, mux: m, opened: true}, nil
 		}
-		if m.takeSlot() {
-			m.wake()
+		if m.slots.take() {
 			s, err := m.session.OpenStream()
 			if err != nil {
-				m.giveSlot()
+				m.slots.give()
 				return nil, err
 			}
 			return &yamuxStream{Stream: s, mux: m, opened: true}, nil
 		}
 		select {
-		case <-m.ready:
+		case <-m.slots.changed:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-m.session.CloseChan():
 			return nil, yamux.ErrSessionShutdown
 		}
 	}
-}
-
-func (m *yamuxMux) takeSlot() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.out >= m.maxOut {
-		return false
-	}
-	m.out++
-	return true
-}
-
-func (m *yamuxMux) giveSlot() {
-	m.mu.Lock()
-	m.out--
-	m.mu.Unlock()
-	m.wake()
 }
 
 // takeIdle returns the most recently used idle stream that still lives.
@@ -185,10 +149,10 @@ func (m *yamuxMux) drop(s *yamux.Stream) {
 		if time.Since(closed) >= yamuxCloseTimeout {
 			m.letResetGo()
 		}
-		m.giveSlot()
+		m.slots.give()
 	})
 	if !started {
-		m.giveSlot() // the session has ended, and its slots with it
+		m.slots.give() // the session has ended, and its slots with it
 	}
 }
 
@@ -226,12 +190,10 @@ func (m *yamuxMux) accept(ctx context.Context) (raw, error) {
 // for 5 s those that a peer never closes. So an honest peer may exceed either
 // count, but not both, and never twice its limit.
 func (m *yamuxMux) peerStreams() int64 {
-	m.mu.Lock()
-	out := m.out
-	m.mu.Unlock()
-	return int64(m.session.NumStreams() - out)
+	return int64(m.session.NumStreams() - m.slots.inUse())
 }
 
+func (m *yamuxMux) limit(streams int)       { m.slots.limit(streams) }
 func (m *yamuxMux) tells() bool             { return false }
 func (m *yamuxMux) transport() Transport    { return TCP }
 func (m *yamuxMux) localAddr() net.Addr     { return m.conn.LocalAddr() }
@@ -319,7 +281,7 @@ func (s *yamuxStream) end(bool) {
 	}
 	_ = s.Close()
 	if s.opened {
-		s.mux.giveSlot()
+		s.mux.slots.give()
 	}
 }
 
@@ -339,7 +301,7 @@ func (s *yamuxStream) recycle() {
 	s.mux.mu.Lock()
 	s.mux.idle = append(s.mux.idle, idleYamux{s.Stream, time.Now()})
 	s.mux.mu.Unlock()
-	s.mux.wake()
+	s.mux.slots.wake()
 }
 
 func (s *yamuxStream) chunk() int { return yamuxChunk }
