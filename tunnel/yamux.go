@@ -16,8 +16,8 @@ const (
 	yamuxCloseTimeout = 5 * time.Second  // then yamux itself resets the stream
 	yamuxDrainTimeout = 6 * time.Second  // reading on after Close, for the peer's FIN
 	yamuxIdle         = 10 * time.Second // a recycled stream waits this long for its next use
-	yamuxResetGrace   = 250 * time.Millisecond
-	yamuxChunk        = 32 << 10 // one frame, so that streams take turns on the wire
+	yamuxResetTimeout = 5 * time.Second  // for that reset to be written
+	yamuxChunk        = 32 << 10         // one frame, so that streams take turns on the wire
 )
 
 // yamuxMux is one yamux session over a TLS connection.
@@ -31,6 +31,7 @@ type yamuxMux struct {
 	crew    crew                       // closes streams in the background
 
 	slots    *slots       // of streams opened here, idle ones included
+	resets   *yamuxResets // of those streams
 	accepted atomic.Int64 // streams opened by the peer that live here
 	maxIn    int64
 
@@ -57,7 +58,8 @@ func newYamuxMux(conn net.Conn, client bool, acceptStreams int) (*yamuxMux, erro
 	if client {
 		start = yamux.Client
 	}
-	session, err := start(&yamuxGuard{Conn: &yamuxJoiner{Conn: conn}}, conf)
+	resets := newYamuxResets()
+	session, err := start(&yamuxGuard{Conn: &yamuxJoiner{Conn: conn, wrote: resets.wrote}}, conf)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +67,7 @@ func newYamuxMux(conn net.Conn, client bool, acceptStreams int) (*yamuxMux, erro
 		session: session,
 		conn:    conn,
 		slots:   newSlots(),
+		resets:  resets,
 		maxIn:   int64(acceptStreams) + 1,
 	}, nil
 }
@@ -138,31 +141,35 @@ func (m *yamuxMux) tick(now time.Time) {
 }
 
 // drop closes a stream that was opened here. Its slot comes back when the
-// peer's end is known to be over: after its FIN or reset, or after yamux has
-// itself reset the stream.
+// peer's end is known to be over: after its FIN or reset, or after the reset
+// that yamux itself sends 5 s later is on its way.
 func (m *yamuxMux) drop(s *yamux.Stream) {
+	id := s.StreamID()
+	reset := m.resets.expect(id)
 	_ = s.Close()
 	closed := time.Now()
 	started := m.crew.run(func() {
 		_ = s.SetReadDeadline(closed.Add(yamuxDrainTimeout))
 		_, _ = io.Copy(io.Discard, s)
 		if time.Since(closed) >= yamuxCloseTimeout {
-			m.letResetGo()
+			m.await(reset)
 		}
+		m.resets.forget(id)
 		m.slots.give()
 	})
-	if !started {
-		m.slots.give() // the session has ended, and its slots with it
+	if !started { // the session has ended, and its slots with it
+		m.resets.forget(id)
+		m.slots.give()
 	}
 }
 
-// letResetGo waits where yamux ends a stream after its close timeout: it wakes
-// our reader before it sends the reset, and a SYN that overtook that reset
-// would be one above the peer's limit.
-func (m *yamuxMux) letResetGo() {
-	timer := time.NewTimer(yamuxResetGrace)
+// await waits for a reset to be written. If there is none, because the peer's
+// FIN came just as yamux gave up on it, the wait is bounded.
+func (m *yamuxMux) await(reset <-chan struct{}) {
+	timer := time.NewTimer(yamuxResetTimeout)
 	defer timer.Stop()
 	select {
+	case <-reset:
 	case <-timer.C:
 	case <-m.session.CloseChan():
 	}

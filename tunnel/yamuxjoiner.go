@@ -11,7 +11,8 @@ import (
 type yamuxJoiner struct {
 	net.Conn
 
-	frame []byte // a data frame's header that waits for its body; else empty
+	wrote func(header []byte) // told of each frame without a body that has been written
+	frame []byte              // a data frame's header that waits for its body; else empty
 }
 
 // Write is called by yamux's one sending goroutine, which follows each header
@@ -19,7 +20,11 @@ type yamuxJoiner struct {
 func (j *yamuxJoiner) Write(p []byte) (int, error) {
 	if len(j.frame) == 0 {
 		if !announcesBody(p) {
-			return j.Conn.Write(p)
+			n, err := j.Conn.Write(p)
+			if err == nil {
+				j.wrote(p)
+			}
+			return n, err
 		}
 		j.frame = append(j.frame, p...)
 		return len(p), nil

@@ -29,7 +29,7 @@ func TestYamuxJoiner(t *testing.T) {
 	window := []byte{0, 1, 0, 0, 0, 0, 0, 1, 0, 4, 0, 0}
 	body := []byte{0, yamuxTypeData, 0, 0, 0, 0, 0, 9, 0, 0, 0, 9} // it looks like a header, and is none
 	var out writeRecorder
-	j := &yamuxJoiner{Conn: &out}
+	j := &yamuxJoiner{Conn: &out, wrote: func([]byte) {}}
 	for _, p := range [][]byte{window, data, body, empty, data, body} {
 		if n, err := j.Write(p); n != len(p) || err != nil {
 			t.Fatalf("Write(%v) = %d, %v", p, n, err)
