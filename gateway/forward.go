@@ -100,7 +100,7 @@ func (g *Gateway) try(ctx context.Context, w http.ResponseWriter, r *http.Reques
 			return true, mcp.NotDelivered(nil)
 		}
 	}
-	g.respond(ctx, w, x)
+	g.respond(ctx, w, r, x)
 	return false, nil
 }
 

@@ -11,7 +11,7 @@ import (
 
 // respond streams the connector's answer to the agent: each piece is flushed
 // as it comes, unless it is no event stream and its length is known.
-func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, x *exchange) {
+func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Request, x *exchange) {
 	n := noteFrom(ctx)
 	resp := x.resp
 	n.status, n.outcome, n.delivered = resp.StatusCode, "upstream", mcp.DeliveredYes
@@ -39,6 +39,9 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, x *exchang
 		tracker = new(mcp.EventTracker)
 	}
 	err := g.copyBody(out, resp.Body, tracker)
+	if err == nil && r.ProtoMajor == 1 {
+		err = out.end()
+	}
 	n.bytesOut = out.written
 	if err == nil {
 		x.finish()
@@ -122,4 +125,16 @@ func (a *agentWriter) Write(p []byte) (int, error) {
 	a.written += int64(n)
 	a.err = err
 	return n, err
+}
+
+// end sends a short answer off now, and not after the call has been put away
+// and logged. HTTP/2 would take a frame more for that.
+func (a *agentWriter) end() error {
+	if a.flush {
+		return nil
+	}
+	a.flow.begin()
+	a.err = a.control.Flush()
+	a.flow.end()
+	return a.err
 }

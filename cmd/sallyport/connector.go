@@ -27,10 +27,11 @@ the file, fetches every credential and says what is open; it dials nobody.`,
 	}
 	flags.addTo(cmd, "connector.yaml")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		log, err := flags.logger(cmd)
+		log, flush, err := flags.logger(cmd)
 		if err != nil {
 			return err
 		}
+		defer flush()
 		cfg := connector.Config{}
 		if err := flags.load(cmd, &cfg); err != nil {
 			return err
@@ -48,7 +49,7 @@ the file, fetches every credential and says what is open; it dials nobody.`,
 			flags.report(cmd, connectorFacts(cfg), c.Warnings())
 			return nil
 		}
-		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), nil)
+		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), flush)
 		defer stop()
 		defer heap.Floor()()
 		return failed(c.Run(ctx))

@@ -32,10 +32,11 @@ for this run in a private directory that goes when it ends.`,
 		if asJSON && !cmd.Flags().Changed("log-level") {
 			flags.level = "info"
 		}
-		log, err := flags.logger(cmd)
+		log, flush, err := flags.logger(cmd)
 		if err != nil {
 			return err
 		}
+		defer flush()
 		cfg := demo.Config{Listen: listen, Log: log.Handler(), Version: versionText()}
 		if extra != "" {
 			cfg.Extra = new(demo.Extra)

@@ -25,10 +25,11 @@ the user that the gateway runs as: it makes the keys that state_dir still lacks.
 	}
 	flags.addTo(cmd, "gateway.yaml")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		log, err := flags.logger(cmd)
+		log, flush, err := flags.logger(cmd)
 		if err != nil {
 			return err
 		}
+		defer flush()
 		cfg := gateway.Config{}
 		if err := flags.load(cmd, &cfg); err != nil {
 			return err
@@ -48,7 +49,7 @@ the user that the gateway runs as: it makes the keys that state_dir still lacks.
 		for _, w := range g.Warnings() {
 			cfg.Logger.Warn("configuration", "warning", w)
 		}
-		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), nil)
+		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), flush)
 		defer stop()
 		defer heap.Floor()()
 		return failed(g.Run(ctx))

@@ -20,10 +20,11 @@ func (f *logFlags) add(cmd *cobra.Command, level string) {
 	cmd.Flags().StringVar(&f.format, "log-format", "text", "how a line of the log looks: text or json")
 }
 
-// logger logs to standard error.
-func (f *logFlags) logger(cmd *cobra.Command) (*slog.Logger, error) {
-	log, _, err := telemetry.NewLogger(cmd.ErrOrStderr(), telemetry.LogConfig{Level: f.level, Format: f.format})
-	return log, err
+// logger logs to standard error. The lines of the last 100 ms wait for flush, which is called before the process ends.
+func (f *logFlags) logger(cmd *cobra.Command) (log *slog.Logger, flush func(), err error) {
+	buffer := telemetry.NewBuffer(cmd.ErrOrStderr())
+	log, _, err = telemetry.NewLogger(buffer, telemetry.LogConfig{Level: f.level, Format: f.format})
+	return log, func() { _ = buffer.Flush() }, err // standard error is where we would tell
 }
 
 // roleFlags are the flags of gateway and connector.

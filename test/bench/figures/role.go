@@ -253,7 +253,7 @@ func (j job) logger() (*slog.Logger, error) {
 	if err != nil {
 		return nil, err
 	}
-	logger, _, err := telemetry.NewLogger(f, cfg)
+	logger, _, err := telemetry.NewLogger(telemetry.NewBuffer(f), cfg)
 	return logger, err
 }
 
