@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -126,7 +127,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 // With GetBody net/http repeats a request on a fresh connection only if nothing
 // of it was written; Idempotency-Key, which would allow more, is stripped.
 func (u *upstream) request(ctx context.Context, r *http.Request, call *mcp.Call) *http.Request {
-	h := r.Header.Clone()
+	h := maps.Clone(r.Header) // whose values nobody changes
 	mcp.StripRequest(h)
 	h["Accept-Encoding"] = []string{"identity"}
 	if _, ok := h["User-Agent"]; !ok {
