@@ -13,27 +13,32 @@ func TestBufferGathersFor100ms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		b := NewBuffer(&out)
+		written := func() string {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return out.String()
+		}
 		for range 3 {
 			if n, err := b.Write([]byte("a line\n")); n != 7 || err != nil {
 				t.Fatal(n, err)
 			}
 			time.Sleep(30 * time.Millisecond)
 		}
-		if out.Len() != 0 {
-			t.Errorf("after 90 ms there is %q", out.String())
+		if got := written(); got != "" {
+			t.Errorf("after 90 ms there is %q", got)
 		}
 		time.Sleep(11 * time.Millisecond)
 		synctest.Wait()
-		if out.String() != strings.Repeat("a line\n", 3) {
-			t.Errorf("after 101 ms there is %q", out.String())
+		if got := written(); got != strings.Repeat("a line\n", 3) {
+			t.Errorf("after 101 ms there is %q", got)
 		}
 		_, _ = b.Write([]byte("last\n"))
-		if err := b.Flush(); err != nil || !strings.HasSuffix(out.String(), "last\n") {
-			t.Errorf("after Flush there is %q, %v", out.String(), err)
+		if err := b.Flush(); err != nil || !strings.HasSuffix(written(), "last\n") {
+			t.Errorf("after Flush there is %q, %v", written(), err)
 		}
 		time.Sleep(time.Second) // the timer that Flush has stopped writes nothing more
-		if err := b.Flush(); err != nil || strings.Count(out.String(), "last") != 1 {
-			t.Errorf("a second Flush: %q, %v", out.String(), err)
+		if err := b.Flush(); err != nil || strings.Count(written(), "last") != 1 {
+			t.Errorf("a second Flush: %q, %v", written(), err)
 		}
 	})
 }

@@ -297,5 +297,5 @@ func earlier(a, b time.Time) time.Time {
 // the whole connection.
 func timeout(err error) bool {
 	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout() && !errors.Is(err, net.ErrClosed)
+	return err != nil && errors.As(err, &ne) && ne.Timeout() && !errors.Is(err, net.ErrClosed)
 }

@@ -20,6 +20,8 @@ const (
 	yamuxChunk        = 32 << 10         // one frame, so that streams take turns on the wire
 )
 
+var errYamuxBroken = errors.New("tunnel: the connection takes no more data")
+
 // yamuxMux is one yamux session over a TLS connection.
 //
 // yamux has no stream limit, no reset that its user can send and no credit
@@ -268,6 +270,16 @@ func (s *yamuxStream) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write keeps a timeout of the whole connection, which its hang-up causes,
+// apart from one of this stream.
+func (s *yamuxStream) Write(p []byte) (int, error) {
+	n, err := s.Stream.Write(p)
+	if timeout(err) && !errors.Is(err, yamux.ErrTimeout) {
+		err = errYamuxBroken
+	}
+	return n, err
+}
+
 // leave counts an accepted stream out. It comes before our FIN: the peer may
 // open another as soon as it has seen that.
 func (s *yamuxStream) leave() {
@@ -320,6 +332,13 @@ func (s *yamuxStream) translate(err error) error {
 	case errors.Is(err, yamux.ErrConnectionWriteTimeout):
 		s.mux.giveUp(err)
 		return s.mux.cause()
+	}
+	// Anything else is the connection's end, which shows in a moment.
+	timer := time.NewTimer(hangUpTimeout)
+	defer timer.Stop()
+	select {
+	case <-s.mux.closed():
+	case <-timer.C:
 	}
 	return err
 }
