@@ -17,8 +17,15 @@ import (
 
 const attachTimeout = 10 * time.Second // for the gateway's answer to attach
 
-// errRefused is an answer to attach that waiting alone does not change.
-var errRefused = errors.New("connector: the gateway refused to attach this connector")
+// What a gateway may answer to attach.
+var (
+	// errRefused is an answer that waiting alone does not change.
+	errRefused = errors.New("connector: the gateway refused to attach this connector")
+	// errCrowded passes once another connector of the tunnel has gone.
+	errCrowded = errors.New("connector: the tunnel has its full number of connectors (one that crashed counts for up to 15 s more): stop one, or raise max_connectors at the gateway")
+	// errDraining passes once the gateway has been restarted.
+	errDraining = errors.New("connector: the gateway is draining")
+)
 
 // attach proves the tunnel to the gateway on a fresh session, and returns the
 // checker of the assertions that will come over it.
@@ -82,10 +89,13 @@ func (c *Connector) ask(ctx context.Context, s *tunnel.Session, body []byte) ([]
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode == http.StatusServiceUnavailable {
-		return nil, errors.New("the gateway is draining")
-	}
-	if resp.StatusCode != http.StatusOK {
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusServiceUnavailable:
+		return nil, errDraining
+	case http.StatusConflict:
+		return nil, errCrowded
+	default:
 		return nil, fmt.Errorf("%w (HTTP %d): %s", errRefused, resp.StatusCode, attachHint(resp.StatusCode, answer))
 	}
 	return answer, nil
@@ -93,11 +103,8 @@ func (c *Connector) ask(ctx context.Context, s *tunnel.Session, body []byte) ([]
 
 // attachHint says what the operator can do about a refusal.
 func attachHint(status int, text []byte) string {
-	switch status {
-	case http.StatusUnauthorized:
+	if status == http.StatusUnauthorized {
 		return "it does not know the tunnel token: compare tunnel_token here with the tunnel's at the gateway"
-	case http.StatusConflict:
-		return "the tunnel has its full number of connectors: stop one, or raise max_connectors at the gateway"
 	}
 	return strconv.Quote(string(text[:min(len(text), 200)]))
 }

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -12,6 +13,8 @@ const (
 	backoffFirst   = 250 * time.Millisecond // the first bound of the delay between attempts, which doubles
 	backoffLongest = 30 * time.Second       // its last bound
 	healthyAfter   = 30 * time.Second       // a session this old resets the back-off
+	drainingRetry  = 2 * time.Second        // the bound of the delay after a gateway said that it drains
+	crowdedRetry   = 5 * time.Second        // and after it said that the tunnel has enough connectors
 )
 
 // backoff is a full-jitter exponential back-off: each delay is uniform between
@@ -39,12 +42,29 @@ func (b *backoff) after(action tunnel.Action, attached time.Duration) time.Durat
 	return b.next()
 }
 
+// afterFailure returns how long to wait after an attempt that failed. What
+// passes by itself in a few seconds is asked again soon, and grows nothing.
+func (b *backoff) afterFailure(err error) time.Duration {
+	switch {
+	case errors.Is(err, errDraining):
+		return upTo(drainingRetry)
+	case errors.Is(err, errCrowded):
+		return upTo(crowdedRetry)
+	case errors.Is(err, errRefused), actionOf(err) == tunnel.BackOffLongest:
+		b.longest()
+	}
+	return b.next()
+}
+
+// upTo spreads a delay evenly between zero and d.
+func upTo(d time.Duration) time.Duration { return rand.N(d) } //nolint:gosec // jitter is no secret
+
 // next returns how long to wait before the next attempt.
 func (b *backoff) next() time.Duration {
 	if b.bound == 0 {
 		b.bound = backoffFirst
 	}
-	d := rand.N(b.bound) //nolint:gosec // jitter is no secret
+	d := upTo(b.bound)
 	b.bound = min(2*b.bound, backoffLongest)
 	return d
 }

@@ -16,6 +16,7 @@ import (
 	"sallyport.dev/config"
 	"sallyport.dev/credential"
 	"sallyport.dev/mcp"
+	"sallyport.dev/policy"
 )
 
 func TestGoodConfigs(t *testing.T) {
@@ -176,5 +177,30 @@ func TestUpstreamErrors(t *testing.T) {
 		if name != "dial timeout" && strings.Contains(got.Error(), "canary") {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// TestWeakConfiguration: what can be said before a call fails is said.
+func TestWeakConfiguration(t *testing.T) {
+	nothing, err := policy.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig(t, "http://127.0.0.1:1/mcp")
+	cfg.Policy = nothing
+	cfg.Servers = map[string]Server{"meta": {URL: "http://169.254.169.254/mcp"}}
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	warnings := strings.Join(c.Warnings(), "\n")
+	for _, want := range []string{"every call is denied", "servers.meta: every call will fail"} {
+		if !strings.Contains(warnings, want) {
+			t.Errorf("no warning says %q:\n%s", want, warnings)
+		}
+	}
+	cfg.TunnelToken = secretFile(t, "short.token", "abc")
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "fewer than 32") {
+		t.Errorf("a short tunnel token: %v", err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/url"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -29,6 +29,9 @@ const (
 	drainTime  = 30 * time.Second // for calls in flight after SIGTERM, or when a session is left
 	bodyBudget = 256 << 20        // bytes of request bodies held at once
 )
+
+// minTokenLength is the shortest tunnel token, in characters.
+const minTokenLength = 32
 
 // DialFunc makes a session to a gateway and says hello as self; ctx bounds it.
 // It may be called concurrently, and the caller closes the session.
@@ -72,6 +75,9 @@ func New(cfg Config) (*Connector, error) {
 	var err error
 	if c.token, err = cfg.TunnelToken.Resolve(); err != nil {
 		return nil, fmt.Errorf("tunnel_token: %w", err)
+	}
+	if c.token.Len() < minTokenLength {
+		return nil, fmt.Errorf("tunnel_token: it has %d characters, and no gateway accepts fewer than %d: compare it with the tunnel's at the gateway", c.token.Len(), minTokenLength)
 	}
 	addresses, err := credential.ParseAddresses(cfg.Upstream.AllowedIPs)
 	if err != nil {
@@ -142,11 +148,21 @@ func (c *Connector) Warnings() []string {
 	if c.cfg.Policy.IsOpen() {
 		warnings = append(warnings, "policy is OPEN: every principal that the gateway lets through may call everything")
 	}
+	if c.cfg.Policy.IsEmpty() {
+		warnings = append(warnings, "policy has no rule: every call is denied")
+	}
 	warnings = append(warnings, c.cfg.TunnelToken.Warnings()...)
+	addresses, _ := credential.ParseAddresses(c.cfg.Upstream.AllowedIPs) // checked by Validate
 	for _, name := range c.names {
 		s := c.cfg.Servers[name]
-		if u, err := url.Parse(s.URL); err == nil && u.Scheme == "http" && len(s.Credentials) > 0 {
+		u := c.servers[name].url
+		if u.Scheme == "http" && len(s.Credentials) > 0 {
 			warnings = append(warnings, fmt.Sprintf("servers.%s: credentials go over plain http", name))
+		}
+		if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
+			if err := addresses.Check(addr); err != nil {
+				warnings = append(warnings, fmt.Sprintf("servers.%s: every call will fail: %v", name, err))
+			}
 		}
 		for _, cred := range s.Credentials {
 			warnings = append(warnings, cred.Secret.Warnings()...)
@@ -163,6 +179,8 @@ func (c *Connector) Run(ctx context.Context) error {
 	for _, w := range c.Warnings() {
 		c.log.Warn("the configuration is weak", telemetry.KeyReason, w)
 	}
+	c.log.Info("connector is up, dialling its gateway", telemetry.KeyGateway, c.cfg.Gateway, telemetry.KeyInstance, c.instance,
+		"servers", len(c.names), telemetry.KeyVersion, c.cfg.Version)
 	defer c.closeUpstreams()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -46,11 +46,8 @@ func (c *Connector) keep(ctx context.Context, slot int) error {
 			if giveUp(err) {
 				return err
 			}
-			if errors.Is(err, errRefused) || actionOf(err) == tunnel.BackOffLongest {
-				delay.longest()
-			}
-			wait := delay.next()
-			log.Warn("not attached", telemetry.KeyGateway, c.cfg.Gateway, telemetry.KeyError, err, telemetry.KeyRetryInMS, wait.Milliseconds())
+			wait := delay.afterFailure(err)
+			log.Warn("not attached", telemetry.KeyGateway, c.cfg.Gateway, telemetry.KeyError, err, telemetry.KeyHint, hint(err), telemetry.KeyRetryInMS, wait.Milliseconds())
 			sleep(ctx, wait)
 			continue
 		}
@@ -106,6 +103,10 @@ func (c *Connector) connect(ctx context.Context, dial DialFunc) (*live, error) {
 		_ = l.server.Serve(s.Streams()) // ends with the session or in leave
 	}()
 	c.log.Info("attached", append(c.logFields(s), telemetry.KeyTunnel, answer.Tunnel, telemetry.KeyInstance, c.instance)...)
+	if c.upgrade != nil && s.Peer().Transport == tunnel.TCP {
+		c.log.Warn("QUIC got no answer: this session runs over TCP, where one lost packet holds up all calls", telemetry.KeyGateway, c.cfg.Gateway,
+			telemetry.KeyHint, "let UDP to the gateway's port pass; it is tried again every 5 minutes")
+	}
 	c.announce(answer)
 	return l, nil
 }

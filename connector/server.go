@@ -150,7 +150,7 @@ func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error)
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
 func (c *Connector) logCall(r *http.Request, n *note) {
-	if !c.log.Enabled(r.Context(), slog.LevelInfo) {
+	if !c.log.Enabled(r.Context(), slog.LevelWarn) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 12)
@@ -180,5 +180,9 @@ func (c *Connector) logCall(r *http.Request, n *note) {
 	if n.cause != nil {
 		attrs = append(attrs, slog.String(telemetry.KeyError, n.cause.Error()))
 	}
-	c.log.LogAttrs(r.Context(), slog.LevelInfo, "call", attrs...)
+	level := slog.LevelInfo
+	if n.status >= http.StatusInternalServerError && n.outcome != "upstream" {
+		level = slog.LevelWarn // somebody here should look: the upstream or its credential fails
+	}
+	c.log.LogAttrs(r.Context(), level, "call", attrs...)
 }

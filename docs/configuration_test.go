@@ -28,6 +28,11 @@ say what is open, and exit. Durations are written like 1.5s, 5m or 1h.
 **Secrets are always references, never values**: ` + "`env:NAME`" + ` is a variable of the process's environment, ` + "`file:/absolute/path`" + ` a
 file of at most 64 KiB, of which one newline at the end is dropped. A file that its group or others may write to is refused;
 one that they may read is warned about.
+
+**What is read again while a role runs**: certificate files, half a second after they changed, and the secrets of credentials, at the
+next call. Everything else (the configuration itself, tunnel tokens, agents' tokens, CA files) counts from the start of the process;
+restart it to change them. A gateway that is restarted asks its connectors to come back, and they do within seconds. A connector that
+crashes counts as attached for up to 15 s, unless its connection was TCP and broke.
 `
 
 const gatewayIntro = `
@@ -35,7 +40,8 @@ const gatewayIntro = `
 
 The public side. It needs a name, a certificate, a directory of its own, at least one tunnel, and tokens for the agents.
 ` + "`self_signed: true`" + ` is for trials: the CA stays in ` + "`state_dir`" + ` over restarts, and agents and connectors must trust its file,
-` + "`self-signed-ca.crt`" + `. Behind a balancer that ends TLS, agents come in at ` + "`agents.listen`" + `; connectors never do.
+` + "`self-signed-ca.crt`" + `. Behind a balancer that ends TLS, agents come in at ` + "`agents.listen`" + `; connectors never do. The balancer passes on the Host of ` + "`public_url`" + `; it probes the gateway by a TCP connect, since
+` + "`health.listen`" + ` is for probes on the same machine. In the log, ` + "`remote`" + ` is then the balancer.
 
 `
 

@@ -23,36 +23,34 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel = g.untilDraining(ctx)
 		defer cancel()
 	}
-	var last *attached
+	s, err := g.sessions.pick(ctx, routeFrom(ctx))
+	if err != nil {
+		g.refuse(w, r, pickError(ctx, err).For(call))
+		return
+	}
 	for {
-		s, err := g.pick(ctx, last)
-		if err != nil {
-			g.refuse(w, r, pickError(ctx, err).For(call))
-			return
-		}
-		n.session, last = s, s
+		n.session = s
 		n.attempts++
-		again, refused := g.try(ctx, w, r, s, n.attempts == 1)
+		next, refused := g.try(ctx, w, r, s, n.attempts == 1)
 		if refused == nil {
 			return
 		}
-		if again {
-			if _, _, err := g.sessions.find(routeFrom(ctx), s); err == nil {
-				continue
-			}
+		if next == nil {
+			g.refuse(w, r, refused.For(call))
+			return
 		}
-		g.refuse(w, r, refused.For(call))
-		return
+		s = next
 	}
 }
 
-// pick chooses a session; for a second attempt only one that is there now.
-func (g *Gateway) pick(ctx context.Context, not *attached) (*attached, error) {
-	if not == nil {
-		return g.sessions.pick(ctx, routeFrom(ctx), nil)
+// another returns a session for a second attempt that is there now, past those
+// that except names; nil if there is none, or if this was the second.
+func (g *Gateway) another(ctx context.Context, first bool, except func(*attached) bool) *attached {
+	if !first {
+		return nil
 	}
-	s, _, err := g.sessions.find(routeFrom(ctx), not)
-	return s, err
+	next, _, _ := g.sessions.find(routeFrom(ctx), except)
+	return next
 }
 
 func pickError(ctx context.Context, err error) *mcp.Error {
@@ -68,40 +66,42 @@ func pickError(ctx context.Context, err error) *mcp.Error {
 }
 
 // try makes one attempt on one session. If nothing was sent to the agent, it
-// returns the error to answer with, and whether another session may be tried.
-func (g *Gateway) try(ctx context.Context, w http.ResponseWriter, r *http.Request, s *attached, first bool) (again bool, refused *mcp.Error) {
+// returns the error to answer with, and the session to try instead, if any.
+func (g *Gateway) try(ctx context.Context, w http.ResponseWriter, r *http.Request, s *attached, first bool) (next *attached, refused *mcp.Error) {
+	thisSession := func(a *attached) bool { return a == s }
+	thisConnector := func(a *attached) bool { return a.instance == s.instance }
 	s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
 	header, err := g.requestHeader(r, s)
 	if err != nil {
-		return false, mcp.Internal(err)
+		return nil, mcp.Internal(err)
 	}
 	x, err := g.send(ctx, s, r, mcp.CallFrom(ctx), header)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil && !g.draining():
-		return false, left(err)
+		return nil, left(err)
 	case errors.Is(err, errNotDelivered):
-		return first, mcp.NotDelivered(err)
+		return g.another(ctx, first, thisSession), mcp.NotDelivered(err)
 	default:
 		if broken(s, err) {
 			g.log.Warn("a connector breaks the protocol", telemetry.KeyInstance, s.instance, telemetry.KeyError, err)
 		}
-		return false, mcp.OutcomeUnknown(err)
+		return nil, mcp.OutcomeUnknown(err)
 	}
 	if assertionRefused(x.resp) {
 		x.abort()
 		g.log.Warn("a connector refuses our assertion", telemetry.KeyInstance, s.instance, telemetry.KeyError, errAssertion)
-		return first, mcp.NotDelivered(errAssertion)
+		return g.another(ctx, first, thisSession), mcp.NotDelivered(errAssertion)
 	}
-	if first && refusedElsewhere(x.resp) {
-		if _, _, err := g.sessions.find(routeFrom(ctx), s); err == nil {
+	if refusedElsewhere(x.resp) { // what it lacks, its other session lacks too
+		if next := g.another(ctx, first, thisConnector); next != nil {
 			x.abort()
-			return true, mcp.NotDelivered(nil)
+			return next, mcp.NotDelivered(nil)
 		}
 	}
 	g.respond(ctx, w, r, x)
-	return false, nil
+	return nil, nil
 }
 
 // reasonLeft is the log's word for a call whose agent hung up.

@@ -103,10 +103,10 @@ func (s *sessions) all() []*attached {
 	return all
 }
 
-// pick returns the usable session with the fewest calls in flight, other than
-// not, and waits up to 2 s for one to attach.
-func (s *sessions) pick(ctx context.Context, r route, not *attached) (*attached, error) {
-	if a, _, err := s.find(r, not); err == nil || errors.Is(err, errNoServer) {
+// pick returns the usable session with the fewest calls in flight, and waits up
+// to 2 s for one to attach.
+func (s *sessions) pick(ctx context.Context, r route) (*attached, error) {
+	if a, _, err := s.find(r, nil); err == nil || errors.Is(err, errNoServer) {
 		return a, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, offlineAfter, errOffline)
@@ -114,7 +114,7 @@ func (s *sessions) pick(ctx context.Context, r route, not *attached) (*attached,
 	tick := time.NewTicker(offlineAfter / 10) // a suspect session may recover without an attach
 	defer tick.Stop()
 	for {
-		a, changed, err := s.find(r, not)
+		a, changed, err := s.find(r, nil)
 		if err == nil || errors.Is(err, errNoServer) {
 			return a, err
 		}
@@ -127,9 +127,9 @@ func (s *sessions) pick(ctx context.Context, r route, not *attached) (*attached,
 	}
 }
 
-// find looks once. Besides the session it returns the channel that tells of
-// the next attach.
-func (s *sessions) find(r route, not *attached) (*attached, <-chan struct{}, error) {
+// find looks once, past those that except names, if it is not nil. Besides the
+// session it returns the channel that tells of the next attach.
+func (s *sessions) find(r route, except func(*attached) bool) (*attached, <-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var best *attached
@@ -143,7 +143,7 @@ func (s *sessions) find(r route, not *attached) (*attached, <-chan struct{}, err
 			continue
 		}
 		serving++ // even if it cannot take a call now: the server exists
-		if a != not && usable && (best == nil || cmp.Less(a.inFlight.Load(), best.inFlight.Load())) {
+		if usable && (except == nil || !except(a)) && (best == nil || cmp.Less(a.inFlight.Load(), best.inFlight.Load())) {
 			best = a
 		}
 	}

@@ -47,13 +47,13 @@ func TestPickChoosesLeastInFlight(t *testing.T) {
 	for _, a := range []*attached{busy, idle, other} {
 		mustAdd(t, s, a)
 	}
-	if got, err := s.pick(t.Context(), wiki, nil); got != idle || err != nil {
+	if got, err := s.pick(t.Context(), wiki); got != idle || err != nil {
 		t.Errorf("picked %v, %v", got, err)
 	}
-	if got, _, err := s.find(wiki, idle); got != busy || err != nil {
+	if got, _, err := s.find(wiki, func(a *attached) bool { return a == idle }); got != busy || err != nil {
 		t.Errorf("with idle excluded: %v, %v", got, err)
 	}
-	if _, err := s.pick(t.Context(), route{testTunnel, "none"}, nil); !errors.Is(err, errNoServer) {
+	if _, err := s.pick(t.Context(), route{testTunnel, "none"}); !errors.Is(err, errNoServer) {
 		t.Errorf("a server that nobody serves: %v", err)
 	}
 	s.remove(idle)
@@ -86,7 +86,7 @@ func TestOfflineIsToldAfterTwoSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSessions()
 		start := time.Now()
-		_, err := s.pick(t.Context(), route{testTunnel, "wiki"}, nil)
+		_, err := s.pick(t.Context(), route{testTunnel, "wiki"})
 		if took := time.Since(start); !errors.Is(err, errOffline) || took != offlineAfter {
 			t.Errorf("%v after %s", err, took)
 		}
@@ -99,7 +99,7 @@ func TestWaitingCallGetsTheConnectorThatAttaches(t *testing.T) {
 		a, _ := pipeSession(t, "late", "wiki")
 		start := time.Now()
 		time.AfterFunc(1500*time.Millisecond, func() { _ = s.add(a, 0) })
-		got, err := s.pick(t.Context(), route{testTunnel, "wiki"}, nil)
+		got, err := s.pick(t.Context(), route{testTunnel, "wiki"})
 		if took := time.Since(start); got != a || err != nil || took != 1500*time.Millisecond {
 			t.Errorf("%v, %v after %s", got, err, took)
 		}
@@ -111,7 +111,7 @@ func TestWaitEndsWithTheAgent(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		_, err := newSessions().pick(ctx, route{testTunnel, "wiki"}, nil)
+		_, err := newSessions().pick(ctx, route{testTunnel, "wiki"})
 		if took := time.Since(start); err == nil || took != 300*time.Millisecond {
 			t.Errorf("%v after %s", err, took)
 		}

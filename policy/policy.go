@@ -75,6 +75,9 @@ func (p Policy) IsOpen() bool { return p.open }
 // operator's.
 func (p Policy) IsZero() bool { return !p.set }
 
+// IsEmpty reports whether a policy was given that has no rule, and so denies everything.
+func (p Policy) IsEmpty() bool { return p.set && !p.open && len(p.rules) == 0 }
+
 // Servers returns the server names that the rules mention, without "*", so that a caller can warn about names that
 // do not exist.
 func (p Policy) Servers() []string {

@@ -244,3 +244,17 @@ func BenchmarkDecide(b *testing.B) {
 		}
 	}
 }
+
+func TestIsEmpty(t *testing.T) {
+	none, err := policy.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := policy.New([]policy.Rule{{Servers: []string{policy.AllServers}, Allow: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !none.IsEmpty() || one.IsEmpty() || policy.Open().IsEmpty() || (policy.Policy{}).IsEmpty() {
+		t.Errorf("%v %v %v %v", none.IsEmpty(), one.IsEmpty(), policy.Open().IsEmpty(), policy.Policy{}.IsEmpty())
+	}
+}

@@ -57,6 +57,8 @@ const (
 	KeyError = "error"
 	// KeyReason is why something was ended or refused, a word or a short phrase.
 	KeyReason = "reason"
+	// KeyHint is what the operator may do about it.
+	KeyHint = "hint"
 	// KeyRetryInMS is how long until the next attempt, in milliseconds.
 	KeyRetryInMS = "retry_in_ms"
 	// KeyVersion is a version of this program or of a protocol.

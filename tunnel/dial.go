@@ -99,6 +99,9 @@ func (d *Dialer) race(ctx context.Context, cfg Config) (*Session, error) {
 			}
 		}
 	}
+	if len(errs) == 2 {
+		return nil, fmt.Errorf("%w; %w", errs[0], errs[1])
+	}
 	return nil, errors.Join(errs...)
 }
 
