@@ -35,6 +35,10 @@ func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *ht
 	n := noteFrom(ctx)
 	n.status, n.outcome, n.delivered = resp.StatusCode, "upstream", mcp.DeliveredYes
 	mcp.PassHead(w.Header(), resp)
+	if events {
+		w.Header().Del("Content-Length") // a comment of ours may lengthen it
+		n.call.Forget()
+	}
 	w.WriteHeader(resp.StatusCode)
 	var err error
 	if events {

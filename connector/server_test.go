@@ -235,20 +235,22 @@ func TestUpstreamAnswers(t *testing.T) {
 		reason  string
 		outcome mcp.Outcome
 	}{
-		"401":               {"HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer canary\r\nContent-Length: 0\r\n\r\n", 502, "credential_rejected", mcp.OutcomeDelivered},
-		"403 and challenge": {"HTTP/1.1 403 No\r\nWWW-Authenticate: Bearer canary\r\nContent-Length: 0\r\n\r\n", 502, "credential_rejected", mcp.OutcomeDelivered},
-		"403":               {"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", 403, "", ""},
-		"404":               {"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n{}", 404, "", ""},
-		"500":               {"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\n{}", 500, "", ""},
-		"a redirect":        {"HTTP/1.1 307 No\r\nLocation: http://canary/\r\nContent-Length: 0\r\n\r\n", 502, "upstream_invalid", mcp.OutcomeDelivered},
-		"gzip":              {"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 502, "upstream_invalid", mcp.OutcomeDelivered},
-		"identity":          {"HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}", 200, "", ""},
-		"101":               {"HTTP/1.1 101 Up\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", 502, "upstream_invalid", mcp.OutcomeDelivered},
-		"hangs up":          {"", 502, "outcome_unknown", mcp.OutcomeUncertain},
-		"garbage":           {"canary-garbage " + testKey + "\r\n\r\n", 502, "outcome_unknown", mcp.OutcomeUncertain},
-		"a bad field":       {"HTTP/1.1 200 OK\r\ncanary-garbage\r\n\r\n", 502, "outcome_unknown", mcp.OutcomeUncertain},
-		"half a head":       {"HTTP/1.1 200 OK\r\nContent-Le", 502, "outcome_unknown", mcp.OutcomeUncertain},
-		"a large head":      {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 200<<10) + "\r\n\r\n", 502, "outcome_unknown", mcp.OutcomeUncertain},
+		"401":                {"HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer canary\r\nContent-Length: 0\r\n\r\n", 502, "credential_rejected", mcp.OutcomeDelivered},
+		"403 and challenge":  {"HTTP/1.1 403 No\r\nWWW-Authenticate: Bearer canary\r\nContent-Length: 0\r\n\r\n", 502, "credential_rejected", mcp.OutcomeDelivered},
+		"403":                {"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", 403, "", ""},
+		"404":                {"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n{}", 404, "", ""},
+		"500":                {"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\n{}", 500, "", ""},
+		"a redirect":         {"HTTP/1.1 307 No\r\nLocation: http://canary/\r\nContent-Length: 0\r\n\r\n", 502, "upstream_invalid", mcp.OutcomeDelivered},
+		"gzip":               {"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 502, "upstream_invalid", mcp.OutcomeDelivered},
+		"identity":           {"HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}", 200, "", ""},
+		"101":                {"HTTP/1.1 101 Up\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", 502, "upstream_invalid", mcp.OutcomeDelivered},
+		"a status below 100": {"HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\n{}", 502, "upstream_invalid", mcp.OutcomeDelivered},
+		"the key reflected":  {"HTTP/1.1 200 OK\r\nX-Echo: canary Bearer " + testKey + "\r\nContent-Length: 2\r\n\r\n{}", 200, "", ""},
+		"hangs up":           {"", 502, "outcome_unknown", mcp.OutcomeUncertain},
+		"garbage":            {"canary-garbage " + testKey + "\r\n\r\n", 502, "outcome_unknown", mcp.OutcomeUncertain},
+		"a bad field":        {"HTTP/1.1 200 OK\r\ncanary-garbage\r\n\r\n", 502, "outcome_unknown", mcp.OutcomeUncertain},
+		"half a head":        {"HTTP/1.1 200 OK\r\nContent-Le", 502, "outcome_unknown", mcp.OutcomeUncertain},
+		"a large head":       {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 200<<10) + "\r\n\r\n", 502, "outcome_unknown", mcp.OutcomeUncertain},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newFakeGateway(t)
@@ -423,4 +425,16 @@ func TestLeave(t *testing.T) {
 func TestLeaveIsBounded(t *testing.T) {
 	c, _ := newConnector(t, newFakeGateway(t), nowhere, nil)
 	leaveBounded(t, c)
+}
+
+// TestEventStreamWithALength: an upstream that announces the length of its
+// events gets no comment cut into it, and its answer arrives whole.
+func TestEventStreamWithALength(t *testing.T) {
+	const events = "data: {}\n\n"
+	g := newFakeGateway(t)
+	r := run(t, g, rawUpstream(t, saying("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 10\r\n\r\n"+events)), nil)
+	a := g.call(t, g.next(t), r.Instance(), http.MethodPost, listTools, nil)
+	if a.body != events || a.Header.Get("Content-Length") != "" || a.ContentLength >= 0 || a.err != nil {
+		t.Errorf("%q, length %q, %v", a.body, a.Header.Get("Content-Length"), a.err)
+	}
 }

@@ -206,8 +206,8 @@ func unacceptable(resp *http.Response) *mcp.Error {
 		return mcp.CredentialRejected()
 	case resp.StatusCode >= 300 && resp.StatusCode < 400 && resp.StatusCode != http.StatusNotModified:
 		return mcp.UpstreamInvalid(fmt.Errorf("%w: a redirect, which is never followed", errUpstream))
-	case resp.StatusCode == http.StatusSwitchingProtocols:
-		return mcp.UpstreamInvalid(fmt.Errorf("%w: it switches protocols", errUpstream))
+	case resp.StatusCode < 200:
+		return mcp.UpstreamInvalid(fmt.Errorf("%w: its status is no final one", errUpstream))
 	case encoding != "" && !strings.EqualFold(encoding, "identity"):
 		return mcp.UpstreamInvalid(fmt.Errorf("%w: it is encoded, though identity was asked for", errUpstream))
 	}

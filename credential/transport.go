@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"sallyport.dev/secret"
@@ -72,6 +73,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.Next.RoundTrip(armed)
 	if response != nil {
 		response.Request = r
+		dropReflected(response.Header, values)
 	}
 	return response, withhold(err, values)
 }
@@ -98,6 +100,19 @@ func (t *Transport) collect(r *http.Request) ([]secret.Value, error) {
 		values[i] = value
 	}
 	return values, nil
+}
+
+// dropReflected deletes the fields by which an upstream sends a credential back as it is. Other encodings, and bodies,
+// are not looked at.
+func dropReflected(h http.Header, secrets []secret.Value) {
+	for name, texts := range h {
+		for _, s := range secrets {
+			if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, s.Reveal()) }) {
+				delete(h, name)
+				break
+			}
+		}
+	}
 }
 
 // withhold replaces an error of the network whose text repeats a secret. That the context ended stays testable; the

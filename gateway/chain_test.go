@@ -90,6 +90,22 @@ func TestHostAndServerName(t *testing.T) {
 	}
 }
 
+// TestMisdirectedIsExplainedInTheLog, without the control characters that a stranger may send.
+func TestMisdirectedIsExplainedInTheLog(t *testing.T) {
+	g, log := newGateway(t, nil)
+	r := post(testAgentToken, "wiki", listTools)
+	r.Method, r.Body, r.Host = http.MethodHead, http.NoBody, "evil\x1b.example.com"+strings.Repeat("x", 300)
+	answer := serve(g, r)
+	for _, part := range []string{`evil\\x1b.example.com`, "expected tunnel.example.com"} { // as %+q and then JSON write it
+		if !strings.Contains(log.String(), part) {
+			t.Errorf("%q is not in the log:\n%s", part, log)
+		}
+	}
+	if strings.Contains(log.String(), strings.Repeat("x", 260)) || strings.Contains(answer.Body.String(), "evil") {
+		t.Errorf("too much of the host is repeated: %s", log)
+	}
+}
+
 func TestOrigin(t *testing.T) {
 	g, _ := newGateway(t, func(c *Config) { c.Agents.Origins = []string{"https://app.example.com"} })
 	for _, test := range []struct {

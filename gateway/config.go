@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sallyport.dev/secret"
@@ -128,6 +129,24 @@ func (c *Config) Validate() error {
 	}
 	if len(c.Tunnels) == 0 {
 		errs = append(errs, errors.New("tunnels: at least one tunnel is required"))
+	}
+	return errors.Join(append(errs, c.checkGrants())...)
+}
+
+// checkGrants finds the tokens that name a tunnel which does not exist: most
+// of all a slip of the pen, that would show as a 404 for every call.
+func (c *Config) checkGrants() error {
+	names := make([]string, len(c.Tunnels))
+	for i, t := range c.Tunnels {
+		names[i] = t.Name
+	}
+	var errs []error
+	for _, t := range c.Agents.Tokens {
+		for _, name := range t.Tunnels {
+			if name != "*" && !slices.Contains(names, name) {
+				errs = append(errs, fmt.Errorf(`agents.tokens: %q: there is no tunnel %q: write one of %q, or "*"`, t.Name, name, names))
+			}
+		}
 	}
 	return errors.Join(errs...)
 }

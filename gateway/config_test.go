@@ -98,7 +98,9 @@ func TestTokens(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, `"all"`},
-		"a tunnel's name":       {func(t *testing.T, c *Config) { c.Tunnels[0].Name = "Acme" }, "lower-case"},
+		"a tunnel's name":       {func(t *testing.T, c *Config) { c.Tunnels[0].Name, c.Agents.Tokens = "Acme", c.Agents.Tokens[:1] }, "lower-case"},
+		"one token for both":    {func(t *testing.T, c *Config) { c.Agents.Tokens[0].Token = c.Tunnels[0].TunnelToken }, `"all" has the same value as the tunnel_token of "acme"`},
+		"a tunnel that is not":  {func(t *testing.T, c *Config) { c.Agents.Tokens[1].Tunnels = []string{"acne"} }, `"narrow": there is no tunnel "acne": write one of ["acme"]`},
 		"a tunnel listed twice": {func(t *testing.T, c *Config) { c.Tunnels = append(c.Tunnels, c.Tunnels[0]) }, "listed twice"},
 		"negative connectors":   {func(t *testing.T, c *Config) { c.Tunnels[0].MaxConnectors = -1 }, "negative"},
 	} {

@@ -133,6 +133,9 @@ func (x *exchange) readHead(req *http.Request) error {
 			x.resp = resp
 			return nil
 		}
+		if resp.StatusCode < 100 {
+			return fmt.Errorf("%w: its status is below 100", errBadResponse)
+		}
 		if resp.StatusCode == http.StatusSwitchingProtocols {
 			return fmt.Errorf("%w: it switches protocols", errBadResponse)
 		}

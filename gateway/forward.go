@@ -17,7 +17,7 @@ import (
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	call, n := mcp.CallFrom(ctx), noteFrom(ctx)
-	n.call = call
+	n.call, n.bytesIn = call, len(call.Body)
 	if r.Method == http.MethodGet { // an idle event stream must not hold up a shutdown
 		var cancel context.CancelFunc
 		ctx, cancel = g.untilDraining(ctx)

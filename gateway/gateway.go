@@ -96,7 +96,10 @@ func New(cfg Config) (*Gateway, error) {
 		buffers:     newBuffers(),
 		drain:       make(chan struct{}),
 	}
-	if err := errors.Join(g.loadState(), g.loadTunnels(), g.loadTokens()); err != nil {
+	stateErr := g.loadState()
+	tunnels, tunnelsErr := g.loadTunnels()
+	tokens, tokensErr := g.loadTokens()
+	if err := errors.Join(stateErr, tunnelsErr, tokensErr, checkApart(tunnels, tokens)); err != nil {
 		return nil, err
 	}
 	g.handler = g.Handler()
@@ -106,6 +109,9 @@ func New(cfg Config) (*Gateway, error) {
 // loadState loads or makes the keys and certificates.
 func (g *Gateway) loadState() error {
 	dir := g.cfg.StateDir
+	if err := checkStateDir(dir); err != nil {
+		return err
+	}
 	key, err := auth.LoadOrCreateKey(filepath.Join(dir, assertionKeyFile))
 	if err != nil {
 		return fmt.Errorf("state_dir: %w", err)
@@ -145,7 +151,7 @@ func (g *Gateway) CAFile() string {
 	return filepath.Join(g.cfg.StateDir, caFile)
 }
 
-func (g *Gateway) loadTunnels() error {
+func (g *Gateway) loadTunnels() ([]auth.Tunnel, error) {
 	list := make([]auth.Tunnel, 0, len(g.cfg.Tunnels))
 	names := make(map[string]bool)
 	var errs []error
@@ -160,13 +166,13 @@ func (g *Gateway) loadTunnels() error {
 	}
 	tokens, err := auth.NewTunnels(list)
 	if err = errors.Join(append(errs, err)...); err != nil {
-		return err
+		return list, err
 	}
 	g.tunnels = &tunnels{tokens: tokens, names: names}
-	return nil
+	return list, nil
 }
 
-func (g *Gateway) loadTokens() error {
+func (g *Gateway) loadTokens() ([]auth.StaticToken, error) {
 	list := make([]auth.StaticToken, 0, len(g.cfg.Agents.Tokens))
 	var errs []error
 	for _, t := range g.cfg.Agents.Tokens {
@@ -179,10 +185,24 @@ func (g *Gateway) loadTokens() error {
 	}
 	static, err := auth.NewStatic(g.cfg.PublicURL, list)
 	if err = errors.Join(append(errs, err)...); err != nil {
-		return err
+		return list, err
 	}
 	g.verifier = static
-	return nil
+	return list, nil
+}
+
+// checkApart refuses one value in both roles: an agent that holds a tunnel's
+// token could attach a connector of its own and read everybody's calls.
+func checkApart(tunnels []auth.Tunnel, tokens []auth.StaticToken) error {
+	var errs []error
+	for _, tunnel := range tunnels {
+		for _, token := range tokens {
+			if tunnel.Token.Equal(token.Token) {
+				errs = append(errs, fmt.Errorf("agents.tokens: %q has the same value as the tunnel_token of %q: make a new one for one of them", token.Name, tunnel.Name))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Sockets lets a caller that has opened the public port itself hand it over:
@@ -205,9 +225,15 @@ func (g *Gateway) agentTLS() *tls.Config {
 
 // Run serves until ctx ends, then drains: readiness turns, connectors are told
 // to go elsewhere, new calls are refused, and those in flight get 30 s. When
-// it returns, nothing of it runs any more.
+// it returns, nothing of it runs any more. Two gateways cannot run on one
+// state_dir.
 func (g *Gateway) Run(ctx context.Context) error {
 	defer g.unbind()
+	unlock, err := lockState(g.cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := g.bind(); err != nil {
 		return err
 	}

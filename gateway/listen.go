@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"sallyport.dev/telemetry"
 	"sallyport.dev/tunnel"
@@ -28,6 +29,7 @@ const (
 	acceptRetry        = 50 * time.Millisecond // after a temporary error, such as no free descriptors
 	acceptLogEvery     = 200                   // such errors in a row
 	tcpKeepAlivePeriod = 30 * time.Second
+	untrustedLogEvery  = time.Minute // for a peer outside agents.trusted
 )
 
 // bind opens the sockets: one port number on TCP and UDP, and the others that
@@ -191,8 +193,12 @@ func (g *Gateway) acceptQUIC(ctx context.Context, l *tunnel.Listener) {
 // acceptPlain takes the connections of the balancer, and closes those of
 // anybody else before a byte of them is read.
 func (g *Gateway) acceptPlain(ctx context.Context, h1 *handoff) {
+	seldom := rate.NewLimiter(rate.Every(untrustedLogEvery), 1)
 	g.accept(ctx, g.plain, func(conn net.Conn) {
 		if !g.trusted(conn.RemoteAddr()) {
+			if seldom.Allow() {
+				g.log.Warn("closed a connection to agents.listen: its peer is not in agents.trusted", telemetry.KeyRemote, conn.RemoteAddr().String())
+			}
 			_ = conn.Close()
 			return
 		}

@@ -24,7 +24,8 @@ type note struct {
 	status    int
 	outcome   string // "upstream", or the reason of our own or the connector's refusal
 	delivered mcp.Delivered
-	bytesOut  int64
+	bytesIn   int   // of the request's body
+	bytesOut  int64 // of the answer's
 	attempts  int
 	cause     error
 }
@@ -48,6 +49,11 @@ func (g *Gateway) record(next http.Handler) http.Handler {
 		n := &note{requestID: rand.Text(), start: time.Now()}
 		defer g.logCall(r, n)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
+		if r.ProtoMajor == 2 {
+			// What is left of a short answer is written when this returns, out of
+			// sight of the stall watch: an agent that takes nothing is cut all the same.
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // none in memory
+		}
 	})
 }
 
@@ -56,13 +62,25 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 	n := noteFrom(r.Context())
 	n.status, n.outcome, n.delivered, n.cause = e.Status, e.Reason, e.Delivered, e.Err
 	if n.call == nil {
-		n.call = mcp.CallFrom(r.Context())
+		if n.call = mcp.CallFrom(r.Context()); n.call != nil {
+			n.bytesIn = len(n.call.Body)
+		}
 	}
 	if n.call == nil && r.ContentLength != 0 {
 		// net/http reads on in a body that nobody wanted, to keep the connection.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedBodyTime)) // none in memory
 	}
 	mcp.WriteError(w, e, n.requestID)
+}
+
+// maxLogged bounds what a line repeats of an agent's words, in bytes.
+const maxLogged = 128
+
+func short(s string) string {
+	if len(s) > maxLogged {
+		return s[:maxLogged] + "…"
+	}
+	return s
 }
 
 // logCall writes the access line: names and numbers, never a body, an
@@ -75,7 +93,7 @@ func (g *Gateway) logCall(r *http.Request, n *note) {
 	attrs := make([]slog.Attr, 0, 20)
 	attrs = append(attrs,
 		slog.String(telemetry.KeyRequestID, n.requestID),
-		slog.String(telemetry.KeyHTTPMethod, r.Method),
+		slog.String(telemetry.KeyHTTPMethod, short(r.Method)),
 		slog.Int(telemetry.KeyStatus, n.status),
 		slog.String(telemetry.KeyOutcome, n.outcome),
 		slog.Float64(telemetry.KeyDurationMS, float64(time.Since(n.start).Microseconds())/1000),
@@ -91,9 +109,9 @@ func (g *Gateway) logCall(r *http.Request, n *note) {
 		m := n.call.Messages[0]
 		attrs = append(attrs, slog.String(telemetry.KeyMethod, m.Method))
 		if m.Method == "tools/call" {
-			attrs = append(attrs, slog.String(telemetry.KeyTool, m.Name))
+			attrs = append(attrs, slog.String(telemetry.KeyTool, short(m.Name)))
 		}
-		attrs = append(attrs, slog.Int(telemetry.KeyBytesIn, len(n.call.Body)))
+		attrs = append(attrs, slog.Int(telemetry.KeyBytesIn, n.bytesIn))
 	}
 	if n.session != nil {
 		attrs = append(attrs,

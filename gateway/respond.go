@@ -20,8 +20,10 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 	}
 	events := mcp.IsEventStream(resp.Header)
 	mcp.PassHead(w.Header(), resp)
-	if events { // nginx and its like would buffer them
-		w.Header().Set("X-Accel-Buffering", "no")
+	if events {
+		w.Header().Set("X-Accel-Buffering", "no") // nginx and its like would buffer them
+		w.Header().Del("Content-Length")          // an error event of ours may lengthen it
+		n.call.Forget()
 	}
 	w.WriteHeader(resp.StatusCode)
 	out := &agentWriter{w: w, control: http.NewResponseController(w), flush: events || resp.ContentLength < 0}

@@ -283,6 +283,10 @@ func TestPlainListener(t *testing.T) {
 	if n, err := stranger.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a peer that is not trusted is not hung up on: %v", err)
 	}
+	_ = say(dial("127.0.0.1"), "") // the second one within the minute is not logged
+	if n := strings.Count(r.log.String(), "its peer is not in agents.trusted"); n != 1 {
+		t.Errorf("strangers are logged %d times", n)
+	}
 	req := r.post(t, "http://"+address, "wiki", listTools)
 	req.Host, req.Close = hostOf(r.cfg.PublicURL), true
 	balancer := dial("127.0.0.2")

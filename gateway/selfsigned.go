@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"math/big"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -35,8 +36,8 @@ const (
 // trusts its file goes on trusting it.
 func ensureSelfSigned(dir string, names []string) error {
 	ca, err := tls.LoadX509KeyPair(filepath.Join(dir, caFile), filepath.Join(dir, caKeyFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		ca, err = createCA(dir)
+	if _, missing := os.Stat(filepath.Join(dir, caFile)); errors.Is(missing, fs.ErrNotExist) {
+		ca, err = createCA(dir) // the certificate is written last: without it nobody trusts the key yet
 	}
 	if err != nil {
 		return fmt.Errorf("self_signed: CA in %s: %w", dir, err)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -57,7 +58,9 @@ func (g *Gateway) limit(next http.Handler) http.Handler {
 func (g *Gateway) checkOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.ownHost(r) {
-			g.refuse(w, r, mcp.Misdirected())
+			e := mcp.Misdirected()
+			e.Err = g.misdirection(r)
+			g.refuse(w, r, e)
 			return
 		}
 		origins := r.Header["Origin"]
@@ -115,6 +118,18 @@ func (g *Gateway) ownHost(r *http.Request) bool {
 	}
 	sni := connInfoFrom(r.Context()).serverName
 	return sni == "" || strings.EqualFold(sni, hostName(g.public.Host))
+}
+
+// maxHostLogged is how much of a foreign host name is logged, in bytes; DNS
+// allows no more (RFC 1035 section 2.3.4).
+const maxHostLogged = 255
+
+// misdirection says, for the log, what was asked for and what is served.
+// Quoting leaves no control character as it is.
+func (g *Gateway) misdirection(r *http.Request) error {
+	short := func(name string) string { return name[:min(len(name), maxHostLogged)] }
+	return fmt.Errorf("asked for host %+q, URL host %+q, TLS server name %+q; expected %s of public_url",
+		short(r.Host), short(r.URL.Host), short(connInfoFrom(r.Context()).serverName), g.public.Host)
 }
 
 // publicHost compares with public_url's host and port, where the scheme's own

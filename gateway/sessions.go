@@ -16,6 +16,10 @@ import (
 // none is there.
 const offlineAfter = 2 * time.Second
 
+// maxSessions bounds the sessions of one connector: it keeps 8 at most, and as
+// many again while they are replaced.
+const maxSessions = 16
+
 var (
 	errOffline   = errors.New("gateway: no connector of the tunnel is attached")
 	errNoServer  = errors.New("gateway: no attached connector serves this server")
@@ -63,15 +67,19 @@ func (s *sessions) add(a *attached, maxConnectors int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	instances := map[string]bool{a.instance: true}
+	own := 1
 	for _, other := range s.byTunnel[a.tunnel] {
 		if other.Session == a.Session {
 			return errSessionUp
+		}
+		if other.instance == a.instance {
+			own++
 		}
 		if !other.leaving() {
 			instances[other.instance] = true
 		}
 	}
-	if maxConnectors > 0 && len(instances) > maxConnectors {
+	if maxConnectors > 0 && len(instances) > maxConnectors || own > maxSessions {
 		return errCrowded
 	}
 	s.byTunnel[a.tunnel] = append(s.byTunnel[a.tunnel], a)

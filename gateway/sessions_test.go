@@ -166,3 +166,14 @@ func TestMaxConnectors(t *testing.T) {
 		t.Errorf("a third connector while one leaves: %v", err)
 	}
 }
+
+// TestSessionsOfOneConnector: a tunnel token does not buy sessions without end.
+func TestSessionsOfOneConnector(t *testing.T) {
+	s := newSessions()
+	for i := range maxSessions + 1 {
+		a, _ := pipeSession(t, "one", "wiki")
+		if err := s.add(a, 2); (err != nil) != (i == maxSessions) {
+			t.Fatalf("session %d: %v", i+1, err)
+		}
+	}
+}

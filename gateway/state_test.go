@@ -2,12 +2,16 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func TestStateFiles(t *testing.T) {
@@ -75,11 +79,51 @@ func TestBadStateFiles(t *testing.T) {
 	}
 }
 
-func TestMissingStateDir(t *testing.T) {
+func TestUnusableStateDir(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.StateDir = filepath.Join(cfg.StateDir, "none")
-	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "state_dir") {
-		t.Errorf("%v", err)
+	parent := cfg.StateDir
+	cfg.StateDir = filepath.Join(parent, "none")
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), cfg.StateDir+" does not exist: make it with: install -d -m 700 "+cfg.StateDir) {
+		t.Errorf("missing: %v", err)
+	}
+	cfg.StateDir = filepath.Join(parent, "all.token")
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), cfg.StateDir+" is not a directory") {
+		t.Errorf("a file: %v", err)
+	}
+	// A directory that refuses cannot be had here by every user who runs tests.
+	if err := stateDirError(parent, &os.PathError{Op: "open", Path: parent, Err: syscall.EACCES}); !strings.Contains(err.Error(), "not writable by this user") {
+		t.Errorf("not writable: %v", err)
+	}
+	cfg.StateDir = parent
+	if err := os.Mkdir(filepath.Join(parent, lockFile), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), parent+" cannot be used") {
+		t.Errorf("no lock file: %v", err)
+	}
+}
+
+// TestOneGatewayPerStateDir: a second one is refused while the first runs, and not after it.
+func TestOneGatewayPerStateDir(t *testing.T) {
+	var cfg Config
+	first := runGateway(t, func(c *Config) { cfg = *c })
+	cfg.Listen, cfg.PublicURL = "127.0.0.1:0", first.cfg.PublicURL
+	second, err := New(cfg)
+	if err != nil {
+		t.Fatalf("--check fails beside a running gateway: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // a Run that gets the lock ends at once
+	if err := second.Run(ctx); !errors.Is(err, errLocked) || !strings.Contains(err.Error(), cfg.StateDir) {
+		t.Errorf("the second one: %v", err)
+	}
+	first.stopped(t, 10*time.Second)
+	third, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Run(ctx); err != nil {
+		t.Errorf("after the first one: %v", err)
 	}
 }
 

@@ -3,7 +3,12 @@ package gateway
 import (
 	"crypto/x509"
 	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -56,6 +61,48 @@ func addresses[T fmt.Stringer](list []T) []string {
 	return texts
 }
 
+// othersReadWrite are the permission bits that open a file to group or others.
+const othersReadWrite fs.FileMode = 0o066
+
+// modeWarnings finds private keys, and the directory of those, that others
+// can read or change.
+func (g *Gateway) modeWarnings() []string {
+	dir := g.cfg.StateDir
+	paths := []string{dir}
+	for _, name := range []string{resetKeyFile, assertionKeyFile, caKeyFile, certKeyFile} {
+		paths = append(paths, filepath.Join(dir, name))
+	}
+	if key := g.cfg.TLS.KeyFile; key != "" && !slices.Contains(paths, key) {
+		paths = append(paths, key)
+	}
+	var warnings []string
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&othersReadWrite != 0 {
+			warnings = append(warnings, fmt.Sprintf("%s is open to group or others (mode %04o); run: chmod go-rwx %s", path, info.Mode().Perm(), path))
+		}
+	}
+	return warnings
+}
+
+// portWarning compares the port of public_url with the one that is listened
+// on, which a balancer or a socket that was handed over may explain.
+func (g *Gateway) portWarning() []string {
+	if g.cfg.Agents.Listen != "" || g.tcp != nil {
+		return nil
+	}
+	_, public, err := net.SplitHostPort(withPort(g.public.Host, g.public.Scheme))
+	_, listen, listenErr := net.SplitHostPort(g.cfg.Listen)
+	if err != nil || listenErr != nil {
+		return nil
+	}
+	want, err := strconv.Atoi(public)
+	got, listenErr := strconv.Atoi(listen)
+	if err != nil || listenErr != nil || got == 0 || got == want { // a port by name is not looked up
+		return nil
+	}
+	return []string{fmt.Sprintf("public_url has port %d and listen has port %d: nobody gets through unless something forwards the one to the other", want, got)}
+}
+
 // Warnings says what is weak or missing in the configuration, for --check and the start of the log.
 func (g *Gateway) Warnings() []string {
 	var warnings []string
@@ -71,6 +118,8 @@ func (g *Gateway) Warnings() []string {
 			warnings = append(warnings, fmt.Sprintf("the certificate expires in %d days: renew it", int(left/(24*time.Hour))))
 		}
 	}
+	warnings = append(warnings, g.modeWarnings()...)
+	warnings = append(warnings, g.portWarning()...)
 	if g.cfg.TLS.SelfSigned {
 		warnings = append(warnings, "tls.self_signed is for trials: clients must be given the CA file")
 	}

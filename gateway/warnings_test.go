@@ -12,6 +12,9 @@ import (
 
 func TestWarningsAndOpen(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	file := func(name string) secret.Ref {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(name+"-0123456789abcdefghijklmnopqrstuvwxyz"), 0o600); err != nil {
@@ -47,6 +50,19 @@ func TestWarningsAndOpen(t *testing.T) {
 		{"everything", func(c *Config) {
 			c.Agents.Tokens = []Token{{Name: "all", Token: file("all"), Tunnels: []string{"*"}, Servers: []string{"*"}}}
 		}, `"all" may use every server of every tunnel`, "token all: tunnels [*], servers [*]", false},
+		{"another port", func(c *Config) { c.Listen = "127.0.0.1:7443" }, "public_url has port 443 and listen has port 7443", "", false},
+		{"any port", func(c *Config) { c.Listen = "127.0.0.1:0" }, "self_signed", "", true},
+		{"a key that others read", func(c *Config) {
+			key := filepath.Join(dir, "open.key")
+			text, err := os.ReadFile(filepath.Join(dir, certKeyFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(key, text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			c.TLS = TLS{CertFile: filepath.Join(dir, certFile), KeyFile: key}
+		}, "run: chmod go-rwx " + filepath.Join(dir, "open.key"), "", true},
 		{"health", func(c *Config) { c.Health.Listen = "127.0.0.1:7081" }, "", "listens on 127.0.0.1:7081 (plaintext TCP): probes", false},
 	}
 	for _, c := range cases {
@@ -68,5 +84,15 @@ func TestWarningsAndOpen(t *testing.T) {
 				t.Errorf("%s: a token shows", c.name)
 			}
 		}
+	}
+	if err := os.Chmod(dir, 0o770); err != nil {
+		t.Fatal(err)
+	}
+	g, err := New(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if warnings := strings.Join(g.Warnings(), "\n"); !strings.Contains(warnings, "chmod go-rwx "+dir+"\n") {
+		t.Errorf("an open state_dir: %s", warnings)
 	}
 }

@@ -48,6 +48,7 @@ func (b *bodyReader) unfinished() bool { return b.length != 0 && !b.ended }
 func (b *bodyReader) release() {
 	if b.held > 0 {
 		b.cfg.Budget.Release(b.held)
+		b.held = 0
 	}
 }
 

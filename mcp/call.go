@@ -1,8 +1,11 @@
 package mcp
 
-import "context"
+import (
+	"bytes"
+	"context"
+)
 
-// Call is one HTTP request of an agent as Inspect understood it. It is not changed after Inspect made it.
+// Call is one HTTP request of an agent as Inspect understood it. It is not changed after Inspect made it, but by Forget.
 type Call struct {
 	// Messages are the JSON-RPC messages of a POST, at least one; none for GET and DELETE.
 	Messages []Message
@@ -15,6 +18,21 @@ type Call struct {
 	SessionID string
 	// Body is the very bytes that were inspected and that must be forwarded; nil for GET and DELETE.
 	Body []byte
+
+	release func() // gives the body's bytes back to the budget; may be nil
+}
+
+// Forget lets go of the body of a call that may last for hours, once its answer has begun and nothing can need the body
+// again: its bytes no longer count against the budget. The ids stay. It is for the handler alone, and not concurrent with
+// any other use of the call.
+func (c *Call) Forget() {
+	for i := range c.Messages {
+		c.Messages[i].ID = bytes.Clone(c.Messages[i].ID) // it shares memory with the body
+	}
+	c.Body = nil
+	if c.release != nil {
+		c.release()
+	}
 }
 
 // IDs returns the raw ids of the call's requests in their order.

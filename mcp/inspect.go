@@ -75,6 +75,7 @@ func (in *inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	call, refused := in.inspect(r, &body)
 	if call != nil {
+		call.release = body.release
 		r = r.WithContext(withCall(r.Context(), call))
 	}
 	if !body.unfinished() {

@@ -283,6 +283,27 @@ func TestInspectHoldsABudgetWhileTheCallLasts(t *testing.T) {
 	}
 }
 
+// A stream that may last for hours must not keep others out by the body that began it.
+func TestForgetGivesTheBodyBack(t *testing.T) {
+	budget := semaphore.NewWeighted(64 << 10)
+	cfg := InspectConfig{Budget: budget}
+	r := post(`{"jsonrpc":"2.0","id":"one","method":"tools/list","params":{}}`+strings.Repeat(" ", 40<<10), nil)
+	Inspect(cfg)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		call := CallFrom(r.Context())
+		call.Forget()
+		if !budget.TryAcquire(64 << 10) {
+			t.Error("the body still counts")
+		}
+		budget.Release(64 << 10)
+		if call.Body != nil || len(call.IDs()) != 1 || string(call.IDs()[0]) != `"one"` {
+			t.Errorf("after Forget: %d bytes, ids %q", len(call.Body), call.IDs())
+		}
+	})).ServeHTTP(httptest.NewRecorder(), r)
+	if !budget.TryAcquire(64 << 10) {
+		t.Error("the body was given back twice, or not at all")
+	}
+}
+
 func TestInspectRefuseGetsTheCallWhereItIsKnown(t *testing.T) {
 	var method, reason string
 	cfg := InspectConfig{Refuse: func(w http.ResponseWriter, r *http.Request, e *Error) {

@@ -113,7 +113,7 @@ func checkServers(names []string) error {
 		case name == AllServers && len(names) > 1:
 			return errors.New(`servers has "*" beside names; "*" alone stands for all`)
 		case name != AllServers && !isServerName(name):
-			return errors.New(`servers holds a name that no server can have: a name is 1 to 63 of a-z, 0-9 and -, and patterns other than "*" do not exist`)
+			return errors.New(`servers holds a name that no server can have: a name is 1 to 40 of a-z, 0-9 and -, without --, and patterns other than "*" do not exist`)
 		case slices.Contains(names[:i], name):
 			return errors.New("servers holds a name twice")
 		}
@@ -121,10 +121,10 @@ func checkServers(names []string) error {
 	return nil
 }
 
-// isServerName reports whether name can be a label of a host name, which server names are.
+// isServerName reports whether a server can have that name, which stands in URLs and, beside a tunnel's, in host names.
 func isServerName(name string) bool {
-	const longest = 63 // RFC 1035, section 2.3.4
-	if name == "" || len(name) > longest {
+	const longest = 40
+	if name == "" || len(name) > longest || strings.Contains(name, "--") {
 		return false
 	}
 	for i := range len(name) {

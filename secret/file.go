@@ -59,7 +59,13 @@ func fileError(path string, err error) error {
 	if errors.As(err, &cause) {
 		err = cause.Err // the path is in the reference already
 	}
-	return fmt.Errorf("%w: read file:%s: %w; check the path and who may read it", ErrUnset, path, err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: file:%s does not exist (%w); check the path", ErrUnset, path, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: file:%s is not readable by this user (%w); check its owner and mode, and those of its directories", ErrUnset, path, err)
+	}
+	return fmt.Errorf("%w: read file:%s: %w; check the path", ErrUnset, path, err)
 }
 
 // trimNewline drops one line end, which editors and echo add.

@@ -13,8 +13,8 @@ var (
 	// ErrNotReference means that a text is not a reference. The text itself is never repeated: whoever wrote it may
 	// have put the secret there.
 	ErrNotReference = errors.New("secret: not a reference")
-	// ErrUnset means that what a reference names does not exist or is empty.
-	ErrUnset = errors.New("secret: nothing there")
+	// ErrUnset means that what a reference names does not exist, is empty or cannot be read by this user.
+	ErrUnset = errors.New("secret: not available")
 	// ErrUnsafe means that others could have chosen the secret, because they may write to its file.
 	ErrUnsafe = errors.New("secret: file is not safe")
 )

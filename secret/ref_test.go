@@ -142,6 +142,9 @@ func TestResolveRefusesWhatIsNoRegularFile(t *testing.T) {
 	if !errors.Is(err, secret.ErrUnset) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file gives %v", err)
 	}
+	if !strings.Contains(err.Error(), "none does not exist") {
+		t.Errorf("a missing file is not called so: %v", err)
+	}
 }
 
 func TestResolveFollowsALinkAndChecksItsTarget(t *testing.T) {

@@ -112,6 +112,9 @@ func (s *Session) obey(t frameType, payload []byte) error {
 			close(s.draining)
 		}
 	case frameClose:
+		if s.mux.tells() {
+			return fmt.Errorf("%w: close, which the connection itself carries", errFrame)
+		}
 		r, err := parseClose(payload)
 		if err != nil {
 			return err

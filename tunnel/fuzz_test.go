@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"net"
 	"testing"
@@ -99,9 +100,14 @@ func FuzzYamuxServer(f *testing.F) {
 func FuzzYamuxGuard(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 9, 9, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}, uint8(5))
 	f.Fuzz(func(t *testing.T, b []byte, step uint8) {
-		whole, parts := new(yamuxGuard), new(yamuxGuard)
-		want, got := whole.pass(b), true
-		for rest := b; len(rest) > 0 && got; {
+		guard := func() *yamuxGuard {
+			opened := 0
+			return &yamuxGuard{opens: func() bool { opened++; return opened <= 3 }}
+		}
+		whole, parts := guard(), guard()
+		want := whole.pass(b)
+		var got error
+		for rest := b; len(rest) > 0 && got == nil; {
 			n := min(len(rest), 1+int(step))
 			got = parts.pass(rest[:n])
 			rest = rest[n:]
@@ -117,13 +123,43 @@ func TestTheGuardRefusesPings(t *testing.T) {
 	window := []byte{0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, yamuxTypePing}
 	ping := []byte{0, yamuxTypePing, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1}
 	var g yamuxGuard
-	if !g.pass(append(append([]byte{}, data...), window...)) {
-		t.Error("frames that are no pings are refused")
+	if err := g.pass(append(append([]byte{}, data...), window...)); err != nil {
+		t.Errorf("frames that are no pings are refused: %v", err)
 	}
-	if g.pass(ping) {
-		t.Error("a ping passes")
+	if err := g.pass(ping); !errors.Is(err, errPing) {
+		t.Errorf("a ping: %v", err)
 	}
 	if got := yamuxCause(errPing); got.Code != CodeProtocol || !errors.Is(got, errPing) {
 		t.Errorf("a ping ends the session with %v", got)
+	}
+}
+
+// Streams that wait to be accepted cost a window of memory each: a peer that
+// has not even said hello gets no more than twice its limit of them.
+func TestTheGuardRefusesAFloodOfStreams(t *testing.T) {
+	here, there := net.Pipe()
+	defer there.Close()
+	const accepted = 4
+	m, err := newYamuxMux(here, false, accepted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.hangUp(Reason{})
+	for id := range uint32(100) {
+		syn := binary.BigEndian.AppendUint32([]byte{0, 1, 0, yamuxFlagOpen}, 2*id+1)
+		if _, err := there.Write(append(syn, 0, 0, 0, 0)); err != nil {
+			break
+		}
+	}
+	select {
+	case <-m.closed():
+	case <-time.After(10 * time.Second):
+		t.Fatal("100 streams wait to be accepted")
+	}
+	if got := m.cause(); got.Code != CodeProtocol || !errors.Is(got, errFlood) {
+		t.Errorf("the flood ended the session with %v", got)
+	}
+	if waiting := m.session.NumStreams(); waiting > 2*(accepted+1) {
+		t.Errorf("%d streams were let in", waiting)
 	}
 }

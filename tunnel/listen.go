@@ -89,11 +89,11 @@ func (l *Listener) acceptConns(ctx context.Context) {
 		select {
 		case l.pending <- struct{}{}:
 		default:
-			m.hangUp(Reason{Code: CodeOverload, Text: "too many connections have not said hello"})
+			_ = conn.CloseWithError(quic.ApplicationErrorCode(CodeOverload), "too many connections have not said hello")
 			continue
 		}
 		if !l.crew.run(func() { l.greet(ctx, m) }) {
-			m.hangUp(Reason{Code: CodeDraining})
+			_ = conn.CloseWithError(quic.ApplicationErrorCode(CodeDraining), "")
 		}
 	}
 }

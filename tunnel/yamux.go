@@ -36,6 +36,8 @@ type yamuxMux struct {
 	resets   *yamuxResets // of those streams
 	accepted atomic.Int64 // streams opened by the peer that live here
 	maxIn    int64
+	arrived  atomic.Int64 // streams that the peer has opened
+	taken    atomic.Int64 // of those, how many were accepted
 
 	mu   sync.Mutex  // guards idle
 	idle []idleYamux // recycled streams, most recent last
@@ -61,17 +63,15 @@ func newYamuxMux(conn net.Conn, client bool, acceptStreams int) (*yamuxMux, erro
 		start = yamux.Client
 	}
 	resets := newYamuxResets()
-	session, err := start(&yamuxGuard{Conn: &yamuxJoiner{Conn: conn, wrote: resets.wrote}}, conf)
-	if err != nil {
-		return nil, err
+	m := &yamuxMux{
+		conn:   conn,
+		slots:  newSlots(),
+		resets: resets,
+		maxIn:  int64(acceptStreams) + 1,
 	}
-	return &yamuxMux{
-		session: session,
-		conn:    conn,
-		slots:   newSlots(),
-		resets:  resets,
-		maxIn:   int64(acceptStreams) + 1,
-	}, nil
+	session, err := start(&yamuxGuard{Conn: &yamuxJoiner{Conn: conn, wrote: resets.wrote}, opens: m.mayOpen}, conf)
+	m.session = session
+	return m, err
 }
 
 // open takes an idle stream, or a free slot for a new one, and waits for
@@ -177,6 +177,10 @@ func (m *yamuxMux) await(reset <-chan struct{}) {
 	}
 }
 
+// mayOpen counts a stream that the peer opens, and reports whether no more than
+// twice the limit wait to be accepted.
+func (m *yamuxMux) mayOpen() bool { return m.arrived.Add(1)-m.taken.Load() <= 2*m.maxIn }
+
 // accept takes the peer's next stream, and ends the session of a peer that
 // opens more than it was told.
 func (m *yamuxMux) accept(ctx context.Context) (raw, error) {
@@ -184,6 +188,7 @@ func (m *yamuxMux) accept(ctx context.Context) (raw, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.taken.Add(1)
 	accepted, live := m.accepted.Add(1), m.peerStreams()
 	if accepted > m.maxIn && live > m.maxIn || live > 2*m.maxIn {
 		reason := &CloseError{Code: CodeProtocol, Text: "more streams than this side accepts"}
@@ -237,7 +242,7 @@ func (m *yamuxMux) cause() *CloseError {
 
 // yamuxCause tells a peer that broke yamux's rules from a broken connection.
 func yamuxCause(err error) *CloseError {
-	for _, broken := range []error{yamux.ErrInvalidVersion, yamux.ErrInvalidMsgType, yamux.ErrRecvWindowExceeded, yamux.ErrDuplicateStream, errPing} {
+	for _, broken := range []error{yamux.ErrInvalidVersion, yamux.ErrInvalidMsgType, yamux.ErrRecvWindowExceeded, yamux.ErrDuplicateStream, errPing, errFlood} {
 		if errors.Is(err, broken) {
 			return &CloseError{Code: CodeProtocol, Text: "malformed yamux frame", Err: err}
 		}
@@ -267,17 +272,21 @@ func (s *yamuxStream) Read(p []byte) (int, error) {
 	if errors.Is(err, yamux.ErrConnectionReset) {
 		s.leave()
 	}
-	return n, err
+	return n, ofStream(err)
 }
 
-// Write keeps a timeout of the whole connection, which its hang-up causes,
-// apart from one of this stream.
 func (s *yamuxStream) Write(p []byte) (int, error) {
 	n, err := s.Stream.Write(p)
+	return n, ofStream(err)
+}
+
+// ofStream keeps a timeout of the whole connection, which its hang-up causes,
+// apart from one of a stream. A Read can see it too: it sends window updates.
+func ofStream(err error) error {
 	if timeout(err) && !errors.Is(err, yamux.ErrTimeout) {
-		err = errYamuxBroken
+		return errYamuxBroken
 	}
-	return n, err
+	return err
 }
 
 // leave counts an accepted stream out. It comes before our FIN: the peer may

@@ -14,13 +14,25 @@ const (
 	yamuxTypePing = 2
 )
 
-var errPing = errors.New("tunnel: yamux ping, which this protocol does not use")
+// Why a guard ends a connection.
+var (
+	errPing  = errors.New("tunnel: yamux ping, which this protocol does not use")
+	errFlood = errors.New("tunnel: more streams than this side accepts, opened faster than it can")
+)
+
+// yamuxFlagOpen marks a frame that opens a stream.
+const yamuxFlagOpen = 1
 
 // yamuxGuard refuses ping frames. yamux answers each in a goroutine of its own,
 // which lives for as long as the peer does not read: a flood of them would
-// cost memory without bound.
+// cost memory without bound. And it refuses streams that come faster than they
+// are accepted: yamux keeps a window of data for each that waits.
 type yamuxGuard struct {
 	net.Conn
+
+	// opens is told of each stream that the peer opens, and reports whether it
+	// may.
+	opens func() bool
 
 	header [yamuxHeader]byte // of the frame that is being read
 	have   int               // how much of header is there
@@ -30,14 +42,14 @@ type yamuxGuard struct {
 // Read is called by yamux's one reading goroutine.
 func (g *yamuxGuard) Read(p []byte) (int, error) {
 	n, err := g.Conn.Read(p)
-	if !g.pass(p[:n]) {
-		return 0, errPing
+	if refused := g.pass(p[:n]); refused != nil {
+		return 0, refused
 	}
 	return n, err
 }
 
-// pass follows the frames in b, and reports whether none of them is a ping.
-func (g *yamuxGuard) pass(b []byte) bool {
+// pass follows the frames in b, and says what is wrong with one of them.
+func (g *yamuxGuard) pass(b []byte) error {
 	for len(b) > 0 {
 		if g.body > 0 {
 			skip := min(g.body, int64(len(b)))
@@ -49,15 +61,18 @@ func (g *yamuxGuard) pass(b []byte) bool {
 		g.have += n
 		b = b[n:]
 		if g.have < yamuxHeader {
-			return true
+			return nil
 		}
 		g.have = 0
+		if binary.BigEndian.Uint16(g.header[2:])&yamuxFlagOpen != 0 && g.header[1] != yamuxTypePing && !g.opens() {
+			return errFlood
+		}
 		switch g.header[1] {
 		case yamuxTypePing:
-			return false
+			return errPing
 		case yamuxTypeData:
 			g.body = int64(binary.BigEndian.Uint32(g.header[8:]))
 		}
 	}
-	return true
+	return nil
 }

@@ -43,7 +43,7 @@ func (f *clientFlags) dial(ctx context.Context, url string) (*agent.Agent, error
 		return nil, err
 	}
 	a, err := agent.Dial(ctx, agent.Config{URL: url, Token: token, CAFile: f.ca, Timeout: f.timeout, Version: versionText()})
-	if errors.Is(err, agent.ErrURL) || errors.Is(err, agent.ErrCAFile) {
+	if errors.Is(err, agent.ErrURL) || errors.Is(err, agent.ErrPlaintext) || errors.Is(err, agent.ErrCAFile) {
 		return nil, err
 	}
 	return a, failed(err)

@@ -17,7 +17,7 @@ func newConnector() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "connector -c FILE",
 		Short: "Run the private side: it dials the gateway and calls your servers",
-		Long: `Runs a connector until SIGTERM or SIGINT: then calls in flight get 30 s, and it exits 0. A second
+		Long: `Runs a connector until SIGTERM, SIGINT or SIGHUP: then calls in flight get 30 s, and it exits 0. A second
 signal exits at once. The log, on standard error, says where it is attached and over what.
 
 HTTPS_PROXY and NO_PROXY count for the tunnel over TCP, never for your servers. --check validates

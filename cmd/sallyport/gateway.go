@@ -15,7 +15,7 @@ func newGateway() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gateway -c FILE",
 		Short: "Run the public side: agents call it, connectors dial it",
-		Long: `Runs a gateway until SIGTERM or SIGINT: then new calls are refused, those in flight get 30 s,
+		Long: `Runs a gateway until SIGTERM, SIGINT or SIGHUP: then new calls are refused, those in flight get 30 s,
 and it exits 0. A second signal exits at once. The log goes to standard error.
 
 --check validates the file, reads its secrets and certificates, and says what is open. Run it as

@@ -9,13 +9,17 @@ import (
 	"syscall"
 )
 
-// untilSignal returns a context that ends with the first SIGINT or SIGTERM, so that a role drains. The second one ends
-// the process at once, after last, if there is any. A reader of our output that leaves does not end the process: writing
+// untilSignal returns a context that ends with the first SIGINT, SIGTERM or SIGHUP, so that a role drains. The second
+// one ends the process at once, after last, if there is any; but not a second SIGHUP, of which a closing terminal may
+// send several. Under nohup SIGHUP stays ignored. A reader of our output that leaves does not end the process: writing
 // to it fails, and the role goes on or cleans up.
 func untilSignal(ctx context.Context, errOut io.Writer, last func()) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	signal.Ignore(syscall.SIGPIPE)
 	done := make(chan struct{})
 	go func() {
@@ -25,14 +29,20 @@ func untilSignal(ctx context.Context, errOut io.Writer, last func()) (context.Co
 		case <-done:
 			return
 		}
-		select {
-		case s := <-signals:
-			fmt.Fprintf(errOut, "sallyport: second signal (%s): exiting at once, calls in flight are cut\n", s)
-			if last != nil {
-				last()
+		for {
+			select {
+			case s := <-signals:
+				if s == syscall.SIGHUP {
+					continue
+				}
+				fmt.Fprintf(errOut, "sallyport: second signal (%s): exiting at once, calls in flight are cut\n", s)
+				if last != nil {
+					last()
+				}
+				os.Exit(exitFailed)
+			case <-done:
+				return
 			}
-			os.Exit(exitFailed)
-		case <-done:
 		}
 	}()
 	return ctx, func() {

@@ -30,6 +30,8 @@ func TestWrongUsageExits2(t *testing.T) {
 		{"tools --token-file /nonexistent https://127.0.0.1:1/mcp", "--token-file"},
 		{"call https://127.0.0.1:1/mcp", "TOOL"},
 		{"call https://127.0.0.1:1/mcp echo []", "JSON object"},
+		{"tools --token x http://tunnel.example.com/t/acme/wiki/mcp", "write https://"},
+		{"call --token x http://192.0.2.1/t/acme/wiki/mcp echo", "192.0.2.1 is called over http://"},
 		{"version extra", "--help"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
@@ -67,6 +69,26 @@ func TestVersion(t *testing.T) {
 	var v map[string]string
 	if err := json.Unmarshal([]byte(r.out), &v); err != nil || v["version"] != "v1.2.3-test" || v["go"] == "" || v["platform"] == "" {
 		t.Errorf("%v in %q", err, r.out)
+	}
+}
+
+// TestHangUpDrains as SIGTERM does, however often it comes.
+func TestHangUpDrains(t *testing.T) {
+	p, c := startDemo(t)
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGHUP) // it may have ended
+	select {
+	case <-p.done:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("it goes on:\n%s", p.errOut.String())
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, p.errOut.String())
+	}
+	if left, _ := filepath.Glob(filepath.Dir(filepath.Dir(c.CAFile))); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/mark3labs/mcp-go/client"
@@ -51,8 +53,12 @@ type Agent struct {
 // Dial introduces itself to the server: by server/discover, and if the server does not know that by initialize. The
 // caller closes the agent.
 func Dial(ctx context.Context, cfg Config) (*Agent, error) {
-	if u, err := url.Parse(cfg.URL); err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
+	u, err := url.Parse(cfg.URL)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
 		return nil, fmt.Errorf("%w: write https://host[:port]/t/<tunnel>/<server>/mcp", ErrURL)
+	}
+	if u.Scheme == "http" && !cfg.Token.IsZero() && !isLoopback(u.Hostname()) {
+		return nil, fmt.Errorf("%w: %s is called over http://, where everybody on the way can read it: write https://, or leave the token out", ErrPlaintext, u.Host)
 	}
 	network, err := newNetwork(cfg.CAFile)
 	if err != nil {
@@ -88,6 +94,15 @@ func Dial(ctx context.Context, cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	return a, nil
+}
+
+// isLoopback reports whether what is sent to the host stays on this machine.
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
 }
 
 // neverFollow keeps the token from going where a redirect points.
@@ -163,7 +178,7 @@ func (a *Agent) Call(ctx context.Context, call Call) (*mcp.CallToolResult, error
 		}
 	}
 	if err != nil {
-		return nil, a.explain(ctx, err)
+		return nil, a.explainCall(ctx, err)
 	}
 	return result, nil
 }

@@ -154,6 +154,64 @@ func TestNetworkFailuresSayWhatToDo(t *testing.T) {
 	}
 }
 
+// TestLostCall: whoever repeats a call whose answer was lost must know that it may run twice.
+func TestLostCall(t *testing.T) {
+	handler := diag.New(diag.Config{})
+	for name, lose := range map[string]http.HandlerFunc{
+		"before the answer": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"within the answer": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, `{"jsonrpc":`)
+		},
+		"within the events": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, "event: message\n")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Mcp-Method") == "tools/call" {
+					lose(w, r)
+					return
+				}
+				handler.ServeHTTP(w, r)
+			}))
+			defer server.Close()
+			a, err := dial(t, Config{URL: server.URL})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = a.Call(t.Context(), Call{Tool: "echo"})
+			if err == nil || !strings.Contains(err.Error(), "may or may not have taken effect") || !strings.Contains(err.Error(), "before you repeat it") {
+				t.Errorf("says %v", err)
+			}
+			if err != nil && (strings.Contains(err.Error(), "check the URL") || strings.Contains(err.Error(), "no connection")) {
+				t.Errorf("blames the URL: %v", err)
+			}
+			server.Close()
+			if _, err = a.Call(t.Context(), Call{Tool: "echo"}); err == nil || !strings.Contains(err.Error(), "no connection") || strings.Contains(err.Error(), "taken effect") {
+				t.Errorf("a call that nobody got: %v", err)
+			}
+		})
+	}
+}
+
+func TestTokenStaysOffPlaintext(t *testing.T) {
+	for _, url := range []string{"http://tunnel.example.com/mcp", "http://192.0.2.1:80/mcp", "http://localhost.example.com/mcp", "http://[2001:db8::1]/mcp"} {
+		if _, err := dial(t, Config{URL: url, Token: secret.New(token)}); !errors.Is(err, ErrPlaintext) || strings.Contains(err.Error(), token) {
+			t.Errorf("%s: got %v", url, err)
+		}
+	}
+	for _, url := range []string{"http://127.0.0.1:1/mcp", "http://localhost:1/mcp", "http://[::1]:1/mcp"} {
+		if _, err := dial(t, Config{URL: url, Token: secret.New(token)}); err == nil || errors.Is(err, ErrPlaintext) {
+			t.Errorf("%s: got %v", url, err)
+		}
+	}
+}
+
 func TestCAFile(t *testing.T) {
 	secure := httptest.NewTLSServer(diag.New(diag.Config{}))
 	defer secure.Close()

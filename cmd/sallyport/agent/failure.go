@@ -14,6 +14,8 @@ import (
 var (
 	// ErrURL means that the URL cannot be called.
 	ErrURL = errors.New("agent: not a URL of a server")
+	// ErrPlaintext means that the token would travel in the clear to another machine.
+	ErrPlaintext = errors.New("agent: the token is not sent in the clear")
 	// ErrCAFile means that the CA file cannot be used.
 	ErrCAFile = errors.New("agent: the CA file cannot be used")
 )
@@ -65,6 +67,20 @@ func (f *Failure) Error() string {
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
+// explainCall explains a call that failed. What may have happened all the same is said, since the server can have run
+// the tool although its answer did not arrive.
+func (a *Agent) explainCall(ctx context.Context, err error) error {
+	lost := a.wire.cause != nil && a.wire.sent.Load()
+	garbled := a.wire.cause == nil && a.wire.refusal == nil && a.tap.failed == nil
+	err = a.explain(ctx, err)
+	var f *Failure
+	if ctx.Err() == nil && (lost || garbled) && errors.As(err, &f) {
+		f.Message += "; the call may or may not have taken effect"
+		f.Hint = "check whether it did before you repeat it; the gateway's log may tell why the answer was lost"
+	}
+	return err
+}
+
 // explain makes a Failure of what the library reports, from what was seen on the wire.
 func (a *Agent) explain(ctx context.Context, err error) error {
 	f := a.wire.refusal
@@ -73,6 +89,8 @@ func (a *Agent) explain(ctx context.Context, err error) error {
 		f = &Failure{Message: fmt.Sprintf("no answer within %s; the call may have taken effect", a.timeout), Hint: "give it longer with --timeout"}
 	case errors.Is(ctx.Err(), context.Canceled):
 		f = &Failure{Message: "interrupted; the call may have taken effect"}
+	case a.wire.cause != nil && a.wire.sent.Load():
+		f = &Failure{Message: "the connection was lost before the answer came: " + a.wire.cause.Error(), Hint: "look into the gateway's log, and try again"}
 	case a.wire.cause != nil:
 		f = explainNetwork(a.wire.cause)
 	case f == nil:

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 
 	"github.com/mark3labs/mcp-go/client/transport"
 	"github.com/mark3labs/mcp-go/mcp"
@@ -24,13 +26,15 @@ const maxErrorBody = 64 << 10
 type wire struct {
 	next    http.RoundTripper
 	token   secret.Value
-	refusal *Failure // of the last response; nil if it was none
-	cause   error    // of the last request that got no response
+	refusal *Failure    // of the last response; nil if it was none
+	cause   error       // of the last request that got no response
+	sent    atomic.Bool // the last request had a connection to go out on
 }
 
 // RoundTrip implements http.RoundTripper for one request at a time.
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
+	w.sent.Store(false)
+	r = r.Clone(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { w.sent.Store(true) }}))
 	if !w.token.IsZero() {
 		r.Header.Set("Authorization", "Bearer "+w.token.Reveal())
 	}
