@@ -14,6 +14,7 @@ import (
 )
 
 const (
+	maxUnattached  = 1024                  // sessions that have said hello and not attached
 	attachTimeout  = 10 * time.Second      // for a connector to attach after its hello
 	attachGoodbye  = time.Second           // a refused connector may read why before it is hung up on
 	drainedLook    = 20 * time.Millisecond // how often a draining session is looked at for its last call
@@ -26,6 +27,12 @@ const (
 // to it until its connector has attached, which must happen within 10 s. The
 // end of ctx ends the session.
 func (g *Gateway) ServeSession(ctx context.Context, s *tunnel.Session) {
+	if !g.unattached.TryAcquire(1) {
+		s.CloseWith(tunnel.Reason{Code: tunnel.CodeOverload, Text: "too many sessions have not attached"})
+		return
+	}
+	release := sync.OnceFunc(func() { g.unattached.Release(1) })
+	defer release()
 	at := &attachment{gateway: g, session: s, done: make(chan error, 1)}
 	server := &http.Server{
 		Handler:           at,
@@ -70,6 +77,7 @@ func (g *Gateway) ServeSession(ctx context.Context, s *tunnel.Session) {
 			return
 		}
 	}
+	release()
 	a := at.finish()
 	defer g.sessions.remove(a)
 	log = log.With(telemetry.KeyTunnel, a.tunnel)

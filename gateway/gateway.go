@@ -48,6 +48,7 @@ type Gateway struct {
 
 	inFlight    *semaphore.Weighted
 	connections *semaphore.Weighted
+	unattached  *semaphore.Weighted // sessions without a tunnel yet
 	bodies      *semaphore.Weighted
 	stalls      *stalls
 	buffers     *buffers
@@ -91,6 +92,7 @@ func New(cfg Config) (*Gateway, error) {
 		sessions:    newSessions(),
 		inFlight:    semaphore.NewWeighted(maxInFlight),
 		connections: semaphore.NewWeighted(maxConnections),
+		unattached:  semaphore.NewWeighted(maxUnattached),
 		bodies:      semaphore.NewWeighted(bodyBudget),
 		stalls:      newStalls(stallBudget),
 		buffers:     newBuffers(),

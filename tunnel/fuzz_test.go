@@ -112,7 +112,7 @@ func FuzzYamuxGuard(f *testing.F) {
 			got = parts.pass(rest[:n])
 			rest = rest[n:]
 		}
-		if got != want {
+		if !errors.Is(got, want) {
 			t.Fatalf("in one piece %v, in pieces %v", want, got)
 		}
 	})
