@@ -148,8 +148,8 @@ func (m *yamuxMux) tick(now time.Time) {
 func (m *yamuxMux) drop(s *yamux.Stream) {
 	id := s.StreamID()
 	reset := m.resets.expect(id)
+	closed := time.Now() // before Close, which starts yamux's timer and may take a while
 	_ = s.Close()
-	closed := time.Now()
 	started := m.crew.run(func() {
 		_ = s.SetReadDeadline(closed.Add(yamuxDrainTimeout))
 		_, _ = io.Copy(io.Discard, s)

@@ -154,6 +154,7 @@ func compareResponse(t *testing.T, exact *exactUpstream, s *stack.Stack, agent *
 	}
 	if strings.HasPrefix(name, "SSE") {
 		expected.Set("X-Accel-Buffering", "no") // so that no proxy in front of the gateway holds events back
+		expected.Del("Content-Length")          // keep-alive comments may lengthen them
 	}
 	if !reflect.DeepEqual(got.header, expected) {
 		t.Errorf("%s: header\n     %v\nwant %v", name, got.header, expected)
