@@ -34,9 +34,12 @@
 // bytes that really wait.
 //
 // QUIC enforces the stream limit itself. On yamux each hello says how many
-// streams its sender accepts; the opener counts, gives a slot back only once
-// the peer's end is known to be over, and a peer that opens one stream above
-// the limit loses its session ([CodeProtocol]).
+// streams its sender accepts; the opener counts, and gives a slot back only once
+// the peer's end is known to be over. A peer that opens one stream above the
+// limit loses its session ([CodeProtocol]) while all its streams are still in
+// use here; streams that this side has just closed, or not accepted yet, count
+// up to twice the limit, because neither side can know when the other has seen
+// their end. So on yamux a session holds at most twice the sum above.
 //
 // # Control stream
 //
