@@ -147,16 +147,6 @@ func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error)
 	mcp.WriteHopError(w, r, e)
 }
 
-// maxLogged bounds what a line repeats of an agent's words, in bytes.
-const maxLogged = 128
-
-func short(s string) string {
-	if len(s) > maxLogged {
-		return s[:maxLogged] + "…"
-	}
-	return s
-}
-
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
 func (c *Connector) logCall(r *http.Request, n *note) {
@@ -181,7 +171,7 @@ func (c *Connector) logCall(r *http.Request, n *note) {
 		m := n.call.Messages[0]
 		attrs = append(attrs, slog.String(telemetry.KeyMethod, m.Method))
 		if m.Method == "tools/call" {
-			attrs = append(attrs, slog.String(telemetry.KeyTool, short(m.Name)))
+			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
 		}
 	}
 	if n.delivered != "" {

@@ -73,16 +73,6 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 	mcp.WriteError(w, e, n.requestID)
 }
 
-// maxLogged bounds what a line repeats of an agent's words, in bytes.
-const maxLogged = 128
-
-func short(s string) string {
-	if len(s) > maxLogged {
-		return s[:maxLogged] + "…"
-	}
-	return s
-}
-
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
 func (g *Gateway) logCall(r *http.Request, n *note) {
@@ -93,7 +83,7 @@ func (g *Gateway) logCall(r *http.Request, n *note) {
 	attrs := make([]slog.Attr, 0, 20)
 	attrs = append(attrs,
 		slog.String(telemetry.KeyRequestID, n.requestID),
-		slog.String(telemetry.KeyHTTPMethod, short(r.Method)),
+		slog.String(telemetry.KeyHTTPMethod, telemetry.Short(r.Method)),
 		slog.Int(telemetry.KeyStatus, n.status),
 		slog.String(telemetry.KeyOutcome, n.outcome),
 		slog.Float64(telemetry.KeyDurationMS, float64(time.Since(n.start).Microseconds())/1000),
@@ -109,7 +99,7 @@ func (g *Gateway) logCall(r *http.Request, n *note) {
 		m := n.call.Messages[0]
 		attrs = append(attrs, slog.String(telemetry.KeyMethod, m.Method))
 		if m.Method == "tools/call" {
-			attrs = append(attrs, slog.String(telemetry.KeyTool, short(m.Name)))
+			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
 		}
 		attrs = append(attrs, slog.Int(telemetry.KeyBytesIn, n.bytesIn))
 	}
