@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -265,15 +266,21 @@ func TestParseReusesAParserAfterARefusal(t *testing.T) {
 	}
 }
 
+// The least of many rounds is compared: a sync.Pool may forget what it holds at any time (under the race detector it does so on
+// purpose, at random), and a parser made anew says nothing about what a parse costs.
 func TestParseAllocatesLittle(t *testing.T) {
 	var ps parsers
 	body := benchBody()
-	if got := testing.AllocsPerRun(100, func() {
-		if _, _, err := ps.parse(body); err != nil {
-			t.Fatal(err)
-		}
-	}); got > 12 {
-		t.Errorf("%v allocations for %d bytes, want at most 12", got, len(body))
+	least := math.Inf(1)
+	for range 50 {
+		least = min(least, testing.AllocsPerRun(1, func() {
+			if _, _, err := ps.parse(body); err != nil {
+				t.Fatal(err)
+			}
+		}))
+	}
+	if least > 12 {
+		t.Errorf("%v allocations for %d bytes, want at most 12", least, len(body))
 	}
 }
 
