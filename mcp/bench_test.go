@@ -74,12 +74,25 @@ func BenchmarkStripRequest(b *testing.B) {
 	}
 }
 
-func BenchmarkEventTracker(b *testing.B) {
-	chunk := []byte(strings.Repeat("event: message\ndata: "+strings.Repeat("x", 200)+"\n\n", 20))
-	b.SetBytes(int64(len(chunk)))
-	b.ReportAllocs()
-	var t EventTracker
-	for b.Loop() {
-		t.Write(chunk)
+func BenchmarkEventFilter(b *testing.B) {
+	for _, size := range []int{200, 20_000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			event := `event: message
+data: {"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"` + strings.Repeat("x", size) + `"}]}}` + "\n\n"
+			chunk := []byte(strings.Repeat(event, max(1, 4<<10/len(event))))
+			f := EventFilter{Judge: func(e *Event) error {
+				if len(e.Messages) != 1 {
+					b.Fatal(e)
+				}
+				return nil
+			}}
+			b.SetBytes(int64(len(chunk)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := f.Write(chunk); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

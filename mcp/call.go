@@ -11,10 +11,13 @@ type Call struct {
 	Messages []Message
 	// Batch says that the body was an array, which only 2025-03-26 has.
 	Batch bool
-	// Version is the revision that the request is in: the MCP-Protocol-Version header, or 2025-03-26 without one, as
-	// the revisions since 2025-06-18 say.
+	// Endpoint is where the request came.
+	Endpoint Endpoint
+	// Version is the revision that the request is in: the MCP-Protocol-Version header. Without one it is 2025-03-26, as
+	// the revisions since 2025-06-18 say, or, for HTTP+SSE, 2024-11-05.
 	Version Version
-	// SessionID is the Mcp-Session-Id header, or "". Revisions without sessions have none.
+	// SessionID is the MCP session: the Mcp-Session-Id header, or what the query of EndpointMessages holds, or "".
+	// Revisions without sessions have none.
 	SessionID string
 	// Body is the very bytes that were inspected and that must be forwarded; nil for GET and DELETE.
 	Body []byte

@@ -203,11 +203,7 @@ func (e *envelope) finish(m *Message) error {
 
 // details fills in what a request or a notification says about itself.
 func (e *envelope) details(m *Message) error {
-	if known, ok := knownMethods[string(e.method.raw[1:len(e.method.raw)-1])]; ok {
-		m.Method = known
-	} else {
-		m.Method = unquote(e.method.raw)
-	}
+	m.Method = methodName(e.method.raw)
 	if acts := e.actsOn(m.Method); acts.kind == '"' {
 		m.Name, m.hasName = unquote(acts.raw), true
 	} else if acts.kind != 0 {

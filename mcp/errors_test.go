@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ var errorTable = []struct {
 	{"policy denies", Denied("rule 2"), 403, -32003, "denied", "no", nil},
 	{"origin not listed", BadOrigin(), 403, -32003, "bad_origin", "no", nil},
 	{"unknown or not yours", NotFound(), 404, 0, "not_found", "no", nil},
+	{"unknown session", SessionNotFound(), 404, -32001, "session_not_found", "no", nil},
 	{"unknown method", UnknownMethod(), 404, -32601, "unknown_method", "no", nil},
 	{"malformed JSON", ParseError("p"), 400, -32700, "parse_error", "no", nil},
 	{"not a request", InvalidRequest("p"), 400, -32600, "invalid_request", "no", nil},
@@ -158,8 +160,14 @@ func TestWriteErrorShapes(t *testing.T) {
 
 func TestErrorEventIsOneEvent(t *testing.T) {
 	event := ErrorEvent(OutcomeUnknown(errCause), "req-1", []byte(`"x"`))
-	var tracker EventTracker
-	if at := tracker.Write(event); !tracker.Between() || at != len(event) || tracker.SawID() {
+	judged := 0
+	f := EventFilter{Judge: func(e *Event) error {
+		if judged++; len(e.Messages) != 1 || e.Messages[0].Kind != Response || e.HasID {
+			t.Errorf("the event is %+v", e)
+		}
+		return nil
+	}}
+	if out, err := f.Write(event); err != nil || !bytes.Equal(out, event) || judged != 1 {
 		t.Errorf("%q is not one whole event", event)
 	}
 	data, ok := strings.CutPrefix(string(event), "event: message\ndata: ")

@@ -21,6 +21,8 @@ type InspectConfig struct {
 	// Budget bounds the bytes of bodies that the process holds at once; without room left a call is refused with
 	// Overloaded. Default none. Optional.
 	Budget Budget
+	// Endpoint says where a request came. Default EndpointMCP for all. Optional.
+	Endpoint func(*http.Request) Endpoint
 	// Refuse answers a refused request; error e carries the ids that are known. Default WriteError. Optional.
 	Refuse func(w http.ResponseWriter, r *http.Request, e *Error)
 }
@@ -38,7 +40,8 @@ type Budget interface {
 //
 // POST is checked in this order: content type and encoding (415), query (400), length and speed (413, 408), Parse
 // (400, 404), the Mcp-* headers and whether the revision allows such messages (400). GET and DELETE belong to
-// revisions with sessions and have no body; all else is 405. The caller of Inspect checks Origin, Host, header sizes
+// revisions with sessions and have no body. HTTP+SSE has GET at one endpoint and POST, with a session in the query, at
+// the other. All else is 405. The caller of Inspect checks Origin, Host, header sizes
 // (CheckHeaders) and who is calling before it.
 func Inspect(cfg InspectConfig) func(http.Handler) http.Handler {
 	if cfg.MaxBody <= 0 {
@@ -49,6 +52,9 @@ func Inspect(cfg InspectConfig) func(http.Handler) http.Handler {
 	}
 	if cfg.MinBodyRate <= 0 {
 		cfg.MinBodyRate = 1 << 10
+	}
+	if cfg.Endpoint == nil {
+		cfg.Endpoint = func(*http.Request) Endpoint { return EndpointMCP }
 	}
 	if cfg.Refuse == nil {
 		cfg.Refuse = func(w http.ResponseWriter, _ *http.Request, e *Error) { WriteError(w, e, "") }
@@ -98,28 +104,29 @@ func (in *inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // inspect returns the call, or why it is refused; both when it was understood and then refused.
 func (in *inspector) inspect(r *http.Request, body *bodyReader) (*Call, *Error) {
-	switch r.Method {
-	case http.MethodPost:
-	case http.MethodGet, http.MethodDelete:
-		return inspectBodiless(r)
+	call := &Call{Endpoint: in.cfg.Endpoint(r)}
+	switch {
+	case r.Method == http.MethodPost && call.Endpoint != EndpointSSE:
+	case r.Method == http.MethodGet && call.Endpoint != EndpointMessages, r.Method == http.MethodDelete && call.Endpoint == EndpointMCP:
+		return call.inspectBodiless(r)
 	default:
-		return nil, MethodNotAllowed(http.MethodPost)
+		return nil, MethodNotAllowed(call.Endpoint.allow())
 	}
 	if !plainJSON(r.Header) {
 		return nil, UnsupportedMedia()
 	}
-	if r.URL.RawQuery != "" || r.URL.ForceQuery {
-		return nil, InvalidRequest("the URL has a query")
+	if refused := call.readQuery(r); refused != nil {
+		return nil, refused
 	}
 	content, refused := body.read()
 	if refused != nil {
 		return nil, refused
 	}
-	msgs, batch, err := in.parsers.parse(content)
-	if err != nil {
+	var err error
+	if call.Messages, call.Batch, err = in.parsers.parse(content); err != nil {
 		return nil, asError(err)
 	}
-	call := &Call{Messages: msgs, Batch: batch, Body: content}
+	call.Body = content
 	if refused = call.readHead(r.Header); refused == nil {
 		refused = call.checkRevision(r.Header)
 	}
@@ -129,22 +136,36 @@ func (in *inspector) inspect(r *http.Request, body *bodyReader) (*Call, *Error) 
 	return call, nil
 }
 
-// inspectBodiless inspects GET (the event stream of a session) and DELETE (its end).
-func inspectBodiless(r *http.Request) (*Call, *Error) {
+// inspectBodiless inspects GET (an event stream) and DELETE (the end of a session).
+func (c *Call) inspectBodiless(r *http.Request) (*Call, *Error) {
 	if r.ContentLength != 0 {
 		return nil, InvalidRequest("a GET or DELETE has a body")
 	}
-	if r.URL.RawQuery != "" || r.URL.ForceQuery {
-		return nil, InvalidRequest("the URL has a query")
-	}
-	call := new(Call)
-	if refused := call.readHead(r.Header); refused != nil {
+	if refused := c.readQuery(r); refused != nil {
 		return nil, refused
 	}
-	if !call.Version.Sessionful() {
-		return call, MethodNotAllowed(http.MethodPost)
+	if refused := c.readHead(r.Header); refused != nil {
+		return nil, refused
 	}
-	return call, nil
+	if !c.Version.Sessionful() {
+		return c, MethodNotAllowed(http.MethodPost)
+	}
+	return c, nil
+}
+
+// readQuery reads the session of EndpointMessages; the other endpoints have no query.
+func (c *Call) readQuery(r *http.Request) *Error {
+	if c.Endpoint != EndpointMessages {
+		if r.URL.RawQuery != "" || r.URL.ForceQuery {
+			return InvalidRequest("the URL has a query")
+		}
+		return nil
+	}
+	var ok bool
+	if c.SessionID, ok = ParseMessagesQuery(r.URL.RawQuery); !ok {
+		return InvalidRequest("the URL's query is not the one that the endpoint event gave")
+	}
+	return nil
 }
 
 // asError returns the *Error that Parse promises.

@@ -72,6 +72,14 @@ var knownMethods = map[string]string{
 	"tools/list":                       "tools/list",
 }
 
+// methodName decodes a method's raw string token.
+func methodName(raw []byte) string {
+	if known, ok := knownMethods[string(raw[1:len(raw)-1])]; ok {
+		return known
+	}
+	return unquote(raw)
+}
+
 // wellFormed reports whether a method matches [A-Za-z0-9_$-]+(/[A-Za-z0-9_-]+)* and is short enough to log.
 func wellFormed(method string) bool {
 	if len(method) > maxMethod {

@@ -27,10 +27,20 @@ func (c *Call) readHead(h http.Header) *Error {
 		}
 	}
 	c.Version = V20250326
+	if c.Endpoint != EndpointMCP {
+		c.Version = V20241105
+	}
 	if v, ok := h[headerVersion]; ok {
 		if c.Version = Version(v[0]); !c.Version.dated() {
 			return InvalidRequest("the MCP-Protocol-Version header is not a date")
 		}
+	}
+	if c.Endpoint != EndpointMCP {
+		h.Del(headerSession) // as below: nobody has checked it
+		if c.Version.modern() {
+			return InvalidRequest("this revision does not have the HTTP+SSE transport")
+		}
+		return nil
 	}
 	session, ok := h[headerSession]
 	if !ok {

@@ -39,6 +39,13 @@ func NotFound() *Error {
 		Message: "There is no such server for this caller." + nothingSent + " Check the URL."}
 }
 
+// SessionNotFound is an MCP session that was not begun here by this caller, or has ended: a client then begins a new one
+// (MCP 2025-11-25, "Session Management"). The code is the one that servers in use give.
+func SessionNotFound() *Error {
+	return &Error{Status: http.StatusNotFound, Code: -32001, Reason: "session_not_found", Delivered: DeliveredNo,
+		Message: "The MCP session is not known here: it has ended, or it belongs to another caller or server." + nothingSent + " Begin a new session."}
+}
+
 // UnknownMethod is a method that is no word of the protocol's grammar (MCP 2026-07-28: 404 with -32601).
 func UnknownMethod() *Error {
 	return &Error{Status: http.StatusNotFound, Code: -32601, Reason: "unknown_method", Delivered: DeliveredNo,

@@ -1,0 +1,368 @@
+package mcp
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"slices"
+)
+
+// KeepAliveComment is what may be written between two events to show that a silent stream lives. A line that begins
+// with a colon is a comment, which every reader ignores (WHATWG HTML, "Server-sent events"); the empty line after it
+// ends nothing, because no event is open, but makes readers that wait for one hand the bytes on.
+const KeepAliveComment = ": keep-alive\n\n"
+
+const (
+	// maxHeld is how many bytes of an event are held back until its end has come and it has been judged. Of a longer one
+	// only the end is: without it no reader acts on the event.
+	maxHeld = 64 << 10
+	// maxEvent is how long an event may be, in bytes.
+	maxEvent = 64 << 20
+	// maxEventName bounds what is kept of an event's name, in bytes; the protocol's have at most eight.
+	maxEventName = 64
+
+	byteOrderMark = "\xef\xbb\xbf"
+)
+
+// ErrEventTooLong is an event of more than 64 MiB.
+var ErrEventTooLong = errors.New("mcp: an event is longer than 64 MiB")
+
+// Event is what was read of one event of a text/event-stream.
+type Event struct {
+	// Name is the event's type, at most 64 bytes of it; empty means message.
+	Name string
+	// HasID says that the event sets the id from which a client may resume.
+	HasID bool
+	// Hammers says that the event asks for reconnections without a pause (a retry of 0).
+	Hammers bool
+	// HasData says that it carries data; an event without has no effect beyond its id and retry.
+	HasData bool
+	// Messages are the JSON-RPC messages that are its data: one, or those of a batch. Of each are the kind, the raw id
+	// and the method. None if the data is no JSON-RPC.
+	Messages []Message
+	// Batch says that the messages stand in an array.
+	Batch bool
+
+	data    []byte // of an event that is held whole and has one line of data
+	replace []byte
+}
+
+// Data returns the data of a short event that has it in one line, or nil. It shares memory with the stream.
+func (e *Event) Data() []byte { return e.data }
+
+// Replace puts other data into the event in place of what Data has returned. It must be one line.
+func (e *Event) Replace(data []byte) { e.replace = data }
+
+// EventFilter cuts one text/event-stream into its events as the bytes pass, and shows each to Judge before its end
+// passes: an event whose end does not come is one that no reader acts on. What passes is unchanged, but for data that
+// Judge replaces. Comments pass line by line. It is not safe for concurrent use, and holds at most 64 KiB, and nothing
+// while the stream is between two events.
+type EventFilter struct {
+	// Judge sees every event that has a field. Its error stops the stream before the event's end. Required.
+	Judge func(*Event) error
+
+	hold    int    // how much of an event is held back; default maxHeld
+	held    []byte // of the open event: what has come and not passed
+	size    int64  // of the open event, once it passes piece by piece
+	passing bool   // the open event is too long to hold
+	open    bool   // a line that belongs to an event has ended, and no empty line since
+	afterCR bool   // the last byte was a CR, so that a LF belongs to it
+	mark    int    // bytes of a byte order mark at the start, or -1 once that is judged
+	sawID   bool   // a complete line with an id has passed
+
+	line  lineKind
+	begun bool   // the line has a byte
+	field []byte // the beginning of a line, up to the colon
+	value []byte // of event and retry
+	start int    // where its value begins, from the event's begin
+
+	event    Event
+	name     []byte
+	datas    int  // lines of data in the event
+	from, to int  // the last one's value, from the event's begin
+	newline  bool // stands before the next line of data
+	scan     messageScanner
+}
+
+// lineKind is what the line that is being read is, as far as it is known.
+type lineKind uint8
+
+const (
+	lineField lineKind = iota // in the field's name
+	lineSpace                 // behind the colon of data, event, id or retry
+	lineData
+	lineEvent
+	lineID
+	lineRetry
+	lineOther // a comment, or a field that no reader knows
+)
+
+// Between reports whether what has passed so far ends between two events, so that a comment or a whole event may be
+// inserted behind it. (A byte order mark that comes after something was inserted would no longer be at the start; no
+// known server sends one.)
+func (f *EventFilter) Between() bool { return !f.passing }
+
+// SawID reports whether an event id has passed, so that the client may resume the stream by Last-Event-ID and an answer
+// invented here would be wrong.
+func (f *EventFilter) SawID() bool { return f.sawID }
+
+// Write takes the next bytes of the stream and returns those that may pass now, which may share memory with p and are
+// valid until the next call. With an error of Judge, or ErrEventTooLong, they are the last ones.
+func (f *EventFilter) Write(p []byte) ([]byte, error) {
+	data, at := p, len(f.held)
+	if at > 0 {
+		data = append(f.held, p...)
+	}
+	pass := 0 // data[:pass] may pass; while nothing is passing the open event begins there
+	lf := -1  // the next LF at or behind at, or len(data); found once, so that the many lines of a piece cost one pass
+	if f.passing {
+		f.size += int64(len(p))
+	}
+	for at < len(data) {
+		if f.afterCR {
+			f.afterCR = false
+			if data[at] == '\n' {
+				if at++; !f.passing && !f.open && !f.begun {
+					pass = at
+				}
+				continue
+			}
+		}
+		if lf < at {
+			if lf = bytes.IndexByte(data[at:], '\n'); lf < 0 {
+				lf = len(data)
+			} else {
+				lf += at
+			}
+		}
+		end := lf
+		if cr := bytes.IndexByte(data[at:lf], '\r'); cr >= 0 {
+			end = at + cr
+		}
+		f.text(data[at:end], at-pass)
+		if at = end; at == len(data) {
+			break
+		}
+		if f.begun || !f.open { // a field, a comment, or an empty line that ends nothing
+			f.afterCR = data[at] == '\r'
+			f.endLine(at - pass)
+			if at++; !f.passing && !f.open {
+				pass = at
+			}
+			continue
+		}
+		edited, err := f.endEvent(data, pass)
+		if err != nil {
+			if f.passing {
+				pass = at
+			}
+			return data[:pass], err
+		}
+		if edited != nil {
+			at += len(edited) - len(data)
+			data, lf = edited, -1
+		}
+		f.afterCR = data[at] == '\r'
+		at++
+		pass = at
+	}
+	return f.rest(data, pass)
+}
+
+// rest splits data into what passes and what is held.
+func (f *EventFilter) rest(data []byte, pass int) ([]byte, error) {
+	if !f.passing && len(data)-pass > cmp.Or(f.hold, maxHeld) {
+		f.passing, f.size = true, int64(len(data)-pass)
+		f.sawID = f.sawID || f.event.HasID
+	}
+	if f.passing {
+		f.held = nil
+		if f.size > maxEvent {
+			return data[:pass], ErrEventTooLong
+		}
+		return data, nil
+	}
+	switch rest := data[pass:]; {
+	case len(rest) == 0:
+		f.held = nil
+	case pass == 0 && len(f.held) > 0:
+		f.held = data
+	default:
+		f.held = bytes.Clone(rest)
+	}
+	return data[:pass], nil
+}
+
+// End takes the end of the stream. What it leaves of an unfinished event is judged like a whole one, for the sake of
+// readers that act on it all the same, and returned.
+func (f *EventFilter) End() ([]byte, error) {
+	data := f.held
+	f.held = nil
+	if f.begun || f.mark > 0 {
+		f.endLine(len(data))
+	}
+	if !f.open {
+		return data, nil
+	}
+	edited, err := f.endEvent(data, 0)
+	switch {
+	case err != nil:
+		return nil, err
+	case edited != nil:
+		return edited, nil
+	}
+	return data, nil
+}
+
+// text reads bytes of the line that is open; at is where they stand in the event.
+func (f *EventFilter) text(p []byte, at int) {
+	for len(p) > 0 {
+		if f.mark >= 0 && f.judgeMark(p[0]) {
+			p, at = p[1:], at+1
+			continue
+		}
+		f.begun = true
+		switch f.line {
+		case lineField:
+			colon := bytes.IndexByte(p, ':')
+			name := p
+			if colon >= 0 {
+				name = p[:colon]
+			}
+			f.field = append(f.field, name[:min(len(name), len("retry")+1-len(f.field))]...)
+			if colon < 0 {
+				return
+			}
+			f.line = lineSpace
+			p, at = p[colon+1:], at+colon+1
+			f.value = f.value[:0]
+			if f.kind() == lineOther {
+				f.line = lineOther
+			}
+		case lineSpace:
+			f.line = f.kind()
+			if p[0] == ' ' {
+				p, at = p[1:], at+1
+			}
+			f.start = at
+		case lineData:
+			f.data(p)
+			return
+		case lineEvent, lineRetry:
+			f.value = append(f.value, p[:min(len(p), maxEventName-len(f.value))]...)
+			return
+		default:
+			return
+		}
+	}
+}
+
+// judgeMark reports whether a byte at the start of the stream belongs to a byte order mark.
+func (f *EventFilter) judgeMark(c byte) bool {
+	if c == byteOrderMark[f.mark] {
+		if f.mark++; f.mark == len(byteOrderMark) {
+			f.mark = -1
+		}
+		return true
+	}
+	f.noMark()
+	return false
+}
+
+// noMark takes what looked like the beginning of a byte order mark for that of a field that nobody knows.
+func (f *EventFilter) noMark() {
+	if f.mark > 0 {
+		f.begun, f.line, f.field = true, lineOther, append(f.field, byteOrderMark[0])
+	}
+	f.mark = -1
+}
+
+// kind is what the field's name stands for.
+func (f *EventFilter) kind() lineKind {
+	switch string(f.field) {
+	case "data":
+		return lineData
+	case "event":
+		return lineEvent
+	case "id":
+		return lineID
+	case "retry":
+		return lineRetry
+	}
+	return lineOther
+}
+
+// data reads bytes of a data line's value.
+func (f *EventFilter) data(p []byte) {
+	if f.newline {
+		f.scan.write([]byte{'\n'}) // several lines of data are joined so
+		f.newline = false
+	}
+	f.event.HasData = true
+	f.scan.write(p)
+}
+
+// endLine judges a line that is not empty, or that ends nothing; at is where its end stands in the event.
+func (f *EventFilter) endLine(at int) {
+	f.noMark()
+	if f.begun {
+		kind := f.line
+		if kind == lineField || kind == lineSpace { // without a colon, or without a value
+			kind = f.kind()
+			f.start = at
+			f.value = f.value[:0]
+		}
+		f.open = f.open || len(f.field) > 0 || f.line != lineOther
+		switch kind {
+		case lineData:
+			f.datas++
+			f.from, f.to = f.start, at
+			f.newline = true
+		case lineEvent:
+			f.name = append(f.name[:0], f.value...)
+		case lineID:
+			f.event.HasID = true
+			f.sawID = f.sawID || f.passing
+		case lineRetry:
+			f.event.Hammers = len(f.value) > 0 && len(bytes.Trim(f.value, "0")) == 0
+		}
+	}
+	f.line, f.begun, f.field = lineField, false, f.field[:0]
+}
+
+// endEvent shows the event that ends to Judge. It returns the data with the event's own replaced, or nil.
+func (f *EventFilter) endEvent(data []byte, begin int) ([]byte, error) {
+	e := &f.event
+	e.Name = eventName(f.name)
+	if messages, ok := f.scan.result(); ok {
+		e.Messages, e.Batch = messages, f.scan.batch
+	}
+	from, to := begin+f.from, begin+f.to
+	if f.datas == 1 && !f.passing {
+		e.data = data[from:to:to]
+	}
+	if err := f.Judge(e); err != nil {
+		return nil, err
+	}
+	var edited []byte
+	if e.replace != nil && e.data != nil {
+		edited = slices.Concat(data[:from], e.replace, data[to:])
+	}
+	f.sawID = f.sawID || e.HasID
+	*e = Event{}
+	f.datas, f.newline, f.name = 0, false, f.name[:0]
+	f.scan.reset()
+	f.open, f.passing, f.size = false, false, 0
+	return edited, nil
+}
+
+// eventName makes a name without an allocation for the usual ones.
+func eventName(raw []byte) string {
+	switch string(raw) {
+	case "":
+		return ""
+	case "message":
+		return "message"
+	}
+	return string(raw)
+}
