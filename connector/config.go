@@ -60,8 +60,11 @@ type Upstream struct {
 
 // Server is one MCP server over HTTP.
 type Server struct {
-	// URL is the upstream's MCP endpoint. Required.
+	// URL is the upstream's MCP endpoint, over streamable HTTP. Required unless sse_url is set.
 	URL string `yaml:"url"`
+	// SSEURL is where the upstream's event stream over HTTP+SSE begins (revision 2024-11-05), for agents that use the
+	// server's …/sse. With url it must have the same scheme, host and port. Optional.
+	SSEURL string `yaml:"sse_url"`
 	// AllowPlaintext lets credentials go over plain http. Default false.
 	AllowPlaintext bool `yaml:"allow_plaintext"`
 	// CAFile is a file with the CA certificates to trust for the upstream, in PEM, instead of the system's. Optional.
@@ -153,9 +156,9 @@ func (s Server) check(name string) error {
 	if !validName(name) {
 		return errors.New("the name must be 1 to 40 of a-z, 0-9 and -, without --")
 	}
-	u, err := url.Parse(s.URL)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return errors.New("url: write http(s)://host[:port]/path, without user or fragment")
+	u, err := s.checkURLs()
+	if err != nil {
+		return err
 	}
 	if s.CallTimeout < time.Second || s.CallTimeout > maxCallTimeout {
 		return fmt.Errorf("call_timeout: 1s to %s are allowed", maxCallTimeout)
@@ -172,6 +175,38 @@ func (s Server) check(name string) error {
 		}
 	}
 	return nil
+}
+
+// checkURLs checks the URLs, of which there is at least one, and returns one of them.
+func (s Server) checkURLs() (*url.URL, error) {
+	streamable, err := checkURL("url", s.URL)
+	if err != nil {
+		return nil, err
+	}
+	sse, err := checkURL("sse_url", s.SSEURL)
+	switch {
+	case err != nil:
+		return nil, err
+	case streamable == nil && sse == nil:
+		return nil, errors.New("url: write http(s)://host[:port]/path (or sse_url, for a server that has HTTP+SSE only)")
+	case streamable == nil:
+		return sse, nil
+	case sse != nil && (sse.Scheme != streamable.Scheme || sse.Host != streamable.Host):
+		return nil, errors.New("sse_url: it must have the scheme, host and port of url: make a server of its own for another place")
+	}
+	return streamable, nil
+}
+
+// checkURL checks a URL that may be left out.
+func checkURL(key, text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return nil, fmt.Errorf("%s: write http(s)://host[:port]/path, without user or fragment", key)
+	}
+	return u, nil
 }
 
 func (c *Config) checkPolicy() error {

@@ -50,6 +50,7 @@ type Connector struct {
 	names    []string
 	bodies   *semaphore.Weighted
 	buffers  *buffers
+	places   *places
 }
 
 // New checks the configuration, resolves the tunnel token and reads the CA
@@ -73,6 +74,9 @@ func New(cfg Config) (*Connector, error) {
 		buffers:  newBuffers(),
 	}
 	var err error
+	if c.places, err = newPlaces(); err != nil {
+		return nil, err
+	}
 	if c.token, err = cfg.TunnelToken.Resolve(); err != nil {
 		return nil, fmt.Errorf("tunnel_token: %w", err)
 	}
@@ -155,7 +159,7 @@ func (c *Connector) Warnings() []string {
 	addresses, _ := credential.ParseAddresses(c.cfg.Upstream.AllowedIPs) // checked by Validate
 	for _, name := range c.names {
 		s := c.cfg.Servers[name]
-		u := c.servers[name].url
+		u := c.servers[name].origin()
 		if u.Scheme == "http" && len(s.Credentials) > 0 {
 			warnings = append(warnings, fmt.Sprintf("servers.%s: credentials go over plain http", name))
 		}

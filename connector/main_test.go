@@ -226,14 +226,14 @@ func (r *running) ended(t testing.TB) error {
 	}
 }
 
-// answer is what came back over the tunnel.
-type answer struct {
+// answered is what came back over the tunnel.
+type answered struct {
 	*http.Response
 	body string
 	err  error // of reading the body
 }
 
-func (a answer) outcome() mcp.Outcome { return mcp.Outcome(a.Header.Get(mcp.HeaderOutcome)) }
+func (a answered) outcome() mcp.Outcome { return mcp.Outcome(a.Header.Get(mcp.HeaderOutcome)) }
 
 // start sends a request over a stream of its own. The caller closes the stream.
 func (g *fakeGateway) start(t testing.TB, s *tunnel.Session, instance, method, body string, header http.Header) net.Conn {
@@ -268,16 +268,16 @@ func (g *fakeGateway) start(t testing.TB, s *tunnel.Session, instance, method, b
 }
 
 // call makes a whole call. One that breaks before its head has the status 0.
-func (g *fakeGateway) call(t testing.TB, s *tunnel.Session, instance, method, body string, header http.Header) answer {
+func (g *fakeGateway) call(t testing.TB, s *tunnel.Session, instance, method, body string, header http.Header) answered {
 	t.Helper()
 	conn := g.start(t, s, instance, method, body, header)
 	defer conn.Close()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		return answer{Response: new(http.Response), err: err}
+		return answered{Response: new(http.Response), err: err}
 	}
 	got, err := io.ReadAll(resp.Body)
-	return answer{resp, string(got), err}
+	return answered{resp, string(got), err}
 }
 
 func closeCode(t testing.TB, err error) tunnel.Code {

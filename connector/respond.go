@@ -30,19 +30,19 @@ func newBuffers() *buffers {
 }
 
 // respond streams an upstream's answer to the gateway, each piece flushed as
-// it comes.
-func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *http.Response, events bool) {
+// it comes. It follows an event stream in a, which is nil for any other body.
+func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *http.Response, a *answer) {
 	n := noteFrom(ctx)
 	n.status, n.outcome, n.delivered = resp.StatusCode, "upstream", mcp.DeliveredYes
 	mcp.PassHead(w.Header(), resp)
-	if events {
-		w.Header().Del("Content-Length") // a comment of ours may lengthen it
+	if a != nil {
+		w.Header().Del("Content-Length") // what we put in may lengthen it
 		n.call.Forget()
 	}
 	w.WriteHeader(resp.StatusCode)
 	var err error
-	if events {
-		err = c.copyEvents(w, resp.Body, n.call)
+	if a != nil {
+		err = c.copyEvents(w, resp.Body, a)
 	} else {
 		err = c.copyBody(w, resp.Body, resp.ContentLength < 0)
 	}
@@ -50,14 +50,28 @@ func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *ht
 		return
 	}
 	n.cause, n.outcome, n.delivered = err, "broken", mcp.DeliveredUnknown
-	if errors.Is(err, errBetweenEvents) && ctx.Err() == nil {
-		n.outcome = "outcome_unknown"
-		for _, id := range n.call.IDs() {
-			_, _ = w.Write(mcp.ErrorEvent(mcp.UpstreamBroken(err), n.requestID, id))
-		}
-		return
+	refused := errors.Is(err, errAnswer) || errors.Is(err, mcp.ErrEventTooLong)
+	if refused {
+		n.outcome, n.delivered = "upstream_invalid", mcp.DeliveredYes
 	}
-	panic(http.ErrAbortHandler) // never a clean end
+	if a == nil || ctx.Err() != nil {
+		panic(http.ErrAbortHandler) // never a clean end
+	}
+	switch {
+	case !refused && a.pending.Done() && a.Between(): // all that was asked has been answered
+		n.outcome, n.delivered = "upstream", mcp.DeliveredYes
+		return
+	case !a.repairable():
+		panic(http.ErrAbortHandler)
+	}
+	e := mcp.UpstreamBroken(err)
+	if refused {
+		e = mcp.UpstreamInvalid(err)
+	}
+	n.outcome = e.Reason
+	for _, id := range a.pending.Left() {
+		_, _ = w.Write(mcp.ErrorEvent(e, n.requestID, id))
+	}
 }
 
 // copyBody copies until EOF, flushing each piece of a body of unknown length.
@@ -86,13 +100,10 @@ func (c *Connector) copyBody(w http.ResponseWriter, body io.Reader, flush bool) 
 	}
 }
 
-// errBetweenEvents says that a stream broke where an event of ours may end it.
-var errBetweenEvents = errors.New("connector: the event stream broke between two events")
-
 // copyEvents copies an event stream until EOF, and writes a comment whenever
 // it has been silent between two events for 15 s.
-func (c *Connector) copyEvents(w http.ResponseWriter, body io.Reader, call *mcp.Call) error {
-	out := &eventWriter{w: w, control: http.NewResponseController(w)}
+func (c *Connector) copyEvents(w http.ResponseWriter, body io.Reader, a *answer) error {
+	out := &eventWriter{w: w, control: http.NewResponseController(w), answer: a}
 	if err := out.control.Flush(); err != nil { // the head, at once: clients wait for it
 		return err
 	}
@@ -108,13 +119,9 @@ func (c *Connector) copyEvents(w http.ResponseWriter, body io.Reader, call *mcp.
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			return nil
+			return out.end()
 		}
 		if err != nil {
-			out.stop()
-			if out.tracker.Between() && !out.tracker.SawID() && len(call.IDs()) > 0 {
-				return errors.Join(errBetweenEvents, quoteless(err))
-			}
 			return quoteless(err)
 		}
 	}
@@ -126,8 +133,8 @@ type eventWriter struct {
 	control *http.ResponseController
 
 	mu      sync.Mutex // guards what follows, and every write
+	answer  *answer
 	timer   *time.Timer
-	tracker mcp.EventTracker
 	last    time.Time // when the last bytes had been written
 	stopped bool
 }
@@ -139,10 +146,26 @@ func (e *eventWriter) start() {
 	e.last, e.timer = time.Now(), time.AfterFunc(keepAliveAfter, e.keepAlive)
 }
 
+// write takes the next bytes of the upstream's stream, and passes on what may
+// pass.
 func (e *eventWriter) write(p []byte) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.tracker.Write(p)
+	return e.pass(e.answer.Write(p))
+}
+
+// end takes the end of the upstream's stream.
+func (e *eventWriter) end() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pass(e.answer.End())
+}
+
+// pass writes what may pass, and returns why nothing more may.
+func (e *eventWriter) pass(p []byte, refused error) error {
+	if len(p) == 0 {
+		return refused
+	}
 	if _, err := e.w.Write(p); err != nil {
 		return err
 	}
@@ -150,7 +173,7 @@ func (e *eventWriter) write(p []byte) error {
 		return err
 	}
 	e.wrote()
-	return nil
+	return refused
 }
 
 // wrote begins the next silence.
@@ -170,7 +193,7 @@ func (e *eventWriter) keepAlive() {
 		e.timer.Reset(left)
 		return
 	}
-	if e.tracker.Between() {
+	if e.answer.Between() {
 		if _, err := io.WriteString(e.w, mcp.KeepAliveComment); err != nil {
 			return // the copying side will see it too
 		}

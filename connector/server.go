@@ -23,7 +23,7 @@ const maxRequestHead = 64 << 10
 func (c *Connector) handler(checker *auth.Checker, tunnel string, leaving <-chan struct{}) http.Handler {
 	upstream := http.HandlerFunc(c.callUpstream)
 	decide := c.decide(upstream)
-	inspect := mcp.Inspect(mcp.InspectConfig{MaxBody: c.cfg.MaxBody, Budget: c.bodies, Refuse: c.refuse})(decide)
+	inspect := mcp.Inspect(mcp.InspectConfig{MaxBody: c.cfg.MaxBody, Budget: c.bodies, Endpoint: endpointOf, Refuse: c.refuse})(decide)
 	verify := c.verify(checker, inspect)
 	find := c.find(tunnel, verify)
 	return c.record(endOnLeave(leaving, find))
@@ -34,6 +34,7 @@ type note struct {
 	requestID string // the gateway's name for the call
 	start     time.Time
 	server    string
+	endpoint  mcp.Endpoint
 	upstream  *upstream
 	principal auth.Principal
 	decision  policy.Decision
@@ -81,25 +82,32 @@ func endOnLeave(leaving <-chan struct{}, next http.Handler) http.Handler {
 	})
 }
 
-// find looks the server up by the path that the gateway sends: the canonical
-// one of the server's URL. The route table is ours; the gateway only names an
-// entry of it.
+// find looks the server up by the path that the gateway sends: one of the
+// server's URLs. The route table is ours; the gateway only names an entry of it.
 func (c *Connector) find(tunnel string, next http.Handler) http.Handler {
 	prefix := "/t/" + tunnel + "/"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := noteFrom(r.Context())
-		name, ok := strings.CutPrefix(r.RequestURI, prefix)
-		if ok {
-			name, ok = strings.CutSuffix(name, "/mcp")
-		}
+		path, _, query := strings.Cut(r.RequestURI, "?")
+		rest, ok := strings.CutPrefix(path, prefix)
+		name, segment, _ := strings.Cut(rest, "/")
+		endpoint, known := mcp.ParseEndpoint(segment)
 		n.upstream = c.servers[name]
-		if !ok || n.upstream == nil {
+		if !ok || !known || query && endpoint != mcp.EndpointMessages || n.upstream == nil || !n.upstream.serves(endpoint) {
 			c.refuse(w, r, mcp.NotFound())
 			return
 		}
-		n.server = name
+		n.server, n.endpoint = name, endpoint
 		next.ServeHTTP(w, r)
 	})
+}
+
+// endpointOf is the endpoint that find has found.
+func endpointOf(r *http.Request) mcp.Endpoint { return noteFrom(r.Context()).endpoint }
+
+// messagesPath is the path of EndpointMessages beside that of EndpointSSE.
+func messagesPath(r *http.Request) string {
+	return strings.TrimSuffix(r.URL.Path, string(mcp.EndpointSSE)) + string(mcp.EndpointMessages)
 }
 
 // verify admits calls whose assertion the gateway has signed for this tunnel,

@@ -33,14 +33,14 @@ func withKey(t testing.TB) func(*Config) {
 }
 
 // serving runs a connector in front of an upstream, and gives what calls it.
-func serving(t testing.TB, upstream http.Handler, change func(*Config)) (*running, func(method, body string, header http.Header) answer) {
+func serving(t testing.TB, upstream http.Handler, change func(*Config)) (*running, func(method, body string, header http.Header) answered) {
 	t.Helper()
 	server := httptest.NewServer(upstream)
 	t.Cleanup(server.Close)
 	g := newFakeGateway(t)
 	r := run(t, g, server.URL, change)
 	s := g.next(t)
-	return r, func(method, body string, header http.Header) answer {
+	return r, func(method, body string, header http.Header) answered {
 		return g.call(t, s, r.Instance(), method, body, header)
 	}
 }
@@ -302,6 +302,9 @@ func TestCallTimeout(t *testing.T) {
 	}
 }
 
+// notification is an event that an upstream may send at any time.
+const notification = `data: {"jsonrpc":"2.0","method":"notifications/message"}` + "\n\n"
+
 // TestBrokenStreams: never a clean end, and an error event only where one may
 // stand.
 func TestBrokenStreams(t *testing.T) {
@@ -310,22 +313,25 @@ func TestBrokenStreams(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer string
 		event  bool
+		clean  bool // all was answered before the end
 	}{
-		"between two events":   {head + chunk("data: 1\n\n"), true},
-		"before any event":     {head, true},
-		"within an event":      {head + chunk("data: 1\n\ndata: 2"), false},
-		"behind an event's id": {head + chunk("id: 4\ndata: 1\n\n"), false},
-		"no event stream":      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk("{"), false},
-		"a body cut short":     {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{", false},
-		"a bad trailer":        {head + chunk("data: 1\n\n") + "0\r\ncanary\r\n\r\n", true},
+		"between two events":   {answer: head + chunk(notification), event: true},
+		"before any event":     {answer: head, event: true},
+		"within an event":      {answer: head + chunk(notification+"data: canary"), event: true}, // which is held back
+		"within a long event":  {answer: head + chunk(notification+"data: "+strings.Repeat("x", 70<<10))},
+		"behind an event's id": {answer: head + chunk("id: 4\n"+notification)},
+		"behind the response":  {answer: head + chunk(`data: {"jsonrpc":"2.0","id":7,"result":{}}`+"\n\n"), clean: true},
+		"no event stream":      {answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk("{")},
+		"a body cut short":     {answer: "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"},
+		"a bad trailer":        {answer: head + chunk(notification) + "0\r\ncanary\r\n\r\n", event: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newFakeGateway(t)
 			r := run(t, g, rawUpstream(t, saying(test.answer)), nil)
 			a := g.call(t, g.next(t), r.Instance(), http.MethodPost, listTools, nil)
 			event := strings.Contains(a.body, `"code":-32014`) && strings.Contains(a.body, `"id":7`)
-			if event != test.event || (a.err == nil) != test.event {
-				t.Errorf("error event: %v, end: %v\n%s", event, a.err, a.body)
+			if event != test.event || (a.err == nil) != (test.event || test.clean) {
+				t.Errorf("error event: %v, end: %v\n%.300s", event, a.err, a.body)
 			}
 			if strings.Contains(r.log.String(), "canary") {
 				t.Errorf("a piece of the answer is in the log: %s", r.log)
@@ -384,7 +390,7 @@ func TestLeave(t *testing.T) {
 	g.patient = true
 	r := run(t, g, server.URL, nil)
 	s := g.next(t)
-	answers := make(chan answer, 1)
+	answers := make(chan answered, 1)
 	go func() { answers <- g.call(t, s, r.Instance(), http.MethodPost, listTools, nil) }()
 	get := g.start(t, s, r.Instance(), http.MethodGet, "", nil)
 	defer func() { _ = get.Close() }()
@@ -430,9 +436,9 @@ func TestLeaveIsBounded(t *testing.T) {
 // TestEventStreamWithALength: an upstream that announces the length of its
 // events gets no comment cut into it, and its answer arrives whole.
 func TestEventStreamWithALength(t *testing.T) {
-	const events = "data: {}\n\n"
+	const events = notification
 	g := newFakeGateway(t)
-	r := run(t, g, rawUpstream(t, saying("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 10\r\n\r\n"+events)), nil)
+	r := run(t, g, rawUpstream(t, saying(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n%s", len(events), events))), nil)
 	a := g.call(t, g.next(t), r.Instance(), http.MethodPost, listTools, nil)
 	if a.body != events || a.Header.Get("Content-Length") != "" || a.ContentLength >= 0 || a.err != nil {
 		t.Errorf("%q, length %q, %v", a.body, a.Header.Get("Content-Length"), a.err)

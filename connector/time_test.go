@@ -22,7 +22,7 @@ func TestKeepAlive(t *testing.T) {
 		w := new(textWriter)
 		body, upstream := io.Pipe()
 		done := make(chan error, 1)
-		go func() { done <- c.copyEvents(w, body, new(mcp.Call)) }()
+		go func() { done <- c.copyEvents(w, body, newAnswer(new(mcp.Call), false, nil)) }()
 		var want strings.Builder
 		send := func(piece string) {
 			_, _ = io.WriteString(upstream, piece)
@@ -41,7 +41,7 @@ func TestKeepAlive(t *testing.T) {
 		want.WriteString(mcp.KeepAliveComment)
 		check("after 15 s")
 		time.Sleep(10 * time.Second)
-		send("data: 1\n\n")
+		send(notification)
 		time.Sleep(keepAliveAfter - time.Millisecond)
 		check("14.999 s after an event")
 		time.Sleep(time.Millisecond)
@@ -50,10 +50,18 @@ func TestKeepAlive(t *testing.T) {
 		time.Sleep(2 * keepAliveAfter)
 		want.WriteString(mcp.KeepAliveComment + mcp.KeepAliveComment)
 		check("after two more silences")
-		send("data: 2")
+		half, rest := notification[:20], notification[20:]
+		_, _ = io.WriteString(upstream, half)
+		time.Sleep(3 * keepAliveAfter)
+		want.WriteString(strings.Repeat(mcp.KeepAliveComment, 3))
+		check("in an event that is held back")
+		_, _ = io.WriteString(upstream, rest)
+		want.WriteString(half + rest)
+		check("after its end")
+		send(`data: {"method":"n/a","params":"` + strings.Repeat("x", 70<<10))
 		time.Sleep(10 * keepAliveAfter)
-		check("in the middle of an event")
-		send("\n\n")
+		check("in the middle of an event that has begun to pass")
+		send("\"}\n\n")
 		time.Sleep(keepAliveAfter)
 		want.WriteString(mcp.KeepAliveComment)
 		check("after its end")
@@ -81,20 +89,20 @@ func (w *textWriter) FlushError() error { return nil }
 func TestKeepAliveBehindAWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := new(textWriter)
-		e := &eventWriter{w: w, control: http.NewResponseController(w)}
+		e := &eventWriter{w: w, control: http.NewResponseController(w), answer: newAnswer(new(mcp.Call), false, nil)}
 		e.start()
 		time.Sleep(keepAliveAfter - time.Millisecond)
-		if err := e.write([]byte("data: 1\n\n")); err != nil {
+		if err := e.write([]byte(notification)); err != nil {
 			t.Fatal(err)
 		}
 		e.keepAlive() // what the timer had begun before the write
 		time.Sleep(keepAliveAfter - time.Millisecond)
-		if got := w.text.String(); got != "data: 1\n\n" {
+		if got := w.text.String(); got != notification {
 			t.Errorf("%q", got)
 		}
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		if got := w.text.String(); got != "data: 1\n\n"+mcp.KeepAliveComment {
+		if got := w.text.String(); got != notification+mcp.KeepAliveComment {
 			t.Errorf("%q", got)
 		}
 		e.stop()

@@ -35,16 +35,21 @@ var (
 
 // upstream is what the connector calls for one server.
 type upstream struct {
-	url       *url.URL
+	url       *url.URL // of streamable HTTP; nil if there is only sse
+	sse       *url.URL // of HTTP+SSE; nil if there is none
 	timeout   time.Duration
 	pool      *http.Transport
 	transport *credential.Transport // the pool, with credentials put in last
 }
 
 func newUpstream(cfg Server, addresses credential.Addresses) (*upstream, error) {
-	target, err := url.Parse(cfg.URL)
+	streamable, err := parseURL(cfg.URL)
 	if err != nil {
-		return nil, errors.New("url: cannot be parsed")
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	sse, err := parseURL(cfg.SSEURL)
+	if err != nil {
+		return nil, fmt.Errorf("sse_url: %w", err)
 	}
 	roots, err := loadRoots(cfg.CAFile)
 	if err != nil {
@@ -52,7 +57,8 @@ func newUpstream(cfg Server, addresses credential.Addresses) (*upstream, error) 
 	}
 	dialer := &net.Dialer{Timeout: dialUpstream, Control: addresses.Control}
 	u := &upstream{
-		url:     target,
+		url:     streamable,
+		sse:     sse,
 		timeout: cfg.CallTimeout,
 		pool: &http.Transport{
 			Proxy:                  nil, // the tunnel's proxy is not the upstreams'
@@ -72,10 +78,38 @@ func newUpstream(cfg Server, addresses credential.Addresses) (*upstream, error) 
 		u.transport.Bindings = append(u.transport.Bindings, credential.Binding{
 			Source:      credential.NewSource(c.Secret),
 			Header:      c.Header,
-			Destination: credential.Destination{URL: target, AllowPlaintext: cfg.AllowPlaintext},
+			Destination: credential.Destination{URL: u.origin(), AllowPlaintext: cfg.AllowPlaintext},
 		})
 	}
 	return u, u.transport.Validate()
+}
+
+// parseURL parses a URL that may be left out.
+func parseURL(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil
+	}
+	parsed, err := url.Parse(text)
+	if err != nil { // its text quotes the URL
+		return nil, errors.New("cannot be parsed")
+	}
+	return parsed, nil
+}
+
+// origin is a URL with the scheme, host and port that all of the upstream's have.
+func (u *upstream) origin() *url.URL {
+	if u.url != nil {
+		return u.url
+	}
+	return u.sse
+}
+
+// serves reports whether the upstream has what stands behind an endpoint.
+func (u *upstream) serves(e mcp.Endpoint) bool {
+	if e == mcp.EndpointMCP {
+		return u.url != nil
+	}
+	return u.sse != nil
 }
 
 func (u *upstream) close() { u.pool.CloseIdleConnections() }
@@ -95,7 +129,11 @@ func (u *upstream) check(ctx context.Context) []error {
 // back. It runs only after the last byte of the request has been read.
 func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	n := noteFrom(r.Context())
-	u := n.upstream
+	u, target := n.upstream, c.target(n)
+	if target == nil {
+		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
+		return
+	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	var deadline *time.Timer
@@ -105,7 +143,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	}
 	var touched atomic.Bool // a connection to the upstream was there to write to
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { touched.Store(true) }}
-	resp, err := u.transport.RoundTrip(u.request(httptrace.WithClientTrace(ctx, trace), r, n.call))
+	resp, err := u.transport.RoundTrip(upstreamRequest(httptrace.WithClientTrace(ctx, trace), r, n.call, target))
 	if err != nil {
 		c.refuse(w, r, upstreamError(ctx, err, touched.Load()).For(n.call))
 		return
@@ -115,26 +153,32 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, e.For(n.call))
 		return
 	}
-	events := mcp.IsEventStream(resp.Header)
-	if events && deadline != nil {
+	if !mcp.IsEventStream(resp.Header) {
+		c.respond(ctx, w, resp, nil)
+		return
+	}
+	if deadline != nil {
 		deadline.Stop()
 	}
-	c.respond(ctx, w, resp, events)
+	var place func([]byte) ([]byte, error)
+	if n.call.Endpoint == mcp.EndpointSSE {
+		place = c.placeEndpoint(n, messagesPath(r))
+	}
+	c.respond(ctx, w, resp, newAnswer(n.call, r.Header.Get("Last-Event-ID") != "", place))
 }
 
-// request makes the upstream's request: the agent's header, stripped again
+// upstreamRequest makes the upstream's request: the agent's header, stripped again
 // because the gateway is not trusted with it, and the very bytes of the body.
 // With GetBody net/http repeats a request on a fresh connection only if nothing
 // of it was written; Idempotency-Key, which would allow more, is stripped.
-func (u *upstream) request(ctx context.Context, r *http.Request, call *mcp.Call) *http.Request {
+func upstreamRequest(ctx context.Context, r *http.Request, call *mcp.Call, target *url.URL) *http.Request {
 	h := maps.Clone(r.Header) // whose values nobody changes
 	mcp.StripRequest(h)
 	h["Accept-Encoding"] = []string{"identity"}
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = []string{""} // or net/http names itself
 	}
-	target := *u.url
-	req := &http.Request{Method: r.Method, URL: &target, Host: target.Host, Header: h}
+	req := &http.Request{Method: r.Method, URL: target, Host: target.Host, Header: h}
 	if len(call.Body) > 0 {
 		body := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(call.Body)), nil }
 		req.Body, _ = body()

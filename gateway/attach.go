@@ -243,7 +243,7 @@ func (at *attachment) welcome(w http.ResponseWriter, a *attached) error {
 		URLs:         make(map[string]string, len(a.servers)),
 	}
 	for name := range a.servers {
-		answer.URLs[name] = at.gateway.cfg.PublicURL + route{a.tunnel, name}.path()
+		answer.URLs[name] = at.gateway.cfg.PublicURL + route{tunnel: a.tunnel, server: name}.canonical()
 	}
 	body, err := auth.MarshalAttach(answer)
 	if err != nil {

@@ -7,21 +7,28 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"sallyport.dev/mcp"
 )
 
 func TestParseRoute(t *testing.T) {
 	forty := strings.Repeat("a", 40)
 	for path, want := range map[string]route{
-		"/t/acme/wiki/mcp":                   {"acme", "wiki"},
-		"/t/a/b/mcp":                         {"a", "b"},
-		"/t/-a-/0-9/mcp":                     {"-a-", "0-9"},
-		"/t/" + forty + "/" + forty + "/mcp": {forty, forty},
+		"/t/acme/wiki/mcp":                   {"acme", "wiki", mcp.EndpointMCP},
+		"/t/a/b/mcp":                         {"a", "b", mcp.EndpointMCP},
+		"/t/-a-/0-9/mcp":                     {"-a-", "0-9", mcp.EndpointMCP},
+		"/t/" + forty + "/" + forty + "/mcp": {forty, forty, mcp.EndpointMCP},
 		"":                                   {},
 		"/":                                  {},
 		"/t/acme/wiki":                       {},
 		"/t/acme/wiki/":                      {},
 		"/t/acme/wiki/mcp/":                  {},
-		"/t/acme/wiki/sse":                   {},
+		"/t/acme/wiki/sse":                   {"acme", "wiki", mcp.EndpointSSE},
+		"/t/acme/wiki/messages":              {"acme", "wiki", mcp.EndpointMessages},
+		"/t/acme/wiki/message":               {},
+		"/t/acme/wiki/sse/":                  {},
+		"/t/acme/wiki/SSE":                   {},
+		"/t/acme/wiki/messages/mcp":          {},
 		"/T/acme/wiki/mcp":                   {},
 		"//t/acme/wiki/mcp":                  {},
 		"/t//wiki/mcp":                       {},

@@ -23,9 +23,13 @@ type Config struct {
 	// PublicURL is the external scheme, host and port of every URL that is printed, and the issuer of static tokens.
 	// Nothing is derived from request headers. Default "https://" and the domain.
 	PublicURL string `yaml:"public_url"`
-	// StateDir keeps this gateway's own stateless-reset key and assertion key, and with self_signed its certificates.
+	// StateDir keeps this gateway's own stateless-reset key, assertion key and session key, and with self_signed its
+	// certificates.
 	// Required; must exist and belong to this gateway alone.
 	StateDir string `yaml:"state_dir"`
+	// SessionKey refers to the key, of 32 characters or more, that MCP session ids are made with. It must be the same on all
+	// gateways of a domain, so that a session goes on at another one. Default: made in state_dir, for one gateway alone.
+	SessionKey secret.Ref `yaml:"session_key"`
 	// TLS is the certificate that agents and connectors see. Required.
 	TLS TLS `yaml:"tls"`
 	// Health is where the probes are answered. Optional; without it there are none.

@@ -59,6 +59,9 @@ func (g *Gateway) send(ctx context.Context, s *attached, r *http.Request, call *
 		Header: header,
 		Close:  !reuses,
 	}
+	if call.Endpoint == mcp.EndpointMessages {
+		out.URL.RawQuery = mcp.MessagesQuery(noteFrom(r.Context()).original)
+	}
 	if len(call.Body) > 0 {
 		out.ContentLength = int64(len(call.Body))
 		out.Body = io.NopCloser(bytes.NewReader(call.Body))

@@ -23,7 +23,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel = g.untilDraining(ctx)
 		defer cancel()
 	}
-	s, err := g.sessions.pick(ctx, routeFrom(ctx))
+	s, err := g.sessions.pick(ctx, n.wanted())
 	if err != nil {
 		g.refuse(w, r, pickError(ctx, err).For(call))
 		return
@@ -49,13 +49,23 @@ func (g *Gateway) another(ctx context.Context, first bool, except func(*attached
 	if !first {
 		return nil
 	}
-	next, _, _ := g.sessions.find(routeFrom(ctx), except)
+	next, _, _ := g.sessions.find(noteFrom(ctx).wanted(), except)
 	return next
 }
 
+// wanted is what the call needs of a session. HTTP+SSE answers on the stream
+// that one connector holds; streamable HTTP has its MCP sessions at the
+// upstream, which every connector of the server reaches.
+func (n *note) wanted() wanted {
+	return wanted{route: n.route, instance: n.instance, only: n.route.endpoint == mcp.EndpointMessages}
+}
+
 func pickError(ctx context.Context, err error) *mcp.Error {
-	if errors.Is(err, errNoServer) {
+	switch {
+	case errors.Is(err, errNoServer):
 		return mcp.NotFound()
+	case errors.Is(err, errNoInstance) && ctx.Err() == nil:
+		return mcp.SessionNotFound()
 	}
 	e := mcp.ConnectorOffline(offlineRetryAfter)
 	if ctx.Err() != nil {
@@ -99,6 +109,10 @@ func (g *Gateway) try(ctx context.Context, w http.ResponseWriter, r *http.Reques
 			x.abort()
 			return next, mcp.NotDelivered(nil)
 		}
+	}
+	if refused := g.nameSession(noteFrom(ctx), s, x.resp.Header); refused != nil {
+		x.abort()
+		return nil, refused
 	}
 	g.respond(ctx, w, r, x)
 	return nil, nil
@@ -152,7 +166,11 @@ func (g *Gateway) requestHeader(r *http.Request, s *attached) (http.Header, erro
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = []string{""} // or net/http names itself
 	}
-	h[mcp.HeaderRequestID] = []string{noteFrom(r.Context()).requestID}
+	n := noteFrom(r.Context())
+	if n.original != "" && n.route.endpoint == mcp.EndpointMCP {
+		h[headerMCPSession] = []string{n.original}
+	}
+	h[mcp.HeaderRequestID] = []string{n.requestID}
 	h[mcp.HeaderAssertion] = []string{assertion}
 	return h, nil
 }

@@ -46,6 +46,8 @@ type Gateway struct {
 	sessions *sessions
 	handler  http.Handler
 
+	mcpSessions *mcpSessions
+
 	inFlight    *semaphore.Weighted
 	connections *semaphore.Weighted
 	unattached  *semaphore.Weighted // sessions without a tunnel yet
@@ -121,8 +123,11 @@ func (g *Gateway) loadState() error {
 	if g.signer, err = auth.NewSigner(g.cfg.PublicURL, key); err != nil {
 		return err
 	}
-	if g.resetKey, err = loadOrCreateResetKey(filepath.Join(dir, resetKeyFile)); err != nil {
+	if g.resetKey, err = loadOrCreateKey(filepath.Join(dir, resetKeyFile)); err != nil {
 		return fmt.Errorf("state_dir: %w", err)
+	}
+	if err := g.loadSessionKey(); err != nil {
+		return err
 	}
 	certPath, keyPath := g.cfg.TLS.CertFile, g.cfg.TLS.KeyFile
 	if g.cfg.TLS.SelfSigned {
@@ -132,6 +137,28 @@ func (g *Gateway) loadState() error {
 		certPath, keyPath = filepath.Join(dir, certFile), filepath.Join(dir, certKeyFile)
 	}
 	g.cert, err = loadCertificate(certPath, keyPath, g.log)
+	return err
+}
+
+// loadSessionKey takes the key of MCP session ids from the configuration, or
+// loads or makes this gateway's own.
+func (g *Gateway) loadSessionKey() (err error) {
+	if g.cfg.SessionKey.IsZero() {
+		key, err := loadOrCreateKey(filepath.Join(g.cfg.StateDir, sessionKeyFile))
+		if err != nil {
+			return fmt.Errorf("state_dir: %w", err)
+		}
+		g.mcpSessions, err = newMCPSessions(key[:])
+		return err
+	}
+	key, err := g.cfg.SessionKey.Resolve()
+	if err != nil {
+		return fmt.Errorf("session_key: %w", err)
+	}
+	if key.Len() < minSessionKey {
+		return fmt.Errorf("session_key: it has %d characters and needs %d: make one with: openssl rand -hex 32", key.Len(), minSessionKey)
+	}
+	g.mcpSessions, err = newMCPSessions([]byte(key.Reveal()))
 	return err
 }
 

@@ -20,6 +20,8 @@ type note struct {
 	route     route
 	principal auth.Principal
 	call      *mcp.Call
+	instance  string // of the connector that holds the MCP session, if the call has one
+	original  string // the upstream's id of that session
 	session   *attached
 	status    int
 	outcome   string // "upstream", or the reason of our own or the connector's refusal

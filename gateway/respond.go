@@ -18,15 +18,18 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 	if outcome := mcp.Outcome(resp.Header.Get(mcp.HeaderOutcome)); outcome != "" {
 		n.outcome, n.delivered = "connector_"+string(outcome), delivered(outcome)
 	}
-	events := mcp.IsEventStream(resp.Header)
+	var events *stream
+	if mcp.IsEventStream(resp.Header) {
+		events = g.follow(n, n.session)
+	}
 	mcp.PassHead(w.Header(), resp)
-	if events {
+	if events != nil {
 		w.Header().Set("X-Accel-Buffering", "no") // nginx and its like would buffer them
-		w.Header().Del("Content-Length")          // an error event of ours may lengthen it
+		w.Header().Del("Content-Length")          // what we put in may lengthen it
 		n.call.Forget()
 	}
 	w.WriteHeader(resp.StatusCode)
-	out := &agentWriter{w: w, control: http.NewResponseController(w), flush: events || resp.ContentLength < 0}
+	out := &agentWriter{w: w, control: http.NewResponseController(w), flush: events != nil || resp.ContentLength < 0}
 	if out.flush {
 		if err := out.control.Flush(); err != nil {
 			x.abort()
@@ -36,11 +39,7 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 	out.flow = g.stalls.watch(out.control)
 	defer g.stalls.unwatch(out.flow)
 
-	var tracker *mcp.EventTracker
-	if events {
-		tracker = new(mcp.EventTracker)
-	}
-	err := g.copyBody(out, resp.Body, tracker)
+	err := g.copyBody(out, resp.Body, events)
 	if err == nil && r.ProtoMajor == 1 {
 		err = out.end()
 	}
@@ -50,22 +49,25 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 		return
 	}
 	x.abort()
-	if out.err == nil {
+	if out.err == nil && !errors.Is(err, errBadResponse) && !errors.Is(err, mcp.ErrEventTooLong) {
 		err = x.cause()
 	}
 	n.cause, n.outcome, n.delivered = err, "broken", mcp.DeliveredUnknown
-	if out.err == nil && (ctx.Err() == nil || g.draining()) {
-		// The agent is there and the tunnel is not: say what is known, if that
-		// can be said between two events.
-		if ids := mcp.CallFrom(ctx).IDs(); tracker != nil && tracker.Between() && !tracker.SawID() && len(ids) > 0 {
-			n.outcome = "outcome_unknown"
-			for _, id := range ids {
-				_, _ = out.Write(mcp.ErrorEvent(mcp.OutcomeUnknown(err), n.requestID, id))
-			}
-			return
-		}
+	if events == nil || out.err != nil || ctx.Err() != nil && !g.draining() {
+		panic(http.ErrAbortHandler) // never a clean end
 	}
-	panic(http.ErrAbortHandler) // never a clean end
+	// The agent is there and the tunnel is not: say what is known, if that can be said between two events.
+	switch {
+	case events.complete():
+		n.outcome, n.delivered = "upstream", mcp.DeliveredYes
+	case events.repairable():
+		n.outcome = "outcome_unknown"
+		for _, id := range events.pending.Left() {
+			_, _ = out.Write(mcp.ErrorEvent(mcp.OutcomeUnknown(err), n.requestID, id))
+		}
+	default:
+		panic(http.ErrAbortHandler)
+	}
 }
 
 func delivered(o mcp.Outcome) mcp.Delivered {
@@ -78,8 +80,8 @@ func delivered(o mcp.Outcome) mcp.Delivered {
 	return mcp.DeliveredUnknown
 }
 
-// copyBody copies until EOF. A nil tracker follows nothing.
-func (g *Gateway) copyBody(out *agentWriter, body io.Reader, tracker *mcp.EventTracker) error {
+// copyBody copies until EOF, and follows an event stream if there is one.
+func (g *Gateway) copyBody(out *agentWriter, body io.Reader, events *stream) error {
 	pool := &g.buffers.bulk
 	if out.flush {
 		pool = &g.buffers.events
@@ -88,19 +90,20 @@ func (g *Gateway) copyBody(out *agentWriter, body io.Reader, tracker *mcp.EventT
 	defer pool.Put(buf)
 	for {
 		n, err := body.Read(*buf)
-		if n > 0 {
-			piece := (*buf)[:n]
-			if _, err := out.Write(piece); err != nil {
-				return err
-			}
-			if tracker != nil {
-				tracker.Write(piece)
-			}
+		piece, ended := (*buf)[:n], errors.Is(err, io.EOF)
+		var refused error
+		if events != nil && n > 0 {
+			piece, refused = events.Write(piece)
 		}
-		if errors.Is(err, io.EOF) {
+		if writeErr := out.pass(piece, refused); writeErr != nil {
+			return writeErr
+		}
+		switch {
+		case ended && events != nil:
+			return out.pass(events.End())
+		case ended:
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return err
 		}
 	}
@@ -127,6 +130,16 @@ func (a *agentWriter) Write(p []byte) (int, error) {
 	a.written += int64(n)
 	a.err = err
 	return n, err
+}
+
+// pass writes what may pass, and returns why nothing more may.
+func (a *agentWriter) pass(p []byte, refused error) error {
+	if len(p) > 0 {
+		if _, err := a.Write(p); err != nil {
+			return err
+		}
+	}
+	return refused
 }
 
 // end sends a short answer off now, and not after the call has been put away

@@ -13,17 +13,24 @@ import (
 // spelling of each; everything else is 404.
 const (
 	tunnelPrefix   = "/t/"
-	mcpSuffix      = "/mcp"
 	metadataPrefix = "/.well-known/oauth-protected-resource"
 	maxNameBytes   = 40
 )
 
-// route is a server of a tunnel, by names that are syntactically valid. It
-// says nothing of their existence.
-type route struct{ tunnel, server string }
+// route is an endpoint of a server of a tunnel, by names that are syntactically
+// valid. It says nothing of their existence.
+type route struct {
+	tunnel, server string
+	endpoint       mcp.Endpoint
+}
 
-// path is the canonical path of the server's MCP endpoint.
-func (r route) path() string { return tunnelPrefix + r.tunnel + "/" + r.server + mcpSuffix }
+// path is the endpoint's path.
+func (r route) path() string {
+	return tunnelPrefix + r.tunnel + "/" + r.server + "/" + string(r.endpoint)
+}
+
+// canonical is the path of the server's canonical URL.
+func (r route) canonical() string { return route{r.tunnel, r.server, mcp.EndpointMCP}.path() }
 
 // parseRoute reads the path of a request target as it was sent, undecoded:
 // percent signs, empty, dotted and parametrised segments match nothing.
@@ -32,15 +39,13 @@ func parseRoute(path string) (route, bool) {
 	if !ok {
 		return route{}, false
 	}
-	rest, ok = strings.CutSuffix(rest, mcpSuffix)
-	if !ok {
-		return route{}, false
-	}
-	tunnel, server, ok := strings.Cut(rest, "/")
+	tunnel, rest, _ := strings.Cut(rest, "/")
+	server, segment, _ := strings.Cut(rest, "/")
+	endpoint, ok := mcp.ParseEndpoint(segment)
 	if !ok || !validName(tunnel) || !validName(server) {
 		return route{}, false
 	}
-	return route{tunnel, server}, true
+	return route{tunnel, server, endpoint}, true
 }
 
 // validName holds names to 1–40 of a-z, 0-9 and "-", without "--", which
@@ -76,13 +81,16 @@ func routeFrom(ctx context.Context) route {
 	return route{}
 }
 
+// endpointOf is the endpoint of a request that serveRoute has let through.
+func endpointOf(r *http.Request) mcp.Endpoint { return routeFrom(r.Context()).endpoint }
+
 // serveRoute sends a request to the metadata document, to the chain behind
 // next, or to the 404 that everything else gets.
 func (g *Gateway) serveRoute(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, query := target(r)
 		if rest, ok := strings.CutPrefix(path, metadataPrefix); ok {
-			if resource, ok := parseRoute(rest); ok && !query {
+			if resource, ok := parseRoute(rest); ok && resource.endpoint == mcp.EndpointMCP && !query {
 				noteFrom(r.Context()).answered(metadataStatus(r.Method), "metadata")
 				auth.Metadata{Resource: g.cfg.PublicURL + resource.path()}.ServeHTTP(w, r)
 				return
@@ -93,7 +101,7 @@ func (g *Gateway) serveRoute(next http.Handler) http.Handler {
 			g.refuse(w, r, mcp.NotFound())
 			return
 		}
-		if query { // before anything asks for a token, which must not be sent in one (RFC 9700 section 4.3.2)
+		if query && name.endpoint != mcp.EndpointMessages { // before anything asks for a token, which must not be sent in one (RFC 9700 section 4.3.2)
 			g.refuse(w, r, mcp.InvalidRequest("the URL has a query"))
 			return
 		}

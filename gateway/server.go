@@ -12,12 +12,13 @@ import (
 
 // Handler returns the chain that every request of an agent goes through, in
 // this order: note → limits → Origin and Host → route (the name only) →
-// authenticate → authorize → inspect → forward. Nothing reads a body before
+// authenticate → authorize → inspect → resume → forward. Nothing reads a body before
 // the caller is known, and nothing touches a session before the body has been
 // inspected.
 func (g *Gateway) Handler() http.Handler {
 	forward := http.HandlerFunc(g.forward)
-	inspect := mcp.Inspect(mcp.InspectConfig{MaxBody: g.cfg.Agents.MaxBody, Budget: g.bodies, Refuse: g.refuse})(forward)
+	resume := g.resume(forward)
+	inspect := mcp.Inspect(mcp.InspectConfig{MaxBody: g.cfg.Agents.MaxBody, Budget: g.bodies, Endpoint: endpointOf, Refuse: g.refuse})(resume)
 	authorize := g.authorize(inspect)
 	authenticate := auth.Authenticate(auth.AuthenticateConfig{Verifier: g.verifier, Refuse: g.challenge})(authorize)
 	routed := g.serveRoute(authenticate)
@@ -142,7 +143,7 @@ func (g *Gateway) publicHost(host string) bool {
 // from the name alone, so that it is the same whether the server exists or not.
 func (g *Gateway) challenge(w http.ResponseWriter, r *http.Request, err error) {
 	name := routeFrom(r.Context())
-	e := mcp.Unauthenticated(auth.Challenge(g.cfg.PublicURL+metadataPrefix+name.path(), "", err))
+	e := mcp.Unauthenticated(auth.Challenge(g.cfg.PublicURL+metadataPrefix+name.canonical(), "", err))
 	if isMalformed(err) {
 		e.Status = http.StatusBadRequest
 	}

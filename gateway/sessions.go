@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -21,10 +20,11 @@ const offlineAfter = 2 * time.Second
 const maxSessions = 16
 
 var (
-	errOffline   = errors.New("gateway: no connector of the tunnel is attached")
-	errNoServer  = errors.New("gateway: no attached connector serves this server")
-	errCrowded   = errors.New("gateway: the tunnel has its full number of connectors")
-	errSessionUp = errors.New("gateway: the session is attached already")
+	errOffline    = errors.New("gateway: no connector of the tunnel is attached")
+	errNoServer   = errors.New("gateway: no attached connector serves this server")
+	errCrowded    = errors.New("gateway: the tunnel has its full number of connectors")
+	errSessionUp  = errors.New("gateway: the session is attached already")
+	errNoInstance = errors.New("gateway: the connector that holds the MCP session is not attached")
 )
 
 // attached is one session whose connector has proved its tunnel.
@@ -111,18 +111,26 @@ func (s *sessions) all() []*attached {
 	return all
 }
 
-// pick returns the usable session with the fewest calls in flight, and waits up
-// to 2 s for one to attach.
-func (s *sessions) pick(ctx context.Context, r route) (*attached, error) {
-	if a, _, err := s.find(r, nil); err == nil || errors.Is(err, errNoServer) {
+// wanted is what a call needs of a session.
+type wanted struct {
+	route    route
+	instance string // of the connector that is best, if it is there
+	only     bool   // no other connector will do
+}
+
+// pick returns the usable session with the fewest calls in flight, of the
+// wanted connector if it has one, and waits up to 2 s for one to attach.
+func (s *sessions) pick(ctx context.Context, want wanted) (*attached, error) {
+	a, _, err := s.find(want, nil)
+	if err == nil || errors.Is(err, errNoServer) {
 		return a, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, offlineAfter, errOffline)
+	ctx, cancel := context.WithTimeoutCause(ctx, offlineAfter, err)
 	defer cancel()
 	tick := time.NewTicker(offlineAfter / 10) // a suspect session may recover without an attach
 	defer tick.Stop()
 	for {
-		a, changed, err := s.find(r, nil)
+		a, changed, err := s.find(want, nil)
 		if err == nil || errors.Is(err, errNoServer) {
 			return a, err
 		}
@@ -137,21 +145,26 @@ func (s *sessions) pick(ctx context.Context, r route) (*attached, error) {
 
 // find looks once, past those that except names, if it is not nil. Besides the
 // session it returns the channel that tells of the next attach.
-func (s *sessions) find(r route, except func(*attached) bool) (*attached, <-chan struct{}, error) {
+func (s *sessions) find(want wanted, except func(*attached) bool) (*attached, <-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var best *attached
-	others, serving := 0, 0
-	for _, a := range s.byTunnel[r.tunnel] {
+	others, serving, holding := 0, 0, 0
+	for _, a := range s.byTunnel[want.route.tunnel] {
 		usable := a.usable()
 		if usable {
 			others++
 		}
-		if !a.servers[r.server] {
+		if !a.servers[want.route.server] {
 			continue
 		}
 		serving++ // even if it cannot take a call now: the server exists
-		if usable && (except == nil || !except(a)) && (best == nil || cmp.Less(a.inFlight.Load(), best.inFlight.Load())) {
+		if a.instance == want.instance {
+			holding++
+		} else if want.only {
+			continue
+		}
+		if usable && (except == nil || !except(a)) && (best == nil || want.prefers(a, best)) {
 			best = a
 		}
 	}
@@ -160,6 +173,16 @@ func (s *sessions) find(r route, except func(*attached) bool) (*attached, <-chan
 		return best, s.changed, nil
 	case others > 0 && serving == 0:
 		return nil, s.changed, errNoServer
+	case want.only && holding == 0:
+		return nil, s.changed, errNoInstance
 	}
 	return nil, s.changed, errOffline
+}
+
+// prefers reports whether a suits better than b.
+func (w wanted) prefers(a, b *attached) bool {
+	if w.instance != "" && a.instance != b.instance && (a.instance == w.instance || b.instance == w.instance) {
+		return a.instance == w.instance
+	}
+	return a.inFlight.Load() < b.inFlight.Load()
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sallyport.dev/mcp"
 	"sallyport.dev/tunnel"
 )
 
@@ -38,7 +39,7 @@ func mustAdd(t *testing.T, s *sessions, a *attached) {
 }
 
 func TestPickChoosesLeastInFlight(t *testing.T) {
-	s, wiki := newSessions(), route{testTunnel, "wiki"}
+	s, wiki := newSessions(), wanted{route: route{testTunnel, "wiki", mcp.EndpointMCP}}
 	busy, _ := pipeSession(t, "busy", "wiki")
 	idle, _ := pipeSession(t, "idle", "wiki")
 	other, _ := pipeSession(t, "other", "docs")
@@ -53,7 +54,7 @@ func TestPickChoosesLeastInFlight(t *testing.T) {
 	if got, _, err := s.find(wiki, func(a *attached) bool { return a == idle }); got != busy || err != nil {
 		t.Errorf("with idle excluded: %v, %v", got, err)
 	}
-	if _, err := s.pick(t.Context(), route{testTunnel, "none"}); !errors.Is(err, errNoServer) {
+	if _, err := s.pick(t.Context(), wanted{route: route{testTunnel, "none", mcp.EndpointMCP}}); !errors.Is(err, errNoServer) {
 		t.Errorf("a server that nobody serves: %v", err)
 	}
 	s.remove(idle)
@@ -64,7 +65,7 @@ func TestPickChoosesLeastInFlight(t *testing.T) {
 }
 
 func TestPickSkipsDrainingAndEnded(t *testing.T) {
-	s, wiki := newSessions(), route{testTunnel, "wiki"}
+	s, wiki := newSessions(), wanted{route: route{testTunnel, "wiki", mcp.EndpointMCP}}
 	draining, far := pipeSession(t, "draining", "wiki")
 	ended, _ := pipeSession(t, "ended", "wiki")
 	docs, _ := pipeSession(t, "docs", "docs")
@@ -86,7 +87,7 @@ func TestOfflineIsToldAfterTwoSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSessions()
 		start := time.Now()
-		_, err := s.pick(t.Context(), route{testTunnel, "wiki"})
+		_, err := s.pick(t.Context(), wanted{route: route{testTunnel, "wiki", mcp.EndpointMCP}})
 		if took := time.Since(start); !errors.Is(err, errOffline) || took != offlineAfter {
 			t.Errorf("%v after %s", err, took)
 		}
@@ -99,7 +100,7 @@ func TestWaitingCallGetsTheConnectorThatAttaches(t *testing.T) {
 		a, _ := pipeSession(t, "late", "wiki")
 		start := time.Now()
 		time.AfterFunc(1500*time.Millisecond, func() { _ = s.add(a, 0) })
-		got, err := s.pick(t.Context(), route{testTunnel, "wiki"})
+		got, err := s.pick(t.Context(), wanted{route: route{testTunnel, "wiki", mcp.EndpointMCP}})
 		if took := time.Since(start); got != a || err != nil || took != 1500*time.Millisecond {
 			t.Errorf("%v, %v after %s", got, err, took)
 		}
@@ -111,7 +112,7 @@ func TestWaitEndsWithTheAgent(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		_, err := newSessions().pick(ctx, route{testTunnel, "wiki"})
+		_, err := newSessions().pick(ctx, wanted{route: route{testTunnel, "wiki", mcp.EndpointMCP}})
 		if took := time.Since(start); err == nil || took != 300*time.Millisecond {
 			t.Errorf("%v after %s", err, took)
 		}

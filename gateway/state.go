@@ -13,6 +13,7 @@ import (
 // The files in state_dir.
 const (
 	resetKeyFile     = "quic-reset.key"
+	sessionKeyFile   = "mcp-session.key"
 	assertionKeyFile = "assertion.key"
 	lockFile         = "lock"
 	caFile           = "self-signed-ca.crt"
@@ -75,19 +76,21 @@ func lockState(dir string) (unlock func(), err error) {
 	return func() { _ = file.Close() }, nil // closing it unlocks
 }
 
-// loadOrCreateResetKey returns the 32-byte key from which QUIC stateless reset
-// tokens are derived. Each gateway has its own: with it a restarted gateway
-// tells the connectors of its former life that their sessions are gone.
-func loadOrCreateResetKey(path string) (key [32]byte, err error) {
+// loadOrCreateKey returns the 32-byte key in a file of state_dir, which it makes
+// if it is not there. There are two: from one the QUIC stateless reset tokens are
+// derived, by which a restarted gateway tells the connectors of its former life
+// that their sessions are gone, and each gateway has its own; the other one
+// makes the MACs of MCP session ids.
+func loadOrCreateKey(path string) (key [32]byte, err error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := rand.Read(key[:]); err != nil {
-			return key, fmt.Errorf("make a reset key: %w", err)
+			return key, fmt.Errorf("make a key: %w", err)
 		}
 		return key, writeFileAtomic(path, key[:], 0o600)
 	}
 	if err != nil {
-		return key, fmt.Errorf("read the reset key: %w", err)
+		return key, fmt.Errorf("read a key: %w", err)
 	}
 	if len(raw) != len(key) {
 		return key, fmt.Errorf("gateway: %s has %d bytes and needs %d: remove it and a new one is made", path, len(raw), len(key))

@@ -21,7 +21,7 @@ func TestStateFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, mode := range map[string]os.FileMode{
-		resetKeyFile: 0o600, assertionKeyFile: 0o600, caKeyFile: 0o600, certKeyFile: 0o600, caFile: 0o644, certFile: 0o644,
+		resetKeyFile: 0o600, assertionKeyFile: 0o600, sessionKeyFile: 0o600, caKeyFile: 0o600, certKeyFile: 0o600, caFile: 0o644, certFile: 0o644,
 	} {
 		info, err := os.Stat(filepath.Join(cfg.StateDir, name))
 		if err != nil || info.Mode().Perm() != mode {
@@ -58,7 +58,7 @@ func TestStateFiles(t *testing.T) {
 }
 
 func TestBadStateFiles(t *testing.T) {
-	for _, name := range []string{resetKeyFile, assertionKeyFile, caFile, caKeyFile} {
+	for _, name := range []string{resetKeyFile, assertionKeyFile, sessionKeyFile, caFile, caKeyFile} {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(t)
 			if _, err := New(cfg); err != nil {

@@ -69,7 +69,7 @@ const othersReadWrite fs.FileMode = 0o066
 func (g *Gateway) modeWarnings() []string {
 	dir := g.cfg.StateDir
 	paths := []string{dir}
-	for _, name := range []string{resetKeyFile, assertionKeyFile, caKeyFile, certKeyFile} {
+	for _, name := range []string{resetKeyFile, assertionKeyFile, sessionKeyFile, caKeyFile, certKeyFile} {
 		paths = append(paths, filepath.Join(dir, name))
 	}
 	if key := g.cfg.TLS.KeyFile; key != "" && !slices.Contains(paths, key) {
@@ -123,6 +123,7 @@ func (g *Gateway) Warnings() []string {
 	if g.cfg.TLS.SelfSigned {
 		warnings = append(warnings, "tls.self_signed is for trials: clients must be given the CA file")
 	}
+	warnings = append(warnings, g.cfg.SessionKey.Warnings()...)
 	a := g.cfg.Agents
 	if a.Listen != "" {
 		warnings = append(warnings, fmt.Sprintf("agents.listen takes tokens in the clear from %v: only a balancer may be there", a.Trusted))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/net/http/httpproxy"
@@ -62,7 +63,8 @@ func connectorFacts(cfg connector.Config) []string {
 	facts := []string{fmt.Sprintf("dials %s (transport %s, %d sessions); listens on no port", cfg.Gateway, cfg.Transport, cfg.Connections)}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Servers)) {
 		s := cfg.Servers[name]
-		facts = append(facts, fmt.Sprintf("server %s: %s, %d credentials", name, s.URL, len(s.Credentials)))
+		urls := strings.Join(slices.DeleteFunc([]string{s.URL, s.SSEURL}, func(u string) bool { return u == "" }), " and ")
+		facts = append(facts, fmt.Sprintf("server %s: %s, %d credentials", name, urls, len(s.Credentials)))
 	}
 	return facts
 }

@@ -27,7 +27,7 @@ func pathAttacks() []attack {
 		"/t/acme/%c0%ae%c0%ae/vault/mcp", "/t/acme/%c0%afvault/mcp", "/t/acme/%e0%80%af/mcp", "/t/acme/va\xc3\xbclt/mcp", "/t/acme/wiki\xc0\xaf..\xc0\xafvault/mcp",
 		"/t/acme/vault/mcp/", "/t/acme/vault/", "/t/acme/vault", "/t/acme/mcp", "/t/acme//mcp", "/t//vault/mcp", "/", "/mcp",
 		"/T/acme/vault/mcp", "/t/ACME/vault/mcp", "/t/acme/Vault/mcp", "/t/acme/vault/MCP",
-		"/t/acme/vault/sse", "/t/acme/vault/messages", "/t/acme/vault/mcp#x", "/t/acme/vault#/mcp",
+		"/t/acme/vault/SSE", "/t/acme/vault/sse/", "/t/acme/vault/message", "/t/acme/vault/messages/x", "/t/acme/vault/mcp#x", "/t/acme/vault#/mcp",
 		"/t/acme/vault--wiki/mcp", "/t/acme/*/mcp", "/t/*/vault/mcp", "/t/acme/vault,wiki/mcp", "/t/acme/vault:443/mcp", "/t/acme/vault@globex/mcp",
 		"/t/acme/vault/mcp/t/globex/wiki/mcp", "/private", "/t/nobody/vault/mcp", "/t/acme/nothing/mcp",
 	} {

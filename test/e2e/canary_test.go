@@ -47,7 +47,7 @@ func TestCredentialIsSeenByTheUpstreamAlone(t *testing.T) {
 			switch name := r.Header.Get("X-Case"); name {
 			case "stream", "broken stream":
 				w.Header().Set("Content-Type", "text/event-stream")
-				_, _ = io.WriteString(w, "data: 1\n\n")
+				_, _ = io.WriteString(w, notice)
 				_ = http.NewResponseController(w).Flush()
 				if name == "broken stream" {
 					panic(http.ErrAbortHandler)

@@ -122,13 +122,18 @@ func TestTunnelIsCutUnderACall(t *testing.T) {
 			if e := mustRefuse(t, ask(""), 502, -32012, "unknown"); string(e.ID) != bigID {
 				t.Errorf("the error answers the id %s", e.ID)
 			}
-			got := ask("data: one||")
-			if got.err != nil {
-				t.Errorf("between events: %v after %q", got.err, got.body)
-			} else if e := eventError(t, got.body, 2); e.Error.Code != -32012 || e.Error.Data.Delivered != "unknown" || string(e.ID) != bigID {
-				t.Errorf("between events: the stream ends in %q", got.body)
+			for _, stream := range []string{`data: {"method":"m"}||`, `data: {"method":"m"}||data: {"half`} {
+				got := ask(stream)
+				if got.err != nil {
+					t.Errorf("%q: %v after %q", stream, got.err, got.body)
+				} else if e := eventError(t, got.body, 2); e.Error.Code != -32012 || e.Error.Data.Delivered != "unknown" || string(e.ID) != bigID {
+					t.Errorf("%q: the stream ends in %q", stream, got.body)
+				}
 			}
-			for _, stream := range []string{"data: one||data: tw", "id: 1|data: one||"} {
+			if got := ask(`data: {"id":` + bigID + `,"result":{}}||`); got.err != nil || strings.Contains(string(got.body), "error") {
+				t.Errorf("all was answered, and the stream ends with %v after %q", got.err, got.body)
+			}
+			for _, stream := range []string{`id: 1|data: {"method":"m"}||`} {
 				if got := ask(stream); got.err == nil {
 					t.Errorf("%q: the stream ends cleanly after %q", stream, got.body)
 				}

@@ -36,6 +36,12 @@ const (
 	pingBody = `{"jsonrpc":"2.0","id":9007199254740993,"method":"tools/call","params":{"name":"x"}}`
 )
 
+// notice is an event that an upstream may send at any time.
+const notice = `data: {"jsonrpc":"2.0","method":"notifications/message"}` + "\n\n"
+
+// numbered is one of many such events.
+func numbered(i int) string { return fmt.Sprintf(`data: {"method":"n","params":%d}`, i) + "\n\n" }
+
 // eachWay runs a test over every transport and both versions of HTTP, with one
 // stack a transport.
 func eachWay(t *testing.T, servers func(t *testing.T) map[string]connector.Server, test func(t *testing.T, s *stack.Stack, agent *http.Client)) {
@@ -114,6 +120,25 @@ func post(t *testing.T, s *stack.Stack, agent *http.Client, server, body string)
 		t.Fatal(err)
 	}
 	return call(t, agent, r)
+}
+
+// session begins an MCP session, whose id at the upstream is the given one, and
+// returns what the agent has to send.
+func (u *exactUpstream) session(t *testing.T, s *stack.Stack, agent *http.Client, server, original string) string {
+	t.Helper()
+	u.answer("session", sized(200, "Content-Type: application/json\r\nMcp-Session-Id: "+original+"\r\n", `{"jsonrpc":"2.0","id":1,"result":{}}`))
+	r, err := s.Post(t.Context(), server, `{"jsonrpc":"2.0","id":1,"method":"initialize"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Case", "session")
+	got := call(t, agent, r)
+	u.take(t)
+	id := got.header.Get("Mcp-Session-Id")
+	if id == "" {
+		t.Fatalf("no MCP session: status %d, %s", got.status, got.body)
+	}
+	return id
 }
 
 // refusal is the JSON-RPC error of an answer or event.

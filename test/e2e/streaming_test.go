@@ -34,7 +34,7 @@ func TestEventsAreSeenWhenTheyAreSent(t *testing.T) {
 			case <-r.Context().Done():
 				return
 			}
-			fmt.Fprintf(w, "data: %d\n\n", i)
+			fmt.Fprint(w, numbered(i))
 			_ = control.Flush()
 		}
 	})
@@ -54,7 +54,7 @@ func TestEventsAreSeenWhenTheyAreSent(t *testing.T) {
 			for i := range 5 {
 				next <- struct{}{}
 				event, err := readEvent(resp.Body)
-				if want := fmt.Sprintf("data: %d\n\n", i); err != nil || string(event) != want {
+				if want := numbered(i); err != nil || string(event) != want {
 					t.Fatalf("event %q, %v; want %q", event, err, want)
 				}
 			}
@@ -71,7 +71,7 @@ func TestLeavingCancelsTheUpstream(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if r.Header.Get("X-Case") == "stream" {
 			w.Header().Set("Content-Type", "text/event-stream")
-			_, _ = io.WriteString(w, "data: first\n\n")
+			_, _ = io.WriteString(w, notice)
 			_ = http.NewResponseController(w).Flush()
 		}
 		arrived <- struct{}{}
@@ -165,20 +165,22 @@ func TestLargeResultPasses(t *testing.T) {
 }
 
 // A stream that breaks at the upstream never looks like one that has ended:
-// between two events without ids an error event says so, otherwise the
-// response is aborted.
+// between two events without ids, of which one that has not come whole is held
+// back, an error event says so, otherwise the response is aborted.
 func TestUpstreamThatDiesInItsStream(t *testing.T) {
 	exact := newExact(t)
 	broken := func(stream string) string {
 		whole := chunked(200, "Content-Type: text/event-stream\r\n", stream)
 		return strings.TrimSuffix(whole, "0\r\n\r\n")
 	}
-	exact.answer("between", broken("data: one\n\n"))
-	exact.answer("after a comment", broken("data: one\n\n: comment\n"))
+	exact.answer("between", broken(notice))
+	exact.answer("after a comment", broken(notice+": comment\n"))
 	exact.answer("at once", broken(": hello\n\n"))
-	exact.answer("inside", broken("data: one\n\ndata: tw"))
-	exact.answer("between lines", broken("data: one\n\ndata: two\n"))
-	exact.answer("with ids", broken("id: 1\ndata: one\n\n"))
+	exact.answer("inside", broken(notice+"data: {\"half"))
+	exact.answer("between lines", broken(notice+"data: {}\n"))
+	exact.answer("inside a long event", broken(notice+`data: {"result":"`+strings.Repeat("x", 70<<10)))
+	exact.answer("behind the response", broken(notice+"data: {\"id\":"+bigID+",\"result\":{}}\n\n"))
+	exact.answer("with ids", broken("id: 1\n"+notice))
 	exact.answer("JSON", strings.TrimSuffix(chunked(200, "Content-Type: application/json\r\n", `{"jsonrpc":"2.0"`), "0\r\n\r\n"))
 	exact.answer("JSON with a length", strings.TrimSuffix(sized(200, "Content-Type: application/json\r\n", `{"jsonrpc":"2.0"}`), `"}`))
 	eachWay(t, func(*testing.T) map[string]connector.Server { return one("exact", exact.url) },
@@ -195,7 +197,7 @@ func TestUpstreamThatDiesInItsStream(t *testing.T) {
 				}
 				return call(t, agent, r)
 			}
-			for name, before := range map[string]int{"between": 1, "after a comment": 1, "at once": 1} {
+			for name, before := range map[string]int{"between": 1, "after a comment": 1, "at once": 1, "inside": 1, "between lines": 1} {
 				got := ask(name, http.MethodPost, pingBody)
 				if got.err != nil {
 					t.Errorf("%s: %v after %q", name, got.err, got.body)
@@ -210,9 +212,12 @@ func TestUpstreamThatDiesInItsStream(t *testing.T) {
 			if got := ask("JSON with a length", http.MethodPost, pingBody); got.err == nil {
 				mustRefuse(t, got, 502, -32012, "unknown")
 			}
-			for _, name := range []string{"inside", "between lines", "with ids", "JSON"} {
+			if got := ask("behind the response", http.MethodPost, pingBody); got.err != nil || !strings.HasSuffix(string(got.body), "\"result\":{}}\n\n") {
+				t.Errorf("all was answered, and the stream ends with %v after %q", got.err, got.body)
+			}
+			for _, name := range []string{"inside a long event", "with ids", "JSON"} {
 				if got := ask(name, http.MethodPost, pingBody); got.err == nil {
-					t.Errorf("%s: the stream ends cleanly after %q", name, got.body)
+					t.Errorf("%s: the stream ends cleanly after %.200q", name, got.body)
 				} else if errors.Is(got.err, io.EOF) {
 					t.Errorf("%s: EOF", name)
 				}

@@ -9,11 +9,13 @@
 //	          The one word "offline" stands for a tunnel without a connector.
 //	upstream  what the upstream answers: status, header, empty line, body
 //	request   what the agent sends: method and path, header, empty line, body. It carries the agent's token unless
-//	          it has an Authorization field of its own; "Authorization: none" sends none.
+//	          it has an Authorization field of its own; "Authorization: none" sends none. "Mcp-Session-Id: begun"
+//	          stands for the id of a session that the agent has begun; the upstream calls that session s-1.
 //	response  what the agent must get: status, then lines as below
 //	seen      what the upstream must have got: "nothing", or method and path, then lines as below
 //
-// The lines below a first line: "Name: value" must be there exactly, "!Name" must not. A body after an empty line is
+// The lines below a first line: "Name: value" must be there exactly, where *end stands for any value that ends so; "!Name"
+// must not. A body after an empty line is
 // compared byte by byte, or, if each of its lines begins with "contains ", must contain the rest of each.
 package scenarios_test
 
@@ -77,7 +79,7 @@ func (m message) check(t *testing.T, who, first string, header http.Header, body
 			if got := header.Values(name); len(got) > 0 {
 				t.Errorf("%s got %s: %q", who, name, got)
 			}
-		} else if got := header.Values(f.name); len(got) != 1 || got[0] != f.value {
+		} else if got := header.Values(f.name); len(got) != 1 || !matches(got[0], f.value) {
 			t.Errorf("%s got %s: %q, want %q", who, f.name, got, f.value)
 		}
 	}
@@ -98,6 +100,14 @@ func (m message) check(t *testing.T, who, first string, header http.Header, body
 	}
 }
 
+// matches compares a field's value.
+func matches(got, want string) bool {
+	if end, ok := strings.CutPrefix(want, "*"); ok {
+		return strings.HasSuffix(got, end) && got != end
+	}
+	return got == want
+}
+
 // upstream answers as its script says and keeps the last request.
 type upstream struct {
 	script message
@@ -110,6 +120,11 @@ type upstream struct {
 
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if string(body) == beginning {
+		w.Header().Set("Mcp-Session-Id", "s-1")
+		_, _ = io.WriteString(w, "{}")
+		return
+	}
 	u.mu.Lock()
 	u.first, u.header, u.body = r.Method+" "+r.RequestURI, r.Header.Clone(), string(body)
 	u.mu.Unlock()
@@ -244,7 +259,29 @@ func request(t *testing.T, s *stack.Stack, m message) *http.Request {
 	if r.Header.Get("Authorization") == "none" {
 		r.Header.Del("Authorization")
 	}
+	if r.Header.Get("Mcp-Session-Id") == "begun" {
+		r.Header.Set("Mcp-Session-Id", begin(t, s, r.URL.String()))
+	}
 	return r
+}
+
+// beginning is what begins a session.
+const beginning = `{"jsonrpc":"2.0","id":0,"method":"initialize"}`
+
+// begin begins a session and returns its id, as the agent gets it.
+func begin(t *testing.T, s *stack.Stack, url string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(beginning))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	resp, err := s.Agent(t, true).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.Header.Get("Mcp-Session-Id")
 }
 
 // The format itself: what the files rely on.

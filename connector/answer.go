@@ -1,0 +1,106 @@
+package connector
+
+import (
+	"errors"
+	"fmt"
+
+	"sallyport.dev/mcp"
+)
+
+// errAnswer is an event stream that says what no upstream may say there. An agent could take it for the answer to a call
+// that another request made, or for an order to send its messages elsewhere.
+var errAnswer = errors.New("connector: the upstream's event stream breaks the protocol")
+
+// answer follows the event stream that answers a call, and stops it where it leaves the protocol. What it lets by passes
+// unchanged, but for the place of HTTP+SSE's messages.
+type answer struct {
+	mcp.EventFilter
+	call    *mcp.Call
+	pending *mcp.Pending
+	resumed bool // the agent has asked for what it missed, which may be answers to anything it has asked
+
+	// place gives the data to put in for an endpoint event's, once; nil where none belongs.
+	place func(data []byte) ([]byte, error)
+}
+
+func newAnswer(call *mcp.Call, resumed bool, place func([]byte) ([]byte, error)) *answer {
+	a := &answer{call: call, pending: mcp.NewPending(call), resumed: resumed, place: place}
+	a.Judge = a.judge
+	return a
+}
+
+// modern reports whether the call's revision has neither sessions nor resumption.
+func (a *answer) modern() bool { return !a.call.Version.Sessionful() }
+
+// repairable reports whether an error event may still be put behind what has passed: nothing is open, and the agent
+// cannot fetch the rest by an event id.
+func (a *answer) repairable() bool {
+	return a.Between() && (a.modern() || !a.SawID()) && len(a.pending.Left()) > 0
+}
+
+// judge decides about one event.
+func (a *answer) judge(e *mcp.Event) error {
+	switch {
+	case e.Hammers:
+		return fmt.Errorf("%w: it asks for reconnections without a pause", errAnswer)
+	case e.HasID && a.modern():
+		return fmt.Errorf("%w: an event id, which this revision does not have", errAnswer)
+	case e.Name == "endpoint" || a.place != nil && e.HasData:
+		return a.placed(e)
+	case !e.HasData:
+		return nil
+	case e.Messages == nil && e.Name != "" && e.Name != "message":
+		return nil // an event that clients do not know, and no message
+	case e.Messages == nil:
+		return fmt.Errorf("%w: an event that is no JSON-RPC message", errAnswer)
+	case e.Batch && a.call.Endpoint == mcp.EndpointMCP && a.call.Version != mcp.V20250326:
+		return fmt.Errorf("%w: a batch, which this revision does not have", errAnswer)
+	}
+	for i := range e.Messages {
+		if err := a.message(&e.Messages[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// message decides about one message.
+func (a *answer) message(m *mcp.Message) error {
+	switch m.Kind {
+	case mcp.Response:
+		switch {
+		case a.call.Endpoint == mcp.EndpointSSE, a.resumed, string(m.ID) == "null":
+		case !a.pending.Take(m.ID):
+			return fmt.Errorf("%w: a response that no request of the call waits for", errAnswer)
+		}
+	case mcp.Request:
+		if a.modern() {
+			return fmt.Errorf("%w: a request to the client, which this revision does not have", errAnswer)
+		}
+		if a.pending.Done() {
+			return fmt.Errorf("%w: a request behind the last response", errAnswer)
+		}
+	case mcp.Notification:
+		if a.modern() && a.pending.Done() {
+			return fmt.Errorf("%w: a notification behind the response", errAnswer)
+		}
+	}
+	return nil
+}
+
+// placed replaces the data of the endpoint event, which HTTP+SSE has once, before all messages.
+func (a *answer) placed(e *mcp.Event) error {
+	if a.place == nil {
+		return fmt.Errorf("%w: an endpoint event where none belongs", errAnswer)
+	}
+	if e.Name != "endpoint" {
+		return fmt.Errorf("%w: a message before the endpoint event", errAnswer)
+	}
+	data, err := a.place(e.Data())
+	if err != nil {
+		return err
+	}
+	e.Replace(data)
+	a.place = nil
+	return nil
+}
