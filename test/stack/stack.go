@@ -233,6 +233,11 @@ func (s *Stack) URL(server string) string {
 	return s.PublicURL + "/t/" + Tunnel + "/" + server + "/mcp"
 }
 
+// SSEURL is where a server's event stream over HTTP+SSE begins.
+func (s *Stack) SSEURL(server string) string {
+	return s.PublicURL + "/t/" + Tunnel + "/" + server + "/sse"
+}
+
 // StateDir is the gateway's state_dir.
 func (s *Stack) StateDir() string { return s.dir }
 
