@@ -185,7 +185,12 @@ func call(t testing.TB, g *Gateway, server, body string) *httptest.ResponseRecor
 
 func callAs(t testing.TB, g *Gateway, token, server, body string) (w *httptest.ResponseRecorder) {
 	t.Helper()
-	r := post(token, server, body)
+	return play(g, post(token, server, body))
+}
+
+// play sends a request through the gateway's chain, and notes if the answer is
+// aborted.
+func play(g *Gateway, r *http.Request) (w *httptest.ResponseRecorder) {
 	w = httptest.NewRecorder()
 	defer func() {
 		if p := recover(); p != nil {
