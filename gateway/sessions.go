@@ -56,6 +56,7 @@ type sessions struct {
 	mu       sync.Mutex // guards what follows
 	byTunnel map[string][]*attached
 	changed  chan struct{} // closed and replaced at every attach
+	turn     int           // moves on with every look, so that equals take turns
 }
 
 func newSessions() *sessions {
@@ -150,7 +151,10 @@ func (s *sessions) find(want wanted, except func(*attached) bool) (*attached, <-
 	defer s.mu.Unlock()
 	var best *attached
 	others, serving, holding := 0, 0, 0
-	for _, a := range s.byTunnel[want.route.tunnel] {
+	s.turn++
+	all := s.byTunnel[want.route.tunnel]
+	for i := range all {
+		a := all[(s.turn+i)%len(all)]
 		usable := a.usable()
 		if usable {
 			others++

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"sallyport.dev/connector"
-	"sallyport.dev/gateway"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
 )
@@ -89,33 +87,13 @@ func TestGatewayRestarts(t *testing.T) {
 	url := echoes(t)
 	for _, transport := range []tunnel.Transport{tunnel.TCP, tunnel.QUIC} { // in memory there is no port to come back to
 		t.Run(string(transport), func(t *testing.T) {
-			var cfg gateway.Config
-			s := stack.New(t, stack.Options{Transport: transport, Servers: one("echo", url), Gateway: func(c *gateway.Config) { cfg = *c }})
+			s := stack.New(t, stack.Options{Transport: transport, Servers: one("echo", url)})
 			attached(t, s, 2)
-			agent := s.Agent(t, true)
-			if got := post(t, s, agent, "echo", pingBody); got.status != http.StatusOK {
+			if got := post(t, s, s.Agent(t, true), "echo", pingBody); got.status != http.StatusOK {
 				t.Fatalf("status %d", got.status)
 			}
-			s.StopGateway()
-			agent.CloseIdleConnections()
-
 			start := time.Now()
-			second, err := gateway.New(cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			tcp, err := net.Listen("tcp", s.Addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			udp, err := net.ListenPacket("udp", s.Addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			second.Sockets(tcp, udp)
-			ctx, stop := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			go func() { ended <- second.Run(ctx) }()
+			s.RestartGateway(t)
 			attached(t, s, 4)
 			t.Logf("both sessions are back after %s", time.Since(start))
 			bothVersions(t, func(t *testing.T, h2 bool) {
@@ -123,10 +101,6 @@ func TestGatewayRestarts(t *testing.T) {
 					t.Errorf("status %d, body %s", got.status, got.body)
 				}
 			})
-			stop()
-			if err := <-ended; err != nil {
-				t.Errorf("the second gateway ended with: %v", err)
-			}
 		})
 	}
 }

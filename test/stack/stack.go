@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,9 +70,11 @@ type Stack struct {
 	// StopGateway and StopConnector end one of them and wait for it.
 	StopGateway, StopConnector func()
 
+	owner     testing.TB // the gateway ends with it
 	dir       string
 	options   Options
 	transport tunnel.Transport
+	current   atomic.Pointer[gateway.Gateway] // what the in-memory transport dials
 }
 
 // New starts a stack that ends with the test.
@@ -80,11 +83,11 @@ func New(t testing.TB, o Options) *Stack {
 	if o.Transport == "" {
 		o.Transport = tunnel.QUIC
 	}
-	s := &Stack{dir: t.TempDir(), options: o, transport: o.Transport, Log: new(Log)}
+	s := &Stack{owner: t, dir: t.TempDir(), options: o, transport: o.Transport, Log: new(Log)}
 	tcp, udp := Port(t)
 	s.Addr = tcp.Addr().String()
 	s.PublicURL = "https://" + s.Addr
-	s.startGateway(t, tcp, udp)
+	s.startGateway(tcp, udp)
 	s.StopConnector = func() {}
 	if !o.NoConnector {
 		s.StartConnector(t)
@@ -110,7 +113,8 @@ func Port(t testing.TB) (net.Listener, net.PacketConn) {
 	return nil, nil
 }
 
-func (s *Stack) startGateway(t testing.TB, tcp net.Listener, udp net.PacketConn) {
+func (s *Stack) startGateway(tcp net.Listener, udp net.PacketConn) {
+	t := s.owner
 	t.Helper()
 	cfg := gateway.Config{
 		PublicURL: s.PublicURL,
@@ -130,6 +134,7 @@ func (s *Stack) startGateway(t testing.TB, tcp net.Listener, udp net.PacketConn)
 		t.Fatalf("gateway: %v", err)
 	}
 	g.Sockets(tcp, udp)
+	s.current.Store(g)
 	s.Gateway, s.CAFile = g, g.CAFile()
 	if s.CAFile != "" {
 		pem, err := os.ReadFile(s.CAFile)
@@ -140,6 +145,22 @@ func (s *Stack) startGateway(t testing.TB, tcp net.Listener, udp net.PacketConn)
 		s.Roots.AppendCertsFromPEM(pem)
 	}
 	s.StopGateway = run(t, "gateway", g.Run)
+}
+
+// RestartGateway stops the gateway and starts another one on its port and its
+// state_dir.
+func (s *Stack) RestartGateway(t testing.TB) {
+	t.Helper()
+	s.StopGateway()
+	tcp, err := net.Listen("tcp", s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	udp, err := net.ListenPacket("udp", s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.startGateway(tcp, udp)
 }
 
 // StartConnector starts a connector, as New does without NoConnector.
@@ -180,7 +201,7 @@ func (s *Stack) dialMemory(ctx context.Context, self tunnel.Config) (*tunnel.Ses
 	if err != nil {
 		return nil, err
 	}
-	go s.Gateway.ServeSession(context.Background(), accepted) // ends with the session
+	go s.current.Load().ServeSession(context.Background(), accepted) // ends with the session
 	return dialed, nil
 }
 
@@ -257,17 +278,26 @@ func (s *Stack) Client(t testing.TB, h2 bool) *http.Client {
 }
 
 // Agent returns a client that adds the agent's token to every request.
-func (s *Stack) Agent(t testing.TB, h2 bool) *http.Client {
+func (s *Stack) Agent(t testing.TB, h2 bool) *http.Client { return s.AgentWith(t, h2, AgentToken) }
+
+// AgentWith returns a client that adds a token of the test's own.
+func (s *Stack) AgentWith(t testing.TB, h2 bool, token string) *http.Client {
 	client := s.Client(t, h2)
-	client.Transport = bearer{client.Transport}
+	client.Transport = Bearer(client.Transport, token)
 	return client
 }
 
-type bearer struct{ next http.RoundTripper }
+// Bearer adds a token to every request on its way to next.
+func Bearer(next http.RoundTripper, token string) http.RoundTripper { return bearer{next, token} }
+
+type bearer struct {
+	next  http.RoundTripper
+	token string
+}
 
 func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+AgentToken)
+	r.Header.Set("Authorization", "Bearer "+b.token)
 	return b.next.RoundTrip(r)
 }
 
