@@ -126,8 +126,8 @@ func (s *sessions) pick(ctx context.Context, want wanted) (*attached, error) {
 	if err == nil || errors.Is(err, errNoServer) {
 		return a, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, offlineAfter, err)
-	defer cancel()
+	over := time.NewTimer(offlineAfter)
+	defer over.Stop()
 	tick := time.NewTicker(offlineAfter / 10) // a suspect session may recover without an attach
 	defer tick.Stop()
 	for {
@@ -138,6 +138,8 @@ func (s *sessions) pick(ctx context.Context, want wanted) (*attached, error) {
 		select {
 		case <-changed:
 		case <-tick.C:
+		case <-over.C:
+			return nil, err
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
