@@ -71,7 +71,7 @@ func mirrorAttacks() []attack {
 		{id: "70", what: "the version header missing", send: missingVersion(call(name)), want: mismatch},
 		{id: "70", what: "an older version header over a body of 2026-07-28", send: call(name, field{"MCP-Protocol-Version", "2025-11-25"}), want: mismatch},
 		{id: "70", what: "a later version header over a body of 2026-07-28", send: call(name, field{"MCP-Protocol-Version", "2027-01-01"}), want: mismatch},
-		{id: "70", what: "the version header over a body without a version", send: withoutMeta, want: mismatch},
+		{id: "70", what: "the version header over a body without a version", send: withoutMeta, want: want{status: 400, code: -32602, reason: "invalid_params"}},
 		{id: "70", what: "a version header that is no date", send: call(name, field{"MCP-Protocol-Version", "latest"}), want: want{status: 400, code: -32600, reason: "invalid_request"}},
 		{id: "70", what: "two version headers", send: call(name, field{"MCP-Protocol-Version", revision}, field{"MCP-Protocol-Version", "2025-11-25"}), want: mismatch},
 		{id: "70", what: "a batch in 2026-07-28", send: batch, want: want{status: 400, code: -32600, reason: "invalid_request"}},
