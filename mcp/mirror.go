@@ -31,8 +31,8 @@ func (c *Call) readHead(h http.Header) *Error {
 		c.Version = V20241105
 	}
 	if v, ok := h[headerVersion]; ok {
-		if c.Version = Version(v[0]); !c.Version.dated() {
-			return InvalidRequest("the MCP-Protocol-Version header is not a date")
+		if c.Version = Version(v[0]); c.Version == "" {
+			return InvalidRequest("the MCP-Protocol-Version header is empty")
 		}
 	}
 	if c.Endpoint != EndpointMCP {
