@@ -16,7 +16,7 @@ COUNT ?= 6
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: build ## build if needed and run the demo: gateway, tunnel, connector and two private MCP servers in one process
@@ -78,6 +78,10 @@ fuzz: ## every fuzz target in turn, for T each (make fuzz T=30s)
 attack: ## run the attacks and write docs/security/attacks.md: case, transport, outcome
 	@mkdir -p docs/security
 	@SALLYPORT_ATTACKS_FILE=$(CURDIR)/docs/security/attacks.md go test -count=1 ./test/attack/...
+
+.PHONY: conformance
+conformance: ## the MCP conformance suite on one server, directly and through the tunnel: a table, and every difference
+	@go test -count=1 -v -run '^TestConformance$$' ./test/conformance
 
 .PHONY: bench
 bench: ## run the benchmarks COUNT times into bench.txt, for benchstat

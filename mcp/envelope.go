@@ -216,8 +216,8 @@ func (e *envelope) details(m *Message) error {
 	case string(e.metaRev.raw) == `"`+string(V20260728)+`"`:
 		m.Version = string(V20260728)
 	default:
-		if m.Version = unquote(e.metaRev.raw); !Version(m.Version).dated() {
-			return InvalidRequest("the protocol version in _meta is not a date")
+		if m.Version = unquote(e.metaRev.raw); m.Version == "" {
+			return InvalidRequest("the protocol version in _meta is empty")
 		}
 	}
 	return nil

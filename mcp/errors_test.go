@@ -31,6 +31,7 @@ var errorTable = []struct {
 	{"unknown method", UnknownMethod(), 404, -32601, "unknown_method", "no", nil},
 	{"malformed JSON", ParseError("p"), 400, -32700, "parse_error", "no", nil},
 	{"not a request", InvalidRequest("p"), 400, -32600, "invalid_request", "no", nil},
+	{"no version in the body", InvalidParams("p"), 400, -32602, "invalid_params", "no", nil},
 	{"header differs from body", HeaderMismatch("p"), 400, -32020, "header_mismatch", "no", nil},
 	{"not JSON", UnsupportedMedia(), 415, -32600, "unsupported_media_type", "no", nil},
 	{"HTTP method", MethodNotAllowed("POST"), 405, -32600, "method_not_allowed", "no", http.Header{"Allow": {"POST"}}},
@@ -115,7 +116,7 @@ func TestErrorMessagesSayDeliveryAndWhatToDo(t *testing.T) {
 
 // TestErrorCodesStayInOurRange keeps clear of the codes that MCP reserves for itself.
 func TestErrorCodesStayInOurRange(t *testing.T) {
-	protocol := map[int]bool{0: true, -32700: true, -32600: true, -32601: true, -32603: true, -32020: true}
+	protocol := map[int]bool{0: true, -32700: true, -32600: true, -32601: true, -32602: true, -32603: true, -32020: true}
 	for _, row := range errorTable {
 		if code := row.e.Code; !protocol[code] && (code < -32019 || code > -32000) {
 			t.Errorf("%s has the code %d", row.reason, code)

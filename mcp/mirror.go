@@ -31,8 +31,8 @@ func (c *Call) readHead(h http.Header) *Error {
 		c.Version = V20241105
 	}
 	if v, ok := h[headerVersion]; ok {
-		if c.Version = Version(v[0]); !c.Version.dated() {
-			return InvalidRequest("the MCP-Protocol-Version header is not a date")
+		if c.Version = Version(v[0]); c.Version == "" {
+			return InvalidRequest("the MCP-Protocol-Version header is empty")
 		}
 	}
 	if c.Endpoint != EndpointMCP {
@@ -101,7 +101,7 @@ func checkMirror(h http.Header, m *Message) *Error {
 	case m.Version == "" && m.Kind == Notification:
 		// The revision defines no headers nor _meta for a notification; there is nothing to contradict.
 	case m.Version == "":
-		return HeaderMismatch("the body does not carry the protocol version in params._meta")
+		return InvalidParams("the body does not carry the protocol version in params._meta")
 	case version[0] != m.Version:
 		return HeaderMismatch("MCP-Protocol-Version and the version in the body differ")
 	}

@@ -60,6 +60,8 @@ func TestParseReadsWhatWasSent(t *testing.T) {
 			[]Message{{Kind: Request, ID: []byte("1"), Method: "tools/list", Version: "2026-07-28"}}, false},
 		{"version of a later revision", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"x":{},"io.modelcontextprotocol/protocolVersion":"2027-01-01"}}}`,
 			[]Message{{Kind: Request, ID: []byte("1"), Method: "ping", Version: "2027-01-01"}}, false},
+		{"version that is no date", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"v999.0.0"}}}`,
+			[]Message{{Kind: Request, ID: []byte("1"), Method: "ping", Version: "v999.0.0"}}, false},
 		{"names are only read at their own level", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"METHOD":1,"_meta":{"NAME":1},"arguments":{"_Meta":{"io.modelcontextprotocol/protocolVersion":0}}}}`,
 			[]Message{{Kind: Request, ID: []byte("1"), Method: "ping"}}, false},
 		{"depth 64", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":` + strings.Repeat("[", 62) + strings.Repeat("]", 62) + `}}`,
@@ -159,7 +161,6 @@ func TestParseRefuses(t *testing.T) {
 		{"uri is null", msg(`"method":"resources/read","params":{"uri":null}`), -32600},
 		{"taskId is an object", msg(`"method":"tasks/get","params":{"taskId":{}}`), -32600},
 		{"version is a number", params(`"_meta":{"io.modelcontextprotocol/protocolVersion":20260728}`), -32600},
-		{"version is no date", params(`"_meta":{"io.modelcontextprotocol/protocolVersion":"latest"}`), -32600},
 		{"version is empty", params(`"_meta":{"io.modelcontextprotocol/protocolVersion":""}`), -32600},
 		{"Method beside method", msg(`"method":"ping","Method":"tools/call"`), -32600},
 		{"only Method", msg(`"METHOD":"ping"`), -32600},
@@ -303,7 +304,7 @@ func TestVersion(t *testing.T) {
 	}{
 		{V20241105, true, true, false}, {V20250326, true, true, false}, {V20250618, true, true, false}, {V20251125, true, true, false},
 		{V20260728, true, false, true}, {"2025-09-09", false, true, false}, {"2027-01-01", false, false, true},
-		{"", false, false, false}, {"draft", false, false, false}, {"2026-7-28", false, false, false}, {"2026/07/28", false, false, false}, {"2026-07-28x", false, false, false},
+		{"", false, false, false}, {"draft", false, false, true}, {"1999", false, false, true}, {"2026-7-28", false, false, true}, {"2026/07/28", false, false, true}, {"2026-07-28x", false, false, true},
 	}
 	for _, test := range tests {
 		if test.v.Known() != test.known || test.v.Sessionful() != test.sessionful || test.v.modern() != test.modern {

@@ -6,9 +6,9 @@ import (
 )
 
 // The table of errors: every way in which a call can be refused or fail, with its HTTP status, JSON-RPC code, reason
-// and delivery. -32700, -32600, -32601 and -32603 are JSON-RPC's own, -32020 is MCP's HeaderMismatch; -32000 to
-// -32019 are ours, as the allocation policy of MCP 2026-07-28 leaves them to implementations. Tunnel trouble is never
-// a 4xx, which clients of both eras would take for an old server.
+// and delivery. -32700 and -32600 to -32603 are JSON-RPC's own, -32020 is MCP's HeaderMismatch; -32000 to -32019 are
+// ours, as the allocation policy of MCP 2026-07-28 leaves them to implementations. Tunnel trouble is never a 4xx, which
+// clients of both eras would take for an old server.
 
 const (
 	nothingSent = " Nothing was delivered to the server."
@@ -61,6 +61,13 @@ func ParseError(problem string) *Error {
 // InvalidRequest is a request that is not a legal JSON-RPC message or not a legal use of the transport.
 func InvalidRequest(problem string) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: -32600, Reason: "invalid_request", Delivered: DeliveredNo,
+		Message: "The request was refused: " + problem + "." + fixAndSend}
+}
+
+// InvalidParams is a request without the protocol version that its revision wants in params._meta (MCP 2026-07-28: 400
+// with -32602).
+func InvalidParams(problem string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: -32602, Reason: "invalid_params", Delivered: DeliveredNo,
 		Message: "The request was refused: " + problem + "." + fixAndSend}
 }
 

@@ -22,11 +22,13 @@ func (v Version) Known() bool {
 }
 
 // Sessionful reports whether v has MCP sessions, GET streams and client-sent responses. The revision 2026-07-28
-// removed them; an unpublished later date counts as like that one, and the zero Version has none.
+// removed them; an unpublished later date counts as like that one. The zero Version and what is no date have none.
 func (v Version) Sessionful() bool { return v.dated() && v < V20260728 }
 
-// modern reports whether v demands the mirrored Mcp-* headers (SEP-2243) and forbids sessions.
-func (v Version) modern() bool { return v.dated() && v >= V20260728 }
+// modern reports whether v demands the mirrored Mcp-* headers (SEP-2243) and forbids sessions. What is no date demands
+// them too: no revision is called so, which is for the server to say (UnsupportedProtocolVersion), and until it does the
+// stricter rules hold.
+func (v Version) modern() bool { return v != "" && (!v.dated() || v >= V20260728) }
 
 // dated reports whether v has the shape of a date, which is what makes comparing revisions meaningful.
 func (v Version) dated() bool {

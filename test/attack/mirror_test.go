@@ -2,6 +2,7 @@ package attack
 
 import (
 	"encoding/base64"
+	"strings"
 	"testing"
 )
 
@@ -48,6 +49,8 @@ func mirrorAttacks() []attack {
 	call := func(fields ...field) request { return modern("tools/call", add, fields...) }
 	withoutMeta := call(name)
 	withoutMeta.body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add"}}`
+	undated := call(field{"Mcp-Name", "rm"}, field{"MCP-Protocol-Version", "1"})
+	undated.body = strings.Replace(undated.body, revision, "1", 1)
 	batch := call(name)
 	batch.body = "[" + batch.body + "]"
 	session := call(name, field{"Mcp-Session-Id", "evil"})
@@ -71,8 +74,9 @@ func mirrorAttacks() []attack {
 		{id: "70", what: "the version header missing", send: missingVersion(call(name)), want: mismatch},
 		{id: "70", what: "an older version header over a body of 2026-07-28", send: call(name, field{"MCP-Protocol-Version", "2025-11-25"}), want: mismatch},
 		{id: "70", what: "a later version header over a body of 2026-07-28", send: call(name, field{"MCP-Protocol-Version", "2027-01-01"}), want: mismatch},
-		{id: "70", what: "the version header over a body without a version", send: withoutMeta, want: mismatch},
-		{id: "70", what: "a version header that is no date", send: call(name, field{"MCP-Protocol-Version", "latest"}), want: want{status: 400, code: -32600, reason: "invalid_request"}},
+		{id: "70", what: "the version header over a body without a version", send: withoutMeta, want: want{status: 400, code: -32602, reason: "invalid_params"}},
+		{id: "70", what: "a version header that is no date", send: call(name, field{"MCP-Protocol-Version", "latest"}), want: mismatch},
+		{id: "70", what: "Mcp-Name of another tool in a revision that is no date", send: undated, want: mismatch},
 		{id: "70", what: "two version headers", send: call(name, field{"MCP-Protocol-Version", revision}, field{"MCP-Protocol-Version", "2025-11-25"}), want: mismatch},
 		{id: "70", what: "a batch in 2026-07-28", send: batch, want: want{status: 400, code: -32600, reason: "invalid_request"}},
 		{id: "70", what: "an MCP session in 2026-07-28: dropped", send: session, want: want{status: 200, hits: 1, check: func(t *testing.T, a answer, records []received) {
