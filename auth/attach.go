@@ -11,6 +11,11 @@ import (
 // to the gateway, with its tunnel token as bearer token.
 const AttachPath = "/attach"
 
+// DescribePath is where a connector asks where its servers would be, with the
+// request, the token and the answer of an attach, and without attaching: the
+// session carries nothing afterwards, and the asker closes it.
+const DescribePath = "/describe"
+
 // MaxAttachBytes bounds the body of an attach request and of its answer.
 const MaxAttachBytes = 64 << 10
 
@@ -24,7 +29,8 @@ type AttachRequest struct {
 	Servers []string `json:"servers"`
 }
 
-// AttachAnswer is what a gateway tells a connector that has attached.
+// AttachAnswer is what a gateway tells a connector that has attached, or that
+// asked to be described.
 type AttachAnswer struct {
 	// Tunnel is the tunnel that the token belongs to.
 	Tunnel string `json:"tunnel"`

@@ -30,19 +30,9 @@ var (
 // attach proves the tunnel to the gateway on a fresh session, and returns the
 // checker of the assertions that will come over it.
 func (c *Connector) attach(ctx context.Context, s *tunnel.Session) (*auth.Checker, auth.AttachAnswer, error) {
-	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
-	defer cancel()
-	var answer auth.AttachAnswer
-	body, err := auth.MarshalAttach(auth.AttachRequest{Instance: c.instance, Version: c.cfg.Version, Servers: c.names})
-	if err != nil {
-		return nil, answer, err
-	}
-	raw, err := c.ask(ctx, s, body)
+	answer, err := c.introduce(ctx, s, auth.AttachPath)
 	if err != nil {
 		return nil, answer, fmt.Errorf("attach: %w", err)
-	}
-	if err := auth.UnmarshalAttach(raw, &answer); err != nil {
-		return nil, answer, fmt.Errorf("attach: read the answer: %w", err)
 	}
 	checker, err := auth.NewChecker(auth.CheckerConfig{
 		Key:       answer.AssertionKey,
@@ -57,16 +47,35 @@ func (c *Connector) attach(ctx context.Context, s *tunnel.Session) (*auth.Checke
 // clockLeeway is by how much the gateway's clock may differ from ours.
 const clockLeeway = 30 * time.Second
 
-// ask sends the attach request on a stream of its own and returns the answer's
-// body.
-func (c *Connector) ask(ctx context.Context, s *tunnel.Session, body []byte) ([]byte, error) {
+// introduce says who this connector is and what it serves, and returns what the
+// gateway tells it.
+func (c *Connector) introduce(ctx context.Context, s *tunnel.Session, path string) (auth.AttachAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	var answer auth.AttachAnswer
+	body, err := auth.MarshalAttach(auth.AttachRequest{Instance: c.instance, Version: c.cfg.Version, Servers: c.names})
+	if err != nil {
+		return answer, err
+	}
+	raw, err := c.ask(ctx, s, path, body)
+	if err != nil {
+		return answer, err
+	}
+	if err := auth.UnmarshalAttach(raw, &answer); err != nil {
+		return answer, fmt.Errorf("read the answer: %w", err)
+	}
+	return answer, nil
+}
+
+// ask sends the request on a stream of its own and returns the answer's body.
+func (c *Connector) ask(ctx context.Context, s *tunnel.Session, path string, body []byte) ([]byte, error) {
 	conn, err := s.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://gateway"+auth.AttachPath, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://gateway"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +112,11 @@ func (c *Connector) ask(ctx context.Context, s *tunnel.Session, body []byte) ([]
 
 // attachHint says what the operator can do about a refusal.
 func attachHint(status int, text []byte) string {
-	if status == http.StatusUnauthorized {
+	switch status {
+	case http.StatusUnauthorized:
 		return "it does not know the tunnel token: compare tunnel_token here with the tunnel's at the gateway"
+	case http.StatusNotFound:
+		return "it does not know this request: update the gateway"
 	}
 	return strconv.Quote(string(text[:min(len(text), 200)]))
 }

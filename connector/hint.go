@@ -7,6 +7,9 @@ import (
 	"net"
 )
 
+// seeError is the hint of an error that says itself what to do.
+const seeError = "see the error"
+
 // hint says what the operator may do about an attempt to attach that failed.
 // An error that says so itself gets none.
 func hint(err error) string {
@@ -18,7 +21,7 @@ func hint(err error) string {
 	)
 	switch {
 	case errors.Is(err, errRefused), errors.Is(err, errCrowded), errors.Is(err, errDraining):
-		return "see the error"
+		return seeError
 	case errors.As(err, &unknownCA):
 		return "set gateway_ca to the CA file of the gateway's certificate"
 	case errors.As(err, &wrongName):

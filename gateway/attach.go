@@ -77,8 +77,18 @@ func (g *Gateway) ServeSession(ctx context.Context, s *tunnel.Session) {
 			return
 		}
 	}
-	release()
 	a := at.finish()
+	if a == nil { // described: the asker hangs up, within the time that an attach would have had
+		log.Info("connector described")
+		select {
+		case <-s.Done():
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		s.CloseWith(tunnel.Reason{Code: tunnel.CodeOK, Text: "described"})
+		return
+	}
+	release()
 	defer g.sessions.remove(a)
 	log = log.With(telemetry.KeyTunnel, a.tunnel)
 	log.Info("connector attached", "servers", len(a.servers))
@@ -126,15 +136,15 @@ func waitOr(done <-chan struct{}, d time.Duration) {
 	}
 }
 
-// attachment answers the requests that a connector sends on one session. For
-// now there is one: attach, once.
+// attachment answers the one request that a connector sends on a session: to
+// attach, or only to be told what an attach would tell it.
 type attachment struct {
 	gateway *Gateway
 	session *tunnel.Session
-	done    chan error // gets the outcome of the one attach
+	done    chan error // gets the outcome of the one request
 
 	mu       sync.Mutex // guards what follows
-	asked    bool       // an attach is under way, or was
+	asked    bool       // the request is under way, or was
 	over     bool       // the session is over, or has been handed to its owner
 	attached *attached  // what is in the map of sessions and nobody owns yet
 }
@@ -156,7 +166,7 @@ func (at *attachment) finish() *attached {
 	return a
 }
 
-// begin admits the first attach alone.
+// begin admits the first request alone.
 func (at *attachment) begin() bool {
 	at.mu.Lock()
 	defer at.mu.Unlock()
@@ -181,8 +191,8 @@ func (at *attachment) join(a *attached, maxConnectors int) error {
 
 func (at *attachment) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, auth.MaxAttachBytes))
-	if err != nil || r.Method != http.MethodPost || r.URL.Path != auth.AttachPath {
-		http.Error(w, "POST "+auth.AttachPath+" is all that this stream serves", http.StatusNotFound)
+	if err != nil || r.Method != http.MethodPost || r.URL.Path != auth.AttachPath && r.URL.Path != auth.DescribePath {
+		http.Error(w, "POST "+auth.AttachPath+" or "+auth.DescribePath+" is all that this stream serves", http.StatusNotFound)
 		return
 	}
 	if !at.begin() {
@@ -198,7 +208,8 @@ func (at *attachment) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at.done <- err
 }
 
-// attach verifies who the connector is and makes its session available.
+// attach verifies who the connector is and makes its session available, unless
+// it only wants to be described.
 func (at *attachment) attach(r *http.Request, body []byte) (*attached, int, error) {
 	if at.gateway.draining() {
 		return nil, http.StatusServiceUnavailable, errAttachDrain
@@ -227,6 +238,9 @@ func (at *attachment) attach(r *http.Request, body []byte) (*attached, int, erro
 			return nil, http.StatusBadRequest, errors.Join(errAttach, errors.New("a server's name is not 1 to 40 of a-z, 0-9 and -"))
 		}
 		a.servers[name] = true
+	}
+	if r.URL.Path == auth.DescribePath {
+		return a, http.StatusOK, nil
 	}
 	if err := at.join(a, identity.MaxConnectors); err != nil {
 		return nil, http.StatusConflict, err

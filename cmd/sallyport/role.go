@@ -36,8 +36,13 @@ type roleFlags struct {
 
 func (f *roleFlags) addTo(cmd *cobra.Command, example string) {
 	f.add(cmd, "info")
-	cmd.Flags().StringVarP(&f.path, "config", "c", "", "configuration file, such as "+example+" (required)")
+	f.addFile(cmd, example)
 	cmd.Flags().BoolVar(&f.check, "check", false, "check the configuration and its secrets, say what is open, and exit")
+}
+
+// addFile adds the flag that names the file.
+func (f *roleFlags) addFile(cmd *cobra.Command, example string) {
+	cmd.Flags().StringVarP(&f.path, "config", "c", "", "configuration file, such as "+example+" (required)")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // only completions need it
 }
 
