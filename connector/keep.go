@@ -97,7 +97,7 @@ func (c *Connector) connect(ctx context.Context, dial DialFunc) (*live, error) {
 	}
 	calls, leave := context.WithCancel(context.WithoutCancel(ctx))
 	l := &live{Session: s, served: make(chan struct{}), since: time.Now(), leave: leave}
-	l.server = c.httpServer(c.handler(checker, answer.Tunnel, calls.Done()))
+	l.server = c.httpServer(c.handler(checker, answer.Tunnel, func(f func()) func() bool { return context.AfterFunc(calls, f) }))
 	go func() {
 		defer close(l.served)
 		_ = l.server.Serve(s.Streams()) // ends with the session or in leave

@@ -15,20 +15,6 @@ import (
 // shows that it lives: below the idle timeouts of balancers and clients.
 const keepAliveAfter = 15 * time.Second
 
-// buffers are the pools of one connector. Event streams, of which many are
-// parked, read into small ones; everything else into large ones.
-type buffers struct {
-	events sync.Pool // *[]byte of 4 KiB
-	bulk   sync.Pool // *[]byte of 32 KiB
-}
-
-func newBuffers() *buffers {
-	return &buffers{
-		events: sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }},
-		bulk:   sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }},
-	}
-}
-
 // respond streams an upstream's answer to the gateway, each piece flushed as
 // it comes. It follows an event stream in a, which is nil for any other body.
 func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *http.Response, a *answer) {
@@ -110,7 +96,7 @@ func (c *Connector) copyEvents(w http.ResponseWriter, body io.Reader, a *answer)
 	out.start()
 	defer out.stop()
 	buf := c.buffers.events.Get().(*[]byte)
-	defer c.buffers.events.Put(buf)
+	defer func() { c.buffers.put(buf) }()
 	for {
 		n, err := body.Read(*buf)
 		if n > 0 {
@@ -124,6 +110,7 @@ func (c *Connector) copyEvents(w http.ResponseWriter, body io.Reader, a *answer)
 		if err != nil {
 			return quoteless(err)
 		}
+		buf = c.buffers.fit(buf, n)
 	}
 }
 

@@ -20,13 +20,13 @@ const maxRequestHead = 64 << 10
 // handler returns the chain that every call over one session goes through, in
 // this order: note → find the server → verify the assertion → inspect →
 // decide → call the upstream, where the credential is put in last.
-func (c *Connector) handler(checker *auth.Checker, tunnel string, leaving <-chan struct{}) http.Handler {
+func (c *Connector) handler(checker *auth.Checker, tunnel string, onLeave afterFunc) http.Handler {
 	upstream := http.HandlerFunc(c.callUpstream)
 	decide := c.decide(upstream)
 	inspect := mcp.Inspect(mcp.InspectConfig{MaxBody: c.cfg.MaxBody, Budget: c.bodies, Endpoint: endpointOf, Refuse: c.refuse})(decide)
 	verify := c.verify(checker, inspect)
 	find := c.find(tunnel, verify)
-	return c.record(endOnLeave(leaving, find))
+	return c.record(endOnLeave(onLeave, find))
 }
 
 // note collects what the call's one log line will say.
@@ -61,9 +61,13 @@ func (c *Connector) record(next http.Handler) http.Handler {
 	})
 }
 
+// afterFunc has a function called when something has happened, as
+// [context.AfterFunc] does for one context.
+type afterFunc func(f func()) (stop func() (late bool))
+
 // endOnLeave ends event streams without a request, which may be silent for
 // hours, when we leave the session, so that they do not hold that up.
-func endOnLeave(leaving <-chan struct{}, next http.Handler) http.Handler {
+func endOnLeave(onLeave afterFunc, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			next.ServeHTTP(w, r)
@@ -71,13 +75,7 @@ func endOnLeave(leaving <-chan struct{}, next http.Handler) http.Handler {
 		}
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
-		go func() {
-			select {
-			case <-leaving:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
+		defer onLeave(cancel)()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

@@ -135,7 +135,7 @@ func TestNoAttachWithinTenSeconds(t *testing.T) {
 
 func TestDrainingGatewayRefusesAttach(t *testing.T) {
 	g, _ := newGateway(t, nil)
-	close(g.drain)
+	g.drain()
 	if status, _ := dialGateway(t, g, "one").attach(t, "one", "wiki"); status != http.StatusServiceUnavailable {
 		t.Errorf("status %d", status)
 	}

@@ -119,7 +119,7 @@ func TestDescribedSessionStaysNoLongerThanAnAttachMayTake(t *testing.T) {
 
 func TestDrainingGatewayDescribesNothing(t *testing.T) {
 	g, _ := newGateway(t, nil)
-	close(g.drain)
+	g.drain()
 	if status, _ := dialGateway(t, g, "one").ask(t, describeRequest(testTunnelToken, attachBody(t, "one", "wiki"))); status != http.StatusServiceUnavailable {
 		t.Errorf("status %d", status)
 	}

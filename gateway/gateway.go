@@ -58,7 +58,9 @@ type Gateway struct {
 	tcp, plain, health net.Listener
 	udp                net.PacketConn
 
-	drain chan struct{} // closed when the gateway begins to drain
+	drained <-chan struct{}                        // closed when the gateway begins to drain
+	drain   context.CancelFunc                     // begins it
+	onDrain func(func()) (stop func() (late bool)) // calls a function then, without a goroutine that waits
 }
 
 // tunnels are the tunnels that exist, and their tokens.
@@ -98,8 +100,10 @@ func New(cfg Config) (*Gateway, error) {
 		bodies:      semaphore.NewWeighted(bodyBudget),
 		stalls:      newStalls(stallBudget),
 		buffers:     newBuffers(),
-		drain:       make(chan struct{}),
 	}
+	draining, drain := context.WithCancel(context.Background())
+	g.drained, g.drain = draining.Done(), drain
+	g.onDrain = func(f func()) func() bool { return context.AfterFunc(draining, f) }
 	stateErr := g.loadState()
 	tunnels, tunnelsErr := g.loadTunnels()
 	tokens, tokensErr := g.loadTokens()
@@ -301,7 +305,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	g.log.Info("gateway is draining", "in_flight_at_most", drainTime.String())
-	close(g.drain)
+	g.drain()
 	_ = g.tcp.Close()
 	if g.plain != nil {
 		_ = g.plain.Close()
@@ -347,7 +351,7 @@ func (g *Gateway) hangUp() {
 // draining reports that the gateway is shutting down.
 func (g *Gateway) draining() bool {
 	select {
-	case <-g.drain:
+	case <-g.drained:
 		return true
 	default:
 		return false
@@ -357,14 +361,11 @@ func (g *Gateway) draining() bool {
 // untilDraining returns a context that ends when the gateway begins to drain.
 func (g *Gateway) untilDraining(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-g.drain:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
+	stop := g.onDrain(cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // hostName returns the host of host[:port].

@@ -19,7 +19,8 @@ const (
 	maxHead      = 32 << 10 // bytes of a request line and its fields, as in http.Server.MaxHeaderBytes
 	maxChunkLine = 18       // 16 hex digits and CRLF: no chunk extensions
 	maxTrailer   = 4 << 10
-	rawReadSize  = 4 << 10
+	rawReadSize  = 2 << 10
+	headSlop     = 4 << 10 // what net/http reads beyond its limit of a head
 	minRawRead   = 512 // room for one read; with less the buffer doubles
 	earlyBytes   = 4   // how many net/http waits for before it times a head
 )
@@ -37,7 +38,7 @@ const poisonedHead = "\x00 / HTTP/1.1\r\n\r\n"
 
 // endlessHead stands for a head that is too large, which net/http answers with
 // 431: it reads 4 KiB above MaxHeaderBytes before it gives up.
-func endlessHead() []byte { return bytes.Repeat([]byte("a"), maxHead+rawReadSize+1) }
+func endlessHead() []byte { return bytes.Repeat([]byte("a"), maxHead+headSlop+1) }
 
 // rawConn is an HTTP/1.1 connection whose Read lets only strict framing by.
 // Only one goroutine reads at a time, as net/http does.

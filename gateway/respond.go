@@ -87,7 +87,7 @@ func (g *Gateway) copyBody(out *agentWriter, body io.Reader, events *stream) err
 		pool = &g.buffers.events
 	}
 	buf := pool.Get().(*[]byte)
-	defer pool.Put(buf)
+	defer func() { g.buffers.put(buf) }()
 	for {
 		n, err := body.Read(*buf)
 		piece, ended := (*buf)[:n], errors.Is(err, io.EOF)
@@ -105,6 +105,8 @@ func (g *Gateway) copyBody(out *agentWriter, body io.Reader, events *stream) err
 			return nil
 		case err != nil:
 			return err
+		case out.flush:
+			buf = g.buffers.fit(buf, n)
 		}
 	}
 }

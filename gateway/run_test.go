@@ -228,7 +228,7 @@ func TestGiveUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-begun
-	close(g.drain)
+	g.drain()
 	start := time.Now()
 	public.shutdown(100*time.Millisecond, giveUp)
 	if took := time.Since(start); took > 3*time.Second {

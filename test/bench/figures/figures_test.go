@@ -26,7 +26,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := plan{rounds: 2, agents: 4, load: 50 * time.Millisecond, single: 20 * time.Millisecond, streams: 2, profiles: t.TempDir()}
+	p := plan{rounds: 2, agents: 4, load: 50 * time.Millisecond, single: 20 * time.Millisecond, streams: 2, idle: 20, profiles: t.TempDir()}
 	results, err := p.run(t.Context(), self)
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +54,9 @@ func TestRun(t *testing.T) {
 		if n := strings.Count(string(page), "| "+r.name+" |"); n != 2 {
 			t.Errorf("%s is in %d tables", r.name, n)
 		}
+	}
+	if n := strings.Count(string(page), ", silent streams |"); n != 2 {
+		t.Errorf("silent streams were measured over %d transports", n)
 	}
 	if strings.Contains(string(page), "<no value>") || strings.Contains(string(page), "%!") {
 		t.Errorf("the page has holes:\n%s", page)

@@ -193,11 +193,12 @@ func backend() http.Handler {
 		h["Content-Length"] = []string{strconv.Itoa(len(cannedAnswer))}
 		_, _ = io.WriteString(w, cannedAnswer)
 	})
+	mux.HandleFunc("/idle", silence)
 	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")
 		control := http.NewResponseController(w)
-		_, _ = io.Copy(w, strings.NewReader(cannedEvent))
+		_, _ = io.WriteString(w, firstWord)
 		_ = control.Flush()
 		select {
 		case <-time.After(nextEvent):

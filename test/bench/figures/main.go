@@ -36,12 +36,13 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if len(args) == 1 && args[0] == roleArgument {
 		return serveRole(ctx, in, out)
 	}
-	plan := plan{rounds: 24, agents: 64, load: 400 * time.Millisecond, single: 100 * time.Millisecond, streams: 10}
+	plan := plan{rounds: 24, agents: 64, load: 400 * time.Millisecond, single: 100 * time.Millisecond, streams: 10, idle: 1800}
 	var report string
 	flags := flag.NewFlagSet("figures", flag.ContinueOnError)
 	flags.IntVar(&plan.rounds, "rounds", plan.rounds, "interleaved rounds; the quieter half counts")
 	flags.IntVar(&plan.agents, "agents", plan.agents, "concurrent agents under load")
 	flags.DurationVar(&plan.load, "load", plan.load, "how long each path is loaded in a round")
+	flags.IntVar(&plan.idle, "idle", plan.idle, "silent event streams to open over each transport; 0 leaves them out")
 	flags.StringVar(&plan.profiles, "profiles", "", "folder for pprof profiles of gateways and connectors")
 	flags.StringVar(&report, "o", "", "file for the report, such as docs/performance.md")
 	if err := flags.Parse(args); err != nil {
@@ -59,6 +60,7 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if err := writeTables(out, results); err != nil {
 		return err
 	}
+	fmt.Fprintf(out, "\n%s", idleTable(results))
 	fmt.Fprintf(out, "\n%d rounds counted; in them other processes took at most %.0f %% of the machine\n", len(results[0].samples), 100*strangers)
 	if report == "" {
 		return nil

@@ -20,6 +20,7 @@ type plan struct {
 	load     time.Duration // of each path in a round, with all agents
 	single   time.Duration // of each path in a round, with one agent
 	streams  int           // event streams of each path in a round
+	idle     int           // event streams that are open at once, silent, over each transport
 	profiles string        // folder; empty for none
 }
 
@@ -29,6 +30,7 @@ type target struct {
 	addr     string
 	wire     []byte   // a call that is answered by JSON
 	events   []byte   // one that is answered by an event stream
+	idle     []byte   // a GET whose event stream is silent after its first event; nil if none is
 	children []*child // whose cost counts: gateway and connector, or the proxy
 	sides    []string // what the children are, for profiles
 }
@@ -47,6 +49,7 @@ type sample struct {
 type result struct {
 	name    string
 	samples []sample
+	idle    []float64 // bytes that a silent event stream holds in each child; none if that was not measured
 }
 
 // run starts everything, measures and stops it again.
@@ -86,6 +89,14 @@ func (p plan) run(ctx context.Context, self string) (results []result, err error
 				return nil, err
 			}
 			results[i].samples = append(results[i].samples, s)
+		}
+	}
+	for i, t := range targets {
+		if t.idle == nil || p.idle == 0 {
+			continue
+		}
+		if results[i].idle, err = p.measureIdle(ctx, t); err != nil {
+			return nil, err
 		}
 	}
 	return results, p.profile(ctx, targets)
@@ -137,7 +148,12 @@ func (f *fleet) sallyport(ctx context.Context, transport string, silent bool) (t
 		name += ", no access log"
 	}
 	addr := gateway.up.Addr
+	var idle []byte
+	if silent { // a stream that lives has logged nothing yet
+		idle = listening(addr, "/t/"+tunnelName+"/idle/mcp")
+	}
 	return target{
+		idle: idle,
 		name: name, addr: addr, wire: request(addr, "/t/"+tunnelName+"/mcp/mcp"), events: request(addr, "/t/"+tunnelName+"/events/mcp"),
 		children: []*child{gateway, connector}, sides: []string{"gateway", "connector"},
 	}, nil
@@ -218,10 +234,13 @@ func (p plan) measure(ctx context.Context, t target) (sample, error) {
 }
 
 // usage asks each child of the path.
-func (t target) usage() ([]usage, error) {
+func (t target) usage() ([]usage, error) { return t.ask("usage") }
+
+// ask gives an order to each child of the path.
+func (t target) ask(order string) ([]usage, error) {
 	all := make([]usage, 0, len(t.children))
 	for _, c := range t.children {
-		u, err := c.order("usage")
+		u, err := c.order(order)
 		if err != nil {
 			return nil, err
 		}

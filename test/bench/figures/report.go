@@ -96,7 +96,7 @@ func writeReport(path string, p plan, results []result, strangers float64) error
 	under, alone, _ := strings.Cut(tables.String(), "\n\n")
 	var b bytes.Buffer
 	err = page.Execute(&b, map[string]any{
-		"Under": under, "Alone": strings.TrimSpace(alone),
+		"Under": under, "Alone": strings.TrimSpace(alone), "Idle": strings.TrimSpace(idleTable(results)), "Silent": p.idle,
 		"Agents": p.agents, "Rounds": p.rounds, "Counted": len(results[0].samples), "Load": p.load, "Single": p.single,
 		"Strangers": fmt.Sprintf("%.0f %%", 100*strangers),
 		"Body":      len(callBody), "Answer": len(cannedAnswer),

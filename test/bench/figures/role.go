@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"strings"
 	"syscall"
@@ -53,13 +54,16 @@ type ready struct {
 	CAFile string
 }
 
-// usage is what a process has used since it began.
+// usage is what a process has used since it began, and what it holds.
 type usage struct {
-	CPU     time.Duration
-	Mallocs uint64
+	CPU      time.Duration
+	Mallocs  uint64
+	Resident int64 // bytes of memory, garbage apart; only if that was asked for
 }
 
-func (u usage) minus(v usage) usage { return usage{u.CPU - v.CPU, u.Mallocs - v.Mallocs} }
+func (u usage) minus(v usage) usage {
+	return usage{u.CPU - v.CPU, u.Mallocs - v.Mallocs, u.Resident - v.Resident}
+}
 
 // serveRole is a child's life: one job, then orders, until standard input ends.
 func serveRole(ctx context.Context, in io.Reader, out io.Writer) error {
@@ -99,6 +103,10 @@ func obey(order string, answers *json.Encoder) error {
 	switch verb {
 	case "usage":
 		return answers.Encode(used())
+	case "resident":
+		u := used()
+		u.Resident = resident()
+		return answers.Encode(u)
 	case "profile":
 		f, err := os.Create(path)
 		if err != nil {
@@ -130,6 +138,15 @@ func used() usage {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return usage{CPU: time.Duration(r.Utime.Nano() + r.Stime.Nano()), Mallocs: m.Mallocs}
+}
+
+// resident is the memory that the process holds, in bytes, after what it does not need has gone back to the system.
+func resident() int64 {
+	debug.FreeOSMemory()
+	statm, _ := os.ReadFile("/proc/self/statm") // pages: all, resident, …; elsewhere than on Linux there is none
+	var all, held int64
+	_, _ = fmt.Sscan(string(statm), &all, &held)
+	return held * int64(os.Getpagesize())
 }
 
 // prepare makes the role, which lives in run.
@@ -233,6 +250,7 @@ func (j job) connector() (func(context.Context) error, ready, error) {
 		Servers: map[string]connector.Server{
 			"mcp":    {URL: "http://" + j.Backend + "/mcp"},
 			"events": {URL: "http://" + j.Backend + "/events"},
+			"idle":   {URL: "http://" + j.Backend + "/idle"},
 		},
 		Policy: policy.Open(),
 		Logger: logger,

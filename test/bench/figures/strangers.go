@@ -41,7 +41,7 @@ func quietest(results []result) (kept []result, strangers float64) {
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(worst[a], worst[b]) })
 	order = order[:(len(order)+1)/2]
 	for _, r := range results {
-		quiet := result{name: r.name}
+		quiet := result{name: r.name, idle: r.idle}
 		for _, round := range order {
 			quiet.samples = append(quiet.samples, r.samples[round])
 		}
