@@ -21,8 +21,8 @@ const (
 	maxTrailer   = 4 << 10
 	rawReadSize  = 2 << 10
 	headSlop     = 4 << 10 // what net/http reads beyond its limit of a head
-	minRawRead   = 512 // room for one read; with less the buffer doubles
-	earlyBytes   = 4   // how many net/http waits for before it times a head
+	minRawRead   = 512     // room for one read; with less the buffer doubles
+	earlyBytes   = 4       // how many net/http waits for before it times a head
 )
 
 var (
