@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"sallyport.dev/mcp"
+	"sallyport.dev/tunnel"
 )
 
 // respond streams the connector's answer to the agent: each piece is flushed
@@ -56,9 +57,10 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 	if events == nil || out.err != nil || ctx.Err() != nil && !g.draining() {
 		panic(http.ErrAbortHandler) // never a clean end
 	}
+	var ended *tunnel.CloseError
 	// The agent is there and the tunnel is not: say what is known, if that can be said between two events.
 	switch {
-	case events.complete():
+	case events.complete() && errors.As(err, &ended): // the tunnel is gone; else the connector has stopped the stream
 		n.outcome, n.delivered = "upstream", mcp.DeliveredYes
 	case events.repairable():
 		n.outcome = "outcome_unknown"

@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -35,9 +36,16 @@ type want struct {
 	reset  string // HTTP/2: the error in place of an answer
 	more   []int  // statuses of further answers on the same connection
 	closed bool   // the connection ends behind the answer
+	event  string // code and reason of the error that ends an event stream
+	cut    bool   // the event stream is aborted
 	hits   int    // requests that reach the upstream
 	header []field
 	check  func(t *testing.T, a answer, got []received)
+}
+
+// scripted reports whether the upstream answers by one of the scripts.
+func (a attack) scripted() bool {
+	return slices.ContainsFunc(a.send.fields, func(f field) bool { return f.name == scriptField })
 }
 
 // group is one file of attacks.
@@ -61,6 +69,11 @@ func groups() []group {
 		{name: "Identifiers in flight", attacks: idAttacks()},
 		{name: "Mirrored headers", attacks: mirrorAttacks()},
 		{name: "Method names", attacks: nameAttacks()},
+		{name: "MCP sessions", attacks: sessionAttacks()},
+		{name: "HTTP+SSE", attacks: legacyAttacks()},
+		{name: "Contents that are not ours to read", attacks: contentAttacks()},
+		{name: "Upstreams: events", attacks: eventAttacks()},
+		{name: "Upstreams: answers", attacks: answerAttacks()},
 	}
 }
 
@@ -199,14 +212,33 @@ func (r *rig) touched() (n int64) {
 }
 
 func (r *rig) perform(t *testing.T, a attack, p proto) (answer, error) {
-	switch {
-	case a.do != nil:
+	if a.do != nil {
 		return a.do(t, r, p)
-	case p == h2:
-		return r.sendH2(context.Background(), a.send)
-	default:
-		return r.sendH1(context.Background(), a.send)
 	}
+	return r.send(p, a.send)
+}
+
+// send makes one request over a version of HTTP.
+func (r *rig) send(p proto, q request) (got answer, err error) {
+	if p == h2 {
+		got, err = r.sendH2(context.Background(), q)
+	} else {
+		got, err = r.sendH1(context.Background(), q)
+	}
+	if streams(got.header) {
+		got.event = endOf(got.body)
+	}
+	return got, err
+}
+
+// endOf is the code and reason of the error of ours that ends an event stream.
+func endOf(stream []byte) string {
+	_, last, found := bytes.Cut(stream[max(0, bytes.LastIndex(stream, []byte("\n\nevent: message\n"))):], []byte("data: "))
+	var e refusal
+	if !found || json.Unmarshal(bytes.TrimSpace(last), &e) != nil || e.Error.Data.Reason == "" {
+		return ""
+	}
+	return fmt.Sprintf("%d `%s`", e.Error.Code, e.Error.Data.Reason)
 }
 
 // refusal is the part of an error's body that programs read.
@@ -247,7 +279,10 @@ func checkAnswer(t *testing.T, a attack, got answer, records []received) {
 	if got.status != w.status || code != w.code || reason != w.reason || got.reset != w.reset {
 		t.Errorf("%s: answer %d %d %q %s, want %d %d %q %s\n%.300s", a.what, got.status, code, reason, got.reset, w.status, w.code, w.reason, w.reset, got.body)
 	}
-	if reason != "" && delivered != "no" {
+	if got.event != w.event || got.cut != w.cut {
+		t.Errorf("%s: the stream ends with %q, cut %v; want %q, %v\n%.300s", a.what, got.event, got.cut, w.event, w.cut, got.body)
+	}
+	if reason != "" && w.status < 500 && delivered != "no" {
 		t.Errorf("%s: a refused call says delivered: %q", a.what, delivered)
 	}
 	if !slices.Equal(got.more, w.more) {
@@ -263,7 +298,7 @@ func checkAnswer(t *testing.T, a attack, got answer, records []received) {
 	}
 	if w.check != nil {
 		w.check(t, got, records)
-	} else if w.hits == 1 && a.do == nil && string(got.body) != string(records[0].body) && len(records) == 1 {
+	} else if w.hits == 1 && a.do == nil && !a.scripted() && string(got.body) != string(records[0].body) && len(records) == 1 {
 		t.Errorf("%s: the agent got another body than the upstream sent", a.what)
 	}
 }

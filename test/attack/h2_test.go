@@ -178,7 +178,11 @@ func (c *h2Conn) read() error {
 		c.ended = c.ended || f.has(flagEndStream)
 	case frameReset:
 		if !c.ended && f.stream == streamID {
-			c.answer.reset, c.ended = errorName(f.payload), true
+			if c.ended = true; c.answer.status != 0 && streams(c.answer.header) {
+				c.answer.cut = true
+			} else {
+				c.answer.reset = errorName(f.payload)
+			}
 		}
 	case frameGoAway:
 		c.all.Write(f.payload)

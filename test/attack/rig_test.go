@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sallyport.dev/connector"
 	"sallyport.dev/credential"
@@ -31,6 +32,7 @@ const (
 	vaultPath   = "/t/" + stack.Tunnel + "/vault/mcp"
 	quietPath   = "/t/" + stack.Tunnel + "/quiet/mcp"
 	meetPath    = "/t/" + stack.Tunnel + "/meet/mcp"
+	heldPath    = "/t/" + stack.Tunnel + "/held/mcp"
 	foreignPath = "/t/globex/wiki/mcp"
 )
 
@@ -45,6 +47,7 @@ type rig struct {
 	foreign *upstream // the same server name in another tunnel
 	quiet   *upstream // for attacks that run beside others
 	meet    *upstream // answers when as many requests as meeting says are there
+	held    *upstream // where the sessions are begun that attacks then use
 	meeting *meeting
 	logged  int // bytes of the log that have been searched
 }
@@ -55,11 +58,11 @@ func newRig(t *testing.T, transport tunnel.Transport) *rig {
 	r := &rig{
 		transport: transport, meeting: meeting,
 		wiki: newUpstream(t, nil), vault: newUpstream(t, nil), foreign: newUpstream(t, nil), quiet: newUpstream(t, nil),
-		meet: newUpstream(t, meeting.attend),
+		meet: newUpstream(t, meeting.attend), held: newUpstream(t, nil),
 	}
 	secrets := t.TempDir()
 	server := func(u *upstream) connector.Server {
-		return connector.Server{URL: u.url + "/private", AllowPlaintext: true, Credentials: []connector.Credential{
+		return connector.Server{URL: u.url + "/private", SSEURL: u.url + "/private", AllowPlaintext: true, CallTimeout: 5 * time.Second, Credentials: []connector.Credential{
 			{Header: credential.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: stack.SecretFile(t, secrets, "key", credentialCanary)},
 			{Header: credential.Header{Name: "X-Tenant", Template: "{secret}"}, Secret: stack.SecretFile(t, secrets, "tenant", tenantCanary)},
 		}}
@@ -69,7 +72,7 @@ func newRig(t *testing.T, transport tunnel.Transport) *rig {
 	r.Stack = stack.New(t, stack.Options{
 		Transport: transport,
 		Servers: map[string]connector.Server{
-			"wiki": server(r.wiki), "vault": server(r.vault), "quiet": server(r.quiet), "meet": server(r.meet),
+			"wiki": server(r.wiki), "vault": server(r.vault), "quiet": server(r.quiet), "meet": server(r.meet), "held": server(r.held),
 		},
 		Gateway: func(cfg *gateway.Config) {
 			host, port, err := net.SplitHostPort(cfg.PublicURL[len("https://"):])
@@ -96,7 +99,7 @@ func newRig(t *testing.T, transport tunnel.Transport) *rig {
 	return r
 }
 
-// upstreams are all of them.
+// upstreams are all of them but held, which honest requests precede attacks at.
 func (r *rig) upstreams() []*upstream {
 	return []*upstream{r.wiki, r.vault, r.foreign, r.quiet, r.meet}
 }

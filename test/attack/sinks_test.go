@@ -111,7 +111,7 @@ func checkReceived(t *testing.T, got received, body string) {
 func mayArrive(name string) bool {
 	switch name {
 	case "Authorization", "X-Tenant", "Content-Type", "Content-Length", "Accept", "Accept-Encoding",
-		"Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Session-Id":
+		"Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-Id", scriptField:
 		return true
 	}
 	return false

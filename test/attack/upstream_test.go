@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -44,6 +45,13 @@ func newUpstream(t *testing.T, answer func()) *upstream {
 		u.mu.Unlock()
 		if answer != nil {
 			answer()
+		}
+		if script, ok := scripts()[r.Header.Get(scriptField)]; ok {
+			script(w)
+			return
+		}
+		if bytes.Contains(body, []byte(`"initialize"`)) {
+			w.Header().Set("Mcp-Session-Id", upstreamSession)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(body)
