@@ -110,7 +110,7 @@ func bubbleTLS(t *testing.T) *tls.Config {
 }
 
 // both runs the two ends of a handshake.
-func both(t *testing.T, dialing, answering func(context.Context) (*Session, error)) (dialed, accepted *Session) {
+func both(t *testing.T, connecting, answering func(context.Context) (*Session, error)) (dialed, accepted *Session) {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() {
@@ -118,7 +118,7 @@ func both(t *testing.T, dialing, answering func(context.Context) (*Session, erro
 		accepted, err = answering(t.Context())
 		done <- err
 	}()
-	dialed, err := dialing(t.Context())
+	dialed, err := connecting(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
