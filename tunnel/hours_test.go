@@ -9,6 +9,9 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
+	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,8 +22,19 @@ import (
 
 // Streams live for hours, silent or not, over QUIC and over yamux on TLS: the
 // sessions below them keep themselves alive, and nothing has a length in time.
-// The network is in memory, so that the hours pass at once.
+// The network is in memory, so that the hours pass at once. That needs a
+// process of its own: yamux keeps its timers in a pool of the whole process,
+// and a timer of the one time must not be used in the other.
 func TestStreamsLiveForHours(t *testing.T) {
+	const inside = "SALLYPORT_TEST_HOURS"
+	if os.Getenv(inside) == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStreamsLiveForHours$", "-test.v", "-test.count=1")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil || strings.Count(string(out), "--- PASS: TestStreamsLiveForHours/") != 2 {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
 	for name, connect := range map[string]func(*testing.T, *tls.Config) (dialed, accepted *Session, release func()){
 		"QUIC": overQUIC, "yamux": overYamux,
 	} {
