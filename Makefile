@@ -16,7 +16,7 @@ COUNT ?= 6
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: build ## build if needed and run the demo: gateway, tunnel, connector and two private MCP servers in one process
@@ -82,6 +82,10 @@ attack: ## run the attacks and write docs/security/attacks.md: case, transport, 
 .PHONY: conformance
 conformance: ## the MCP conformance suite on one server, directly and through the tunnel: a table, and every difference
 	@go test -count=1 -v -run '^TestConformance$$' ./test/conformance
+
+.PHONY: compatibility
+compatibility: ## let real clients call real servers through the tunnel and write docs/compatibility.md
+	@SALLYPORT_COMPATIBILITY_FILE=$(CURDIR)/docs/compatibility.md go test -count=1 ./test/e2e/sdk/...
 
 .PHONY: bench
 bench: ## run the benchmarks COUNT times into bench.txt, for benchstat

@@ -1,19 +1,11 @@
 package sdk_test
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -21,10 +13,11 @@ import (
 	"sallyport.dev/test/stack"
 )
 
-// The reference server of the protocol, in Node.js, behind the connector.
+// The reference server of the protocol, in Node.js, behind the connector with
+// nothing between the two: what the table of TestCompatibility does not try.
 func TestServerEverything(t *testing.T) {
 	t.Parallel()
-	url := startEverything(t)
+	url := "http://127.0.0.1:" + startEverything(t, streamable) + "/mcp"
 	for _, transport := range stack.Transports() {
 		t.Run(string(transport), func(t *testing.T) {
 			s := stack.New(t, stack.Options{Transport: transport, Servers: map[string]connector.Server{"everything": {URL: url}}})
@@ -38,53 +31,27 @@ func TestServerEverything(t *testing.T) {
 func useEverything(t *testing.T, url string, agent *http.Client) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	var progress, asked, sampled atomic.Int64
-	c := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, &mcp.ClientOptions{
-		ProgressNotificationHandler: func(context.Context, *mcp.ProgressNotificationClientRequest) { progress.Add(1) },
-		ElicitationHandler: func(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
-			asked.Add(1)
-			return &mcp.ElicitResult{Action: "decline"}, nil
-		},
-		//nolint:staticcheck // deprecated with the revision 2026-07-28; servers of earlier ones still sample
-		CreateMessageHandler: func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
-			sampled.Add(1)
-			//nolint:staticcheck // as above
-			return &mcp.CreateMessageResult{Role: "assistant", Model: "none", Content: &mcp.TextContent{Text: "sampled text"}}, nil
-		},
-	})
-	session, err := c.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: url, HTTPClient: agent}, &mcp.ClientSessionOptions{ProtocolVersion: sessionful})
+	deaf := events{progress: func() {}, asked: func() {}, notified: func(string) {}}
+	c, err := dialGoSDK(ctx, t, target{url: url, over: streamable, revision: sessionful, agent: agent}, deaf)
 	if err != nil {
 		t.Fatalf("initialize: %v", err)
 	}
 	defer func() {
-		if err := session.Close(); err != nil {
+		if err := c.close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
 	}()
+	session := c.(goClient).ClientSession
 	if got := session.InitializeResult(); got.ServerInfo.Name != "mcp-servers/everything" || got.ProtocolVersion != sessionful || session.ID() == "" {
 		t.Errorf("server %s, revision %s, session %q", got.ServerInfo.Name, got.ProtocolVersion, session.ID())
 	}
-	call := func(name string, arguments map[string]any) string {
-		t.Helper()
-		params := &mcp.CallToolParams{Name: name, Arguments: arguments}
-		params.SetProgressToken(name)
-		result, err := session.CallTool(ctx, params)
-		if err != nil || result.IsError {
-			t.Fatalf("%s: %v, %+v", name, err, result)
-		}
-		var text strings.Builder
-		for _, content := range result.Content {
-			if part, ok := content.(*mcp.TextContent); ok {
-				text.WriteString(part.Text)
-			}
-		}
-		return text.String()
-	}
-
-	eventually(t, "the tools that need a client's capabilities are offered", func() bool {
-		tools, err := session.ListTools(ctx, nil)
-		return err == nil && slices.ContainsFunc(tools.Tools, func(tool *mcp.Tool) bool { return tool.Name == "trigger-sampling-request" })
+	err = eventually(ctx, "the tools that need a client's capabilities are offered", func() bool {
+		tools, err := c.tools(ctx)
+		return err == nil && slices.Contains(tools, "trigger-sampling-request")
 	})
+	if err != nil {
+		t.Error(err)
+	}
 	prompts, err := session.ListPrompts(ctx, nil)
 	if err != nil || len(prompts.Prompts) == 0 {
 		t.Fatalf("prompts: %v", err)
@@ -99,68 +66,58 @@ func useEverything(t *testing.T, url string, agent *http.Client) {
 	if read, err := session.ReadResource(ctx, &mcp.ReadResourceParams{URI: resources.Resources[0].URI}); err != nil || len(read.Contents) == 0 {
 		t.Errorf("%s: %v", resources.Resources[0].URI, err)
 	}
-	if got := call("echo", map[string]any{"message": "grüße 😀"}); got != "Echo: grüße 😀" {
-		t.Errorf("echo: %q", got)
+	s := everythingScript()
+	if got, err := c.call(ctx, s.echo(oddText)); err != nil || got != s.echoed+oddText {
+		t.Errorf("echo: %q, %v", got, err)
 	}
-	if got := call("trigger-long-running-operation", map[string]any{"duration": 0.5, "steps": 5}); !strings.Contains(got, "completed") {
-		t.Errorf("long-running operation: %q", got)
-	}
-	eventually(t, "progress is reported five times", func() bool { return progress.Load() == 5 })
-	if got := call("trigger-sampling-request", map[string]any{"prompt": "p", "maxTokens": 10}); sampled.Load() != 1 || !strings.Contains(got, "sampled text") {
-		t.Errorf("sampling: %q, %d requests", got, sampled.Load())
-	}
-	if call("trigger-elicitation-request", map[string]any{}); asked.Load() != 1 {
-		t.Errorf("elicitation: %d requests", asked.Load())
+	if got, err := c.call(ctx, s.sample); err != nil {
+		t.Errorf("sampling: %q, %v", got, err)
 	}
 }
 
-// startEverything runs the reference server, which listens on a port of every
-// interface, until the test ends.
-func startEverything(t *testing.T) (url string) {
+// startEverything runs the reference server until the test ends.
+func startEverything(t *testing.T, over wire) (port string) {
 	t.Helper()
-	const binary = "../../peers/node_modules/.bin/mcp-server-everything"
-	if _, err := os.Stat(binary); err != nil {
-		t.Fatalf("the reference MCP server is not installed: run make setup (%v)", err)
+	port = freePort(t)
+	mode, ready := "streamableHttp", "listening on port"
+	if over == httpSSE {
+		mode, ready = "sse", "running on port"
 	}
-	path, err := filepath.Abs(binary)
-	if err != nil {
-		t.Fatal(err)
+	serve(t, ready, []string{"PORT=" + port}, "mcp-server-everything", mode)
+	return port
+}
+
+// everythingScript says how the reference server's tools are used. It has none
+// that waits, but one that takes long.
+func everythingScript() script {
+	long := func(seconds float64, steps int) request {
+		return request{"trigger-long-running-operation", map[string]any{"duration": seconds, "steps": steps}}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	return script{
+		echo:   func(text string) request { return request{"echo", map[string]any{"message": text}} },
+		echoed: "Echo: ",
+		count:  long(0.3, 3), steps: 3, counted: "completed",
+		sample: request{"trigger-sampling-request", map[string]any{"prompt": "p", "maxTokens": 10}}, sampled: "sampled text",
+		elicit: request{"trigger-elicitation-request", noArguments()}, elicited: "declined",
+		wait:    long(2*patience.Seconds(), 1),
+		unasked: "notifications/message",
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
-	cmd := exec.CommandContext(context.Background(), path, "streamableHttp")
-	cmd.Env = append(os.Environ(), "PORT="+port)
-	stderr, err := cmd.StderrPipe()
-	if err == nil {
-		err = cmd.Start()
+}
+
+// everything is the reference server at one client's disposal, at what runs it.
+func everything(mcp, sse http.Handler) *server {
+	mux := http.NewServeMux()
+	mux.Handle("/mcp", mcp)
+	mux.Handle("/", sse)
+	var once sync.Once
+	return &server{
+		Handler: mux,
+		script:  everythingScript(),
+		news: func(ctx context.Context, c client) {
+			once.Do(func() { // a second call would stop it; it logs every 5 s
+				_, _ = c.call(ctx, request{"toggle-simulated-logging", noArguments()})
+			})
+		},
+		close: func() {},
 	}
-	if err != nil {
-		t.Fatalf("start the reference MCP server: %v; it needs Node.js: run make setup", err)
-	}
-	listening, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			if strings.Contains(lines.Text(), "listening") {
-				close(listening)
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-		_ = cmd.Wait()
-	})
-	select {
-	case <-listening:
-	case <-ended:
-		t.Fatal("the reference MCP server has ended")
-	case <-time.After(2 * patience):
-		t.Fatal("the reference MCP server does not come up")
-	}
-	return fmt.Sprintf("http://127.0.0.1:%s/mcp", port)
 }

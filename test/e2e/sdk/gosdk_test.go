@@ -4,23 +4,41 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
+	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 type goClient struct{ *mcp.ClientSession }
 
-func dialGoSDK(ctx context.Context, url, revision string, agent *http.Client, on events) (client, error) {
+func dialGoSDK(ctx context.Context, _ *testing.T, to target, on events) (client, error) {
+	if to.over == httpSSE {
+		return connectGoSDK(ctx, &mcp.SSEClientTransport{Endpoint: to.url, HTTPClient: to.agent}, to.revision, on)
+	}
+	return connectGoSDK(ctx, &mcp.StreamableClientTransport{Endpoint: to.url, HTTPClient: to.agent}, to.revision, on)
+}
+
+func connectGoSDK(ctx context.Context, over mcp.Transport, revision string, on events) (client, error) {
 	c := mcp.NewClient(&mcp.Implementation{Name: "go-sdk client", Version: "1"}, &mcp.ClientOptions{
 		ProgressNotificationHandler: func(context.Context, *mcp.ProgressNotificationClientRequest) { on.progress() },
-		ToolListChangedHandler:      func(context.Context, *mcp.ToolListChangedRequest) { on.changed() },
-		ElicitationHandler: func(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+		ToolListChangedHandler:      func(context.Context, *mcp.ToolListChangedRequest) { on.notified("notifications/tools/list_changed") },
+		//nolint:staticcheck // deprecated with the revision 2026-07-28; servers of earlier ones still log
+		LoggingMessageHandler: func(context.Context, *mcp.LoggingMessageRequest) { on.notified("notifications/message") },
+		ElicitationHandler: func(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 			on.asked()
+			if r.Params.Message != sure {
+				return &mcp.ElicitResult{Action: "decline"}, nil
+			}
 			return &mcp.ElicitResult{Action: "accept", Content: map[string]any{"sure": true}}, nil
 		},
+		//nolint:staticcheck // deprecated with the revision 2026-07-28; servers of earlier ones still sample
+		CreateMessageHandler: func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
+			on.asked()
+			//nolint:staticcheck // as above
+			return &mcp.CreateMessageResult{Role: "assistant", Model: "none", Content: &mcp.TextContent{Text: "sampled text"}}, nil
+		},
 	})
-	session, err := c.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: url, HTTPClient: agent}, &mcp.ClientSessionOptions{ProtocolVersion: revision})
+	session, err := c.Connect(ctx, over, &mcp.ClientSessionOptions{ProtocolVersion: revision})
 	if err != nil {
 		return nil, err
 	}
@@ -28,8 +46,6 @@ func dialGoSDK(ctx context.Context, url, revision string, agent *http.Client, on
 }
 
 func (c goClient) version() string { return c.InitializeResult().ProtocolVersion }
-
-func (c goClient) session() string { return c.ID() }
 
 func (c goClient) close() error { return c.Close() }
 
@@ -45,25 +61,29 @@ func (c goClient) tools(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-func (c goClient) call(ctx context.Context, tool string, arguments map[string]any) (string, error) {
-	params := &mcp.CallToolParams{Name: tool, Arguments: arguments}
-	params.SetProgressToken("progress of " + tool)
+func (c goClient) call(ctx context.Context, do request) (string, error) {
+	params := &mcp.CallToolParams{Name: do.tool, Arguments: do.arguments}
+	params.SetProgressToken("progress of " + do.tool)
 	result, err := c.CallTool(ctx, params)
 	if err != nil {
 		return "", err
 	}
-	if len(result.Content) != 1 || result.IsError {
-		return "", errors.New("the result is an error or has no content")
+	if len(result.Content) == 0 {
+		return "", errors.New("the result has no content")
 	}
 	text, ok := result.Content[0].(*mcp.TextContent)
 	if !ok {
 		return "", errors.New("the result is no text")
 	}
+	if result.IsError {
+		return "", errors.New("the result is an error: " + text.Text)
+	}
 	return text.Text, nil
 }
 
 func serveGoSDK(revision string) *server {
-	out := &server{cancelled: make(chan struct{}, 10)}
+	out := &server{script: plain(), cancelled: make(chan struct{}, 10)}
+	done := make(chan struct{})
 	s := mcp.NewServer(&mcp.Implementation{Name: "go-sdk server", Version: "1"}, nil)
 	text := func(t string) *mcp.CallToolResult {
 		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: t}}}
@@ -84,7 +104,7 @@ func serveGoSDK(revision string) *server {
 		return text("counted"), nil, nil
 	})
 	mcp.AddTool(s, &mcp.Tool{Name: "ask"}, func(ctx context.Context, req *mcp.CallToolRequest, _ argument) (*mcp.CallToolResult, any, error) {
-		question := &mcp.ElicitParams{Mode: "form", Message: "Sure?", RequestedSchema: schema()}
+		question := &mcp.ElicitParams{Mode: "form", Message: sure, RequestedSchema: schema()}
 		if req.ProtocolVersion() < stateless {
 			answer, err := req.Session.Elicit(ctx, question)
 			if err != nil {
@@ -98,31 +118,38 @@ func serveGoSDK(revision string) *server {
 		}
 		return text(answer.Action), nil, nil
 	})
+	mcp.AddTool(s, &mcp.Tool{Name: "sample"}, func(ctx context.Context, req *mcp.CallToolRequest, _ argument) (*mcp.CallToolResult, any, error) {
+		//nolint:staticcheck // deprecated with the revision 2026-07-28; this is of earlier ones
+		answer, err := req.Session.CreateMessage(ctx, &mcp.CreateMessageParams{MaxTokens: 10})
+		if err != nil {
+			return nil, nil, err
+		}
+		return &mcp.CallToolResult{Content: []mcp.Content{answer.Content}}, nil, nil
+	})
 	mcp.AddTool(s, &mcp.Tool{Name: "wait"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ argument) (*mcp.CallToolResult, any, error) {
 		select {
 		case <-ctx.Done():
 			out.cancelled <- struct{}{}
 			return nil, nil, ctx.Err()
-		case <-time.After(patience):
-			return text("nobody has cancelled"), nil, nil
+		case <-done:
+			return text("nobody has cancelled until the end"), nil, nil
 		}
 	})
-	out.Handler = mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s },
-		&mcp.StreamableHTTPOptions{PropagateRequestCancellation: true, Stateless: revision == stateless})
-	out.change = func() {
+	get := func(*http.Request) *mcp.Server { return s }
+	mux := http.NewServeMux()
+	mux.Handle("/mcp", mcp.NewStreamableHTTPHandler(get, &mcp.StreamableHTTPOptions{PropagateRequestCancellation: true, Stateless: revision == stateless}))
+	mux.Handle("/sse", mcp.NewSSEHandler(get, nil))
+	out.Handler = mux
+	out.news = func(context.Context, client) {
 		mcp.AddTool(s, &mcp.Tool{Name: "new"}, func(context.Context, *mcp.CallToolRequest, argument) (*mcp.CallToolResult, any, error) {
 			return text("new"), nil, nil
 		})
 	}
 	out.close = func() {
+		close(done)
 		for session := range s.Sessions() {
 			_ = session.Close()
 		}
 	}
 	return out
-}
-
-// schema asks for one boolean.
-func schema() map[string]any {
-	return map[string]any{"type": "object", "properties": map[string]any{"sure": map[string]any{"type": "boolean"}}}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"testing"
 	"time"
 
 	mcpclient "github.com/mark3labs/mcp-go/client"
@@ -18,45 +19,62 @@ type mcpGoClient struct {
 	stop func() // of the subscription
 }
 
-type accepting struct{ asked func() }
+// human answers what servers ask.
+type human struct{ asked func() }
 
-func (a accepting) Elicit(context.Context, mcp.ElicitationRequest) (*mcp.ElicitationResult, error) {
-	a.asked()
+func (h human) Elicit(_ context.Context, r mcp.ElicitationRequest) (*mcp.ElicitationResult, error) {
+	h.asked()
+	if r.Params.Message != sure {
+		return &mcp.ElicitationResult{ElicitationResponse: mcp.ElicitationResponse{Action: mcp.ElicitationResponseActionDecline}}, nil
+	}
 	return &mcp.ElicitationResult{ElicitationResponse: mcp.ElicitationResponse{
 		Action: mcp.ElicitationResponseActionAccept, Content: map[string]any{"sure": true},
 	}}, nil
 }
 
-func dialMCPGo(ctx context.Context, url, revision string, agent *http.Client, on events) (client, error) {
-	options := []transport.StreamableHTTPCOption{transport.WithHTTPBasicClient(agent), transport.WithHTTPLogger(slog.New(slog.DiscardHandler))}
-	if revision == sessionful {
-		//nolint:staticcheck // deprecated with the revision 2026-07-28; this test pins an earlier one
-		options = append(options, transport.WithContinuousListening())
+func (h human) CreateMessage(context.Context, mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
+	h.asked()
+	var out mcp.CreateMessageResult
+	out.Role, out.Model, out.Content = mcp.RoleAssistant, "none", mcp.NewTextContent("sampled text")
+	return &out, nil
+}
+
+func dialMCPGo(ctx context.Context, _ *testing.T, to target, on events) (client, error) {
+	var over transport.Interface
+	var err error
+	quiet := slog.New(slog.DiscardHandler)
+	switch {
+	case to.over == httpSSE:
+		over, err = transport.NewSSE(to.url, transport.WithHTTPClient(to.agent), transport.WithSSELogger(quiet))
+	case to.revision < stateless:
+		//nolint:staticcheck // listening is deprecated with the revision 2026-07-28; this test pins earlier ones
+		over, err = transport.NewStreamableHTTP(to.url, transport.WithHTTPBasicClient(to.agent), transport.WithHTTPLogger(quiet), transport.WithContinuousListening())
+	default:
+		over, err = transport.NewStreamableHTTP(to.url, transport.WithHTTPBasicClient(to.agent), transport.WithHTTPLogger(quiet))
 	}
-	t, err := transport.NewStreamableHTTP(url, options...)
 	if err != nil {
 		return nil, err
 	}
-	c := mcpclient.NewClient(t, mcpclient.WithProtocolVersion(revision), mcpclient.WithElicitationHandler(accepting{on.asked}))
+	c := mcpclient.NewClient(over, mcpclient.WithProtocolVersion(to.revision),
+		mcpclient.WithElicitationHandler(human{on.asked}), mcpclient.WithSamplingHandler(human{on.asked}))
 	c.OnNotification(func(n mcp.JSONRPCNotification) {
-		switch n.Method {
-		case "notifications/progress":
+		if n.Method == "notifications/progress" {
 			on.progress()
-		case "notifications/tools/list_changed":
-			on.changed()
+			return
 		}
+		on.notified(n.Method)
 	})
 	if err := c.Start(ctx); err != nil {
 		return nil, err
 	}
 	var init mcp.InitializeRequest
-	init.Params.ProtocolVersion = revision
+	init.Params.ProtocolVersion = to.revision
 	init.Params.ClientInfo = mcp.Implementation{Name: "mcp-go client", Version: "1"}
 	if _, err := c.Initialize(ctx, init); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	stop := func() {}
-	if revision == stateless {
+	if to.revision == stateless {
 		stop, err = c.ListenAsync(ctx, mcp.SubscriptionFilter{ToolsListChanged: true}, func(error) {})
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
@@ -66,8 +84,6 @@ func dialMCPGo(ctx context.Context, url, revision string, agent *http.Client, on
 }
 
 func (c mcpGoClient) version() string { return c.ProtocolVersion() }
-
-func (c mcpGoClient) session() string { return c.GetSessionId() }
 
 func (c mcpGoClient) close() error {
 	c.stop()
@@ -86,26 +102,30 @@ func (c mcpGoClient) tools(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-func (c mcpGoClient) call(ctx context.Context, tool string, arguments map[string]any) (string, error) {
-	var request mcp.CallToolRequest
-	request.Params.Name, request.Params.Arguments = tool, arguments
-	request.Params.Meta = &mcp.Meta{ProgressToken: "progress of " + tool}
-	result, err := c.CallTool(ctx, request)
+func (c mcpGoClient) call(ctx context.Context, do request) (string, error) {
+	var r mcp.CallToolRequest
+	r.Params.Name, r.Params.Arguments = do.tool, do.arguments
+	r.Params.Meta = &mcp.Meta{ProgressToken: "progress of " + do.tool}
+	result, err := c.CallTool(ctx, r)
 	if err != nil {
 		return "", err
 	}
-	if len(result.Content) != 1 || result.IsError {
-		return "", errors.New("the result is an error or has no content")
+	if len(result.Content) == 0 {
+		return "", errors.New("the result has no content")
 	}
 	text, ok := mcp.AsTextContent(result.Content[0])
 	if !ok {
 		return "", errors.New("the result is no text")
 	}
+	if result.IsError {
+		return "", errors.New("the result is an error: " + text.Text)
+	}
 	return text.Text, nil
 }
 
 func serveMCPGo(string) *server {
-	out := &server{cancelled: make(chan struct{}, 10)}
+	out := &server{script: plain(), cancelled: make(chan struct{}, 10)}
+	done := make(chan struct{})
 	s := mcpserver.NewMCPServer("mcp-go server", "1", mcpserver.WithToolCapabilities(true), mcpserver.WithElicitation(), mcpserver.WithLogger(slog.New(slog.DiscardHandler)))
 	s.AddTool(mcp.NewTool("echo", mcp.WithString("text")), func(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		return mcp.NewToolResultText(r.GetString("text", "")), nil
@@ -127,26 +147,43 @@ func serveMCPGo(string) *server {
 		answer := mcpserver.ElicitationResponse(r.Params.InputResponses, "sure")
 		if answer == nil {
 			return mcpserver.NewInputRequestBuilder("asked").
-				Elicit("sure", mcp.ElicitationParams{Message: "Sure?", RequestedSchema: schema()}).ToolResult(), nil
+				Elicit("sure", mcp.ElicitationParams{Message: sure, RequestedSchema: schema()}).ToolResult(), nil
 		}
 		return mcp.NewToolResultText(string(answer.Action)), nil
+	})
+	s.AddTool(mcp.NewTool("sample"), func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		//nolint:staticcheck // deprecated with the revision 2026-07-28; this is of earlier ones
+		answer, err := s.RequestSampling(ctx, mcp.CreateMessageRequest{CreateMessageParams: mcp.CreateMessageParams{MaxTokens: 10}})
+		if err != nil {
+			return nil, err
+		}
+		return mcp.NewToolResultText(mcp.GetTextFromContent(answer.Content)), nil
 	})
 	s.AddTool(mcp.NewTool("wait"), func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		select {
 		case <-ctx.Done():
 			out.cancelled <- struct{}{}
 			return nil, ctx.Err()
-		case <-time.After(patience):
-			return mcp.NewToolResultText("nobody has cancelled"), nil
+		case <-done:
+			return mcp.NewToolResultText("nobody has cancelled until the end"), nil
 		}
 	})
+	s.EnableSampling()
 	h := mcpserver.NewStreamableHTTPServer(s, mcpserver.WithStreamableHTTPLogger(slog.New(slog.DiscardHandler)))
-	out.Handler = h
-	out.change = func() {
+	legacy := mcpserver.NewSSEServer(s)
+	mux := http.NewServeMux()
+	mux.Handle("/mcp", h)
+	mux.Handle("/", legacy)
+	out.Handler = mux
+	out.news = func(context.Context, client) {
 		s.AddTool(mcp.NewTool("new"), func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 			return mcp.NewToolResultText("new"), nil
 		})
 	}
-	out.close = func() { _ = h.Shutdown(context.Background()) }
+	out.close = func() {
+		close(done)
+		_ = h.Shutdown(context.Background())
+		legacy.CloseSessions()
+	}
 	return out
 }
