@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"sallyport.dev/credential"
+	"sallyport.dev/mcp"
 	"sallyport.dev/secret"
 	"sallyport.dev/telemetry"
 	"sallyport.dev/tunnel"
@@ -49,7 +50,7 @@ type Connector struct {
 	servers  map[string]*upstream
 	names    []string
 	bodies   *semaphore.Weighted
-	buffers  *buffers
+	buffers  mcp.Buffers
 	places   *places
 }
 
@@ -71,7 +72,6 @@ func New(cfg Config) (*Connector, error) {
 		servers:  make(map[string]*upstream),
 		names:    slices.Sorted(maps.Keys(cfg.Servers)),
 		bodies:   semaphore.NewWeighted(bodyBudget),
-		buffers:  newBuffers(),
 	}
 	var err error
 	if c.places, err = newPlaces(); err != nil {

@@ -62,8 +62,8 @@ func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *ht
 
 // copyBody copies until EOF, flushing each piece of a body of unknown length.
 func (c *Connector) copyBody(w http.ResponseWriter, body io.Reader, flush bool) error {
-	buf := c.buffers.bulk.Get().(*[]byte)
-	defer c.buffers.bulk.Put(buf)
+	buf := c.buffers.Large()
+	defer c.buffers.Put(buf)
 	control := http.NewResponseController(w)
 	for {
 		n, err := body.Read(*buf)
@@ -95,8 +95,8 @@ func (c *Connector) copyEvents(w http.ResponseWriter, body io.Reader, a *answer)
 	}
 	out.start()
 	defer out.stop()
-	buf := c.buffers.events.Get().(*[]byte)
-	defer func() { c.buffers.put(buf) }()
+	buf := c.buffers.Small()
+	defer func() { c.buffers.Put(buf) }()
 	for {
 		n, err := body.Read(*buf)
 		if n > 0 {
@@ -110,7 +110,7 @@ func (c *Connector) copyEvents(w http.ResponseWriter, body io.Reader, a *answer)
 		if err != nil {
 			return quoteless(err)
 		}
-		buf = c.buffers.fit(buf, n)
+		buf = c.buffers.Fit(buf, n)
 	}
 }
 

@@ -84,12 +84,12 @@ func delivered(o mcp.Outcome) mcp.Delivered {
 
 // copyBody copies until EOF, and follows an event stream if there is one.
 func (g *Gateway) copyBody(out *agentWriter, body io.Reader, events *stream) error {
-	pool := &g.buffers.bulk
+	lend := g.buffers.Large
 	if out.flush {
-		pool = &g.buffers.events
+		lend = g.buffers.Small
 	}
-	buf := pool.Get().(*[]byte)
-	defer func() { g.buffers.put(buf) }()
+	buf := lend()
+	defer func() { g.buffers.Put(buf) }()
 	for {
 		n, err := body.Read(*buf)
 		piece, ended := (*buf)[:n], errors.Is(err, io.EOF)
@@ -108,7 +108,7 @@ func (g *Gateway) copyBody(out *agentWriter, body io.Reader, events *stream) err
 		case err != nil:
 			return err
 		case out.flush:
-			buf = g.buffers.fit(buf, n)
+			buf = g.buffers.Fit(buf, n)
 		}
 	}
 }
