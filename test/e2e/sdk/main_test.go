@@ -16,7 +16,7 @@ import (
 // TestMain lets more conversations go on beside each other than there are
 // processors: most of them wait for a process that starts.
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
@@ -40,7 +40,7 @@ const (
 	httpSSE    wire = "HTTP+SSE"
 )
 
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // oddText is what every pair must carry exactly.
 const oddText = "héllo \u2028 \"quoted\" \\ 😀 <b>&amp;</b> 9007199254740993"
