@@ -138,17 +138,25 @@ func (s *messageScanner) inString(p []byte) int {
 	if s.escaped {
 		n, s.escaped = 1, false
 	}
+	quote := -1 // the next one at or behind n, or len(p); found once for all the backslashes before it
 	for n < len(p) && !ended && !s.escaped {
-		i := bytes.IndexAny(p[n:], `"\`)
-		if i < 0 {
-			n = len(p)
-			break
+		if quote < n {
+			if quote = bytes.IndexByte(p[n:], '"'); quote < 0 {
+				quote = len(p)
+			} else {
+				quote += n
+			}
 		}
-		ended = p[n+i] == '"'
-		if n += i + 1; !ended && n < len(p) {
-			n++ // what the backslash escapes
-		} else {
-			s.escaped = !ended
+		i := bytes.IndexByte(p[n:quote], '\\')
+		switch {
+		case i >= 0 && n+i+1 < len(p):
+			n += i + 2 // and what the backslash escapes
+		case i >= 0:
+			n, s.escaped = len(p), true
+		case quote == len(p):
+			n = quote
+		default:
+			n, ended = quote+1, true
 		}
 	}
 	s.remember(p[:n])

@@ -149,7 +149,16 @@ func TestTCPStartsAtOnceWhereQUICRefuses(t *testing.T) {
 	tcp, udp := onePort(t)
 	serveTCP(t, tcp, server)
 	serveQUIC(t, udp, stranger)
-	dials(t, dialer(tcp.Addr().String(), client), tunnel.TCP, 1400*time.Millisecond)
+	// Waiting out QUIC's head start would take 1.5 s each time; a busy machine may be slow now and then.
+	least := time.Hour
+	for i := 0; i < 5 && least > 1400*time.Millisecond; i++ {
+		start := time.Now()
+		dials(t, dialer(tcp.Addr().String(), client), tunnel.TCP, 10*time.Second)
+		least = min(least, time.Since(start))
+	}
+	if least > 1400*time.Millisecond {
+		t.Errorf("dialling took %v at the least, want at most 1.4 s", least)
+	}
 }
 
 func TestDialErrorsSayWhatIsWrong(t *testing.T) {

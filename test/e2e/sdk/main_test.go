@@ -16,7 +16,7 @@ import (
 // TestMain lets more conversations go on beside each other than there are
 // processors: most of them wait for a process that starts.
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "4"); err != nil {
+	if err := flag.Set("test.parallel", "3"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
