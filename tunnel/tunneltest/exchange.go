@@ -102,6 +102,9 @@ func recycles(t *testing.T, transport tunnel.Transport) {
 	alive(t, connector, gateway)
 }
 
+// travel is how long what a peer has done may take to arrive, on a machine that has other things to do.
+const travel = 500 * time.Millisecond
+
 // closesUnfit recycles what must not serve again: a stream with half a
 // message on it, one that the peer has closed, and one with unread bytes.
 func closesUnfit(t *testing.T, transport tunnel.Transport) {
@@ -117,12 +120,12 @@ func closesUnfit(t *testing.T, transport tunnel.Transport) {
 		},
 		"closed by the peer, unseen": func(_, accepted net.Conn) {
 			_ = accepted.Close()
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(travel)
 		},
 		"unread bytes": func(_, accepted net.Conn) {
 			_ = accepted.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 			_, _ = accepted.Write([]byte{9})
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(travel)
 		},
 	}
 	for name, spoil := range spoil {
