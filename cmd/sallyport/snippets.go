@@ -71,8 +71,9 @@ attaches nothing; with --url and --tunnel nobody is asked. No token is printed.`
 			return err
 		}
 		in := snippets.Config{Tunnel: answer.Tunnel, PublicURL: answer.Issuer, Variable: tokenVariable, CAFile: cfg.GatewayCA, Clients: flags.clients}
-		for _, name := range names { // a server without url has another transport's alone
-			in.Servers = append(in.Servers, snippets.Server{Name: name, URL: answer.URLs[name], SSE: cfg.Servers[name].URL == ""})
+		for _, name := range names {
+			sse := cfg.Servers[name].URL == "" && cfg.Servers[name].SSEURL != ""
+			in.Servers = append(in.Servers, snippets.Server{Name: name, URL: answer.URLs[name], SSE: sse})
 		}
 		set, err := snippets.New(in)
 		if err != nil {

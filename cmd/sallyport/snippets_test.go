@@ -70,7 +70,8 @@ func TestSnippetsWithoutAGateway(t *testing.T) {
 tunnel_token: file:/nonexistent/token
 servers:
   wiki: { url: https://wiki.internal/mcp }
-  docs: { url: https://docs.internal/mcp }
+  docs: { url: https://docs.internal/mcp, sse_url: https://docs.internal/sse }
+  old: { sse_url: https://old.internal/sse }
 policy: open
 `)
 	offline := []string{"snippets", "-c", file, "--url", "https://tunnel.example.com/", "--tunnel", "acme"}
@@ -78,13 +79,16 @@ policy: open
 	if r.code != 0 || r.errOut != "" {
 		t.Errorf("exit code %d\n%s%s", r.code, r.out, r.errOut)
 	}
-	expect(t, r.out, []string{"== docs: https://tunnel.example.com/t/acme/docs/mcp\n", "== wiki: https://tunnel.example.com/t/acme/wiki/mcp\n"})
+	expect(t, r.out, []string{
+		"== docs: https://tunnel.example.com/t/acme/docs/mcp\n", "== old: https://tunnel.example.com/t/acme/old/sse\n",
+		"== wiki: https://tunnel.example.com/t/acme/wiki/mcp\n",
+	})
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
 		{append(offline, "--client", "telnet"), `"telnet"; there are: chatgpt`},
-		{append(offline, "--server", "nope"), `no server "nope"; it has: docs, wiki`},
+		{append(offline, "--server", "nope"), `no server "nope"; it has: docs, old, wiki`},
 		{[]string{"snippets", "-c", file, "--url", "https://tunnel.example.com"}, "tunnel"},
 		{[]string{"snippets", "-c", file, "--url", "https://tunnel.example.com/x", "--tunnel", "acme"}, "write https://host"},
 		{[]string{"snippets", "-c", file, "--url", "tunnel.example.com", "--tunnel", "acme"}, "write https://host"},
