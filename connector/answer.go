@@ -45,12 +45,14 @@ func (a *answer) judge(e *mcp.Event) error {
 		return fmt.Errorf("%w: it asks for reconnections without a pause", errAnswer)
 	case e.HasID && a.modern():
 		return fmt.Errorf("%w: an event id, which this revision does not have", errAnswer)
+	case e.Misread:
+		return fmt.Errorf("%w: an event's name could be taken for another", errAnswer)
 	case e.Name == "endpoint" || a.place != nil && e.HasData:
 		return a.placed(e)
 	case !e.HasData:
 		return nil
-	case e.Messages == nil && e.Name != "" && e.Name != "message":
-		return nil // an event that clients do not know, and no message
+	case e.Messages == nil && e.Alien && e.Name != "" && e.Name != "message":
+		return nil // an event that clients do not know, and no message to those that pay names no heed
 	case e.Messages == nil:
 		return fmt.Errorf("%w: an event that is no JSON-RPC message", errAnswer)
 	case e.Batch && a.call.Endpoint == mcp.EndpointMCP && a.call.Version != mcp.V20250326:

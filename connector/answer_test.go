@@ -72,7 +72,20 @@ func TestAnswerKeepsToTheProtocol(t *testing.T) {
 		"two messages in one event":            {version: mcp.V20251125, body: seven, stream: "data: {\"method\":\"a\"}\ndata: {\"method\":\"b\"}\n\n", refused: "method"},
 		"an id twice in a message":             {version: mcp.V20251125, body: seven, stream: "data: {\"id\":7,\"id\":8,\"result\":1}\n\n", refused: "result"},
 		"an id in another case":                {version: mcp.V20251125, body: seven, stream: "data: {\"id\":7,\"ID\":8,\"result\":1}\n\n", refused: "result"},
-		"a message cut by a line end":          {version: mcp.V20251125, body: seven, stream: "data: {\"id\":7,\"result\":\"a\rdata: b\"}\n\n"}, // a line end in a string is no JSON; a reader of the protocol says so itself
+		"a message cut by a line end":          {version: mcp.V20251125, body: seven, stream: "data: {\"id\":7,\"result\":\"a\ndata: b\"}\n\n"}, // a line end in a string is no JSON; a reader of the protocol says so itself
+		"a CR in data":                         {version: mcp.V20251125, body: seven, stream: "data: {\"id\":7,\r\"result\":{}}\n\n", refused: "result"},
+		"a CR that ends lines":                 {version: mcp.V20251125, body: seven, stream: "data: {\"method\":\"a\"}\r\rdata: {\"method\":\"b\"}\r\r", refused: "method"},
+		"a message that only LF shows":         {version: mcp.V20251125, body: seven, stream: "data:\r\r{\"id\":8,\"result\":1}\n\n", refused: "result"},
+		"a name that only CR shows":            {version: mcp.V20251125, body: seven, stream: ": a\revent: ping\ndata: {\"id\":8,\r\"result\":1}\n\n", refused: "ping"},
+		"an endpoint that only LF shows":       {endpoint: mcp.EndpointSSE, version: mcp.V20241105, stream: place + "event: endpoint\n: a\revent: ping\ndata: http://evil.example/\n\n", refused: "evil"},
+		"an endpoint to readers that trim":     {endpoint: mcp.EndpointSSE, version: mcp.V20241105, stream: place + "event:\tendpoint \ndata: http://evil.example/\n\n", refused: "evil"},
+		"an endpoint in capitals":              {version: mcp.V20251125, body: seven, stream: "event: Endpoint\ndata: /evil\n\n", refused: "evil"},
+		"an endpoint behind 64 spaces":         {version: mcp.V20251125, body: seven, stream: "event: " + strings.Repeat(" ", 70) + "endpoint\ndata: /evil\n\n", refused: "evil"},
+		"a lookalike under another name":       {version: mcp.V20251125, body: seven, stream: "event: ping\ndata: {\"id\":8,\"result\":1,\"Result\":2}\n\n", refused: "result"},
+		"a message behind a no-break space":    {version: mcp.V20251125, body: seven, stream: "event: ping\ndata: \u00a0{\"id\":8,\"result\":1}\n\n", refused: "result"},
+		"an object under another name":         {version: mcp.V20251125, body: seven, stream: "event: ping\ndata: {\"time\":{\"result\":1},\"id\":1}\n\n" + answer7},
+		"a retry of 0 to readers that trim":    {version: mcp.V20251125, body: seven, stream: "retry:  0 \n\n", refused: "retry"},
+		"a retry of 0 and another":             {version: mcp.V20251125, body: seven, stream: "retry: 0\nretry: x\n\n", refused: "retry"},
 		"a message with a line behind it":      {version: mcp.V20251125, body: seven, stream: "data: {\"method\":\"a\"}\rdata: {\"id\":8,\"result\":1}\n\n", refused: "result"},
 		"no end, and a response to another id": {version: mcp.V20251125, body: seven, stream: `data: {"id":8,"result":{}}`, refused: "result"},
 		"a GET's notification and request":     {version: mcp.V20251125, stream: notification + sample},
@@ -118,7 +131,7 @@ func TestAnswerKeepsToTheProtocol(t *testing.T) {
 				case test.refused == "" && (err != nil || out.String() != want):
 					t.Errorf("pieces of %d: %v, passed %q", size, err, out.String())
 				case test.refused == "":
-				case !errors.Is(err, errAnswer), strings.HasSuffix(out.String(), test.refused), !strings.HasPrefix(want, out.String()):
+				case !errors.Is(err, errAnswer) && !errors.Is(err, mcp.ErrEventStream), strings.HasSuffix(out.String(), test.refused), !strings.HasPrefix(want, out.String()):
 					t.Errorf("pieces of %d: %v, passed %q", size, err, out.String())
 				case strings.Contains(strings.TrimPrefix(out.String(), strings.TrimSuffix(want, want[strings.LastIndex(want, test.refused):])), test.refused):
 					t.Errorf("pieces of %d: passed %q", size, out.String())
@@ -138,7 +151,7 @@ func TestAHugeEventIsCut(t *testing.T) {
 		passed += len(out)
 		out, err = a.Write(piece)
 	}
-	if !errors.Is(err, mcp.ErrEventTooLong) || passed > 65<<20 || a.repairable() {
+	if !errors.Is(err, mcp.ErrEventStream) || passed > 65<<20 || a.repairable() {
 		t.Errorf("%d bytes passed, %v", passed, err)
 	}
 }
@@ -157,6 +170,36 @@ func TestALongForeignResponseIsNeverWhole(t *testing.T) {
 		}
 		if !errors.Is(err, errAnswer) || strings.Contains(string(out), "\n\n") || a.repairable() {
 			t.Errorf("%q passed, %v", out, err)
+		}
+	}
+}
+
+// TestBetweenEvents: where a stream that stops may be ended or repaired, and where what was judged has not passed yet.
+func TestBetweenEvents(t *testing.T) {
+	const answer7 = `data: {"id":7,"result":{}}` + "\n\n"
+	long := ": " + strings.Repeat("x", 100<<10)
+	for name, test := range map[string]struct {
+		stream           string
+		between, waiting bool
+	}{
+		"nothing":                     {"", true, true},
+		"half an event":               {answer7[:10], true, true},
+		"an event":                    {answer7, true, false},
+		"an event but for its LF":     {strings.ReplaceAll(answer7, "\n", "\r\n")[:len(answer7)+1], false, false}, // judged, and not passed
+		"an event of CR LF":           {strings.ReplaceAll(answer7, "\n", "\r\n"), true, false},
+		"a long comment":              {long, false, true},
+		"a long comment with its end": {long + "\n", true, true},
+		"an event behind that":        {long + "\r\n" + answer7, true, false},
+		"half an event behind that":   {long + "\n" + answer7[:10], true, true},
+	} {
+		a := newAnswer(callOf(t, mcp.EndpointMCP, mcp.V20251125, `{"jsonrpc":"2.0","id":7,"method":"tools/call"}`), false, nil)
+		for i := range len(test.stream) {
+			if _, err := a.Write([]byte(test.stream[i : i+1])); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if a.Between() != test.between || a.pending.Done() == test.waiting {
+			t.Errorf("%s: between %v, done %v", name, a.Between(), a.pending.Done())
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *ht
 		return
 	}
 	n.cause, n.outcome, n.delivered = err, "broken", mcp.DeliveredUnknown
-	refused := errors.Is(err, errAnswer) || errors.Is(err, mcp.ErrEventTooLong)
+	refused := errors.Is(err, errAnswer) || errors.Is(err, mcp.ErrEventStream)
 	if refused {
 		n.outcome, n.delivered = "upstream_invalid", mcp.DeliveredYes
 	}

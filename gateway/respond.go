@@ -50,7 +50,7 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 		return
 	}
 	x.abort()
-	if out.err == nil && !errors.Is(err, errBadResponse) && !errors.Is(err, mcp.ErrEventTooLong) {
+	if out.err == nil && !errors.Is(err, errBadResponse) && !errors.Is(err, mcp.ErrEventStream) {
 		err = x.cause()
 	}
 	n.cause, n.outcome, n.delivered = err, "broken", mcp.DeliveredUnknown

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -24,16 +25,26 @@ const (
 	byteOrderMark = "\xef\xbb\xbf"
 )
 
-// ErrEventTooLong is an event of more than 64 MiB.
-var ErrEventTooLong = errors.New("mcp: an event is longer than 64 MiB")
+// ErrEventStream is an event stream that no judgement of its events can make safe to pass.
+var ErrEventStream = errors.New("mcp: the event stream cannot be passed on")
+
+var (
+	errEventTooLong = fmt.Errorf("%w: an event is longer than 64 MiB", ErrEventStream)
+	// A CR alone ends a line (WHATWG HTML), but half of the clients in use split at LF only: they would read another
+	// message than was judged. Servers in use write LF or CR LF.
+	errLoneCR = fmt.Errorf("%w: it has a CR without a LF, which only some readers take for the end of a line", ErrEventStream)
+)
 
 // Event is what was read of one event of a text/event-stream.
 type Event struct {
 	// Name is the event's type, at most 64 bytes of it; empty means message.
 	Name string
+	// Misread says that the name is not message or endpoint, but that a reader which trims space, looks away from case or
+	// does not cut the name could take it for that.
+	Misread bool
 	// HasID says that the event sets the id from which a client may resume.
 	HasID bool
-	// Hammers says that the event asks for reconnections without a pause (a retry of 0).
+	// Hammers says that the event asks for reconnections without a pause (a retry of 0, also as lenient readers see it).
 	Hammers bool
 	// HasData says that it carries data; an event without has no effect beyond its id and retry.
 	HasData bool
@@ -42,6 +53,9 @@ type Event struct {
 	Messages []Message
 	// Batch says that the messages stand in an array.
 	Batch bool
+	// Alien says that the data is no message to any reader, whatever it makes of names, spaces and bad JSON: it has no
+	// object, or is one without the members of a message.
+	Alien bool
 
 	data    []byte // of an event that is held whole and has one line of data
 	replace []byte
@@ -67,6 +81,7 @@ type EventFilter struct {
 	passing bool   // the open event is too long to hold
 	open    bool   // a line that belongs to an event has ended, and no empty line since
 	afterCR bool   // the last byte was a CR, so that a LF belongs to it
+	settles bool   // an event or a comment passes with that LF
 	mark    int    // bytes of a byte order mark at the start, or -1 once that is judged
 	sawID   bool   // a complete line with an id has passed
 
@@ -78,6 +93,7 @@ type EventFilter struct {
 
 	event    Event
 	name     []byte
+	object   bool // the data has a brace
 	datas    int  // lines of data in the event
 	from, to int  // the last one's value, from the event's begin
 	newline  bool // stands before the next line of data
@@ -100,14 +116,14 @@ const (
 // Between reports whether what has passed so far ends between two events, so that a comment or a whole event may be
 // inserted behind it. (A byte order mark that comes after something was inserted would no longer be at the start; no
 // known server sends one.)
-func (f *EventFilter) Between() bool { return !f.passing }
+func (f *EventFilter) Between() bool { return !f.passing && !f.settles }
 
 // SawID reports whether an event id has passed, so that the client may resume the stream by Last-Event-ID and an answer
 // invented here would be wrong.
 func (f *EventFilter) SawID() bool { return f.sawID }
 
 // Write takes the next bytes of the stream and returns those that may pass now, which may share memory with p and are
-// valid until the next call. With an error of Judge, or ErrEventTooLong, they are the last ones.
+// valid until the next call. With an error of Judge, or ErrEventStream, they are the last ones.
 func (f *EventFilter) Write(p []byte) ([]byte, error) {
 	data, at := p, len(f.held)
 	if at > 0 {
@@ -122,11 +138,16 @@ func (f *EventFilter) Write(p []byte) ([]byte, error) {
 		if f.afterCR {
 			f.afterCR = false
 			if data[at] == '\n' {
-				if at++; !f.passing && !f.open && !f.begun {
-					pass = at
+				if at++; f.settles || !f.passing && !f.open && !f.begun {
+					f.settles, f.passing, f.size, pass = false, false, 0, at
 				}
 				continue
 			}
+			f.settles = false // what waited is dropped
+			if f.passing {
+				pass = at
+			}
+			return data[:pass], errLoneCR
 		}
 		if lf < at {
 			if lf = bytes.IndexByte(data[at:], '\n'); lf < 0 {
@@ -146,8 +167,8 @@ func (f *EventFilter) Write(p []byte) ([]byte, error) {
 		if f.begun || !f.open { // a field, a comment, or an empty line that ends nothing
 			f.afterCR = data[at] == '\r'
 			f.endLine(at - pass)
-			if at++; !f.passing && !f.open {
-				pass = at
+			if at++; !f.open { // also behind a comment that was too long to hold
+				pass = f.settle(at, pass)
 			}
 			continue
 		}
@@ -164,9 +185,19 @@ func (f *EventFilter) Write(p []byte) ([]byte, error) {
 		}
 		f.afterCR = data[at] == '\r'
 		at++
-		pass = at
+		pass = f.settle(at, pass)
 	}
 	return f.rest(data, pass)
+}
+
+// settle lets pass what ends before at, unless that is a CR, whose LF has to come first. It returns what may pass.
+func (f *EventFilter) settle(at, pass int) int {
+	if f.afterCR {
+		f.settles = true
+		return pass
+	}
+	f.passing, f.size = false, 0
+	return at
 }
 
 // rest splits data into what passes and what is held.
@@ -178,7 +209,7 @@ func (f *EventFilter) rest(data []byte, pass int) ([]byte, error) {
 	if f.passing {
 		f.held = nil
 		if f.size > maxEvent {
-			return data[:pass], ErrEventTooLong
+			return data[:pass], errEventTooLong
 		}
 		return data, nil
 	}
@@ -299,6 +330,7 @@ func (f *EventFilter) data(p []byte) {
 		f.newline = false
 	}
 	f.event.HasData = true
+	f.object = f.object || bytes.IndexByte(p, '{') >= 0
 	f.scan.write(p)
 }
 
@@ -324,7 +356,7 @@ func (f *EventFilter) endLine(at int) {
 			f.event.HasID = true
 			f.sawID = f.sawID || f.passing
 		case lineRetry:
-			f.event.Hammers = len(f.value) > 0 && len(bytes.Trim(f.value, "0")) == 0
+			f.event.Hammers = f.event.Hammers || hammers(f.value)
 		}
 	}
 	f.line, f.begun, f.field = lineField, false, f.field[:0]
@@ -334,9 +366,11 @@ func (f *EventFilter) endLine(at int) {
 func (f *EventFilter) endEvent(data []byte, begin int) ([]byte, error) {
 	e := &f.event
 	e.Name = eventName(f.name)
+	e.Misread = misread(f.name)
 	if messages, ok := f.scan.result(); ok {
 		e.Messages, e.Batch = messages, f.scan.batch
 	}
+	e.Alien = !f.object || f.scan.alien()
 	from, to := begin+f.from, begin+f.to
 	if f.datas == 1 && !f.passing {
 		e.data = data[from:to:to]
@@ -350,10 +384,26 @@ func (f *EventFilter) endEvent(data []byte, begin int) ([]byte, error) {
 	}
 	f.sawID = f.sawID || e.HasID
 	*e = Event{}
-	f.datas, f.newline, f.name = 0, false, f.name[:0]
+	f.datas, f.newline, f.object, f.name = 0, false, false, f.name[:0]
 	f.scan.reset()
-	f.open, f.passing, f.size = false, false, 0
+	f.open = false
 	return edited, nil
+}
+
+// misread reports whether a name is none of the protocol's and could be taken for one.
+func misread(name []byte) bool {
+	switch string(name) {
+	case "message", "endpoint":
+		return false
+	}
+	text := bytes.TrimSpace(name)
+	return len(name) == maxEventName || bytes.EqualFold(text, []byte("endpoint")) || bytes.EqualFold(text, []byte("message"))
+}
+
+// hammers reports whether a retry field's value is 0 to some reader: the format has digits alone, and readers in use trim
+// it and take a sign.
+func hammers(value []byte) bool {
+	return len(value) == maxEventName || bytes.IndexByte(value, '0') >= 0 && len(bytes.Trim(bytes.TrimSpace(value), "+-0")) == 0
 }
 
 // eventName makes a name without an allocation for the usual ones.

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -83,12 +84,23 @@ func FuzzEventFilter(f *testing.F) {
 	})
 }
 
+// loneCR is where the first CR stands that another byte than a LF follows, or -1.
+func loneCR(stream []byte) int {
+	for i := range len(stream) - 1 {
+		if stream[i] == '\r' && stream[i+1] != '\n' {
+			return i
+		}
+	}
+	return -1
+}
+
 // filterIn filters a stream that comes in pieces, and holds back so many bytes of an event.
 func filterIn(t *testing.T, stream []byte, pieces [][]byte, hold int) {
 	t.Helper()
 	want := naive(stream)
 	seen := 0
 	var out []byte
+	lone := loneCR(stream)
 	f := EventFilter{hold: hold, Judge: func(e *Event) error {
 		if seen == len(want) {
 			t.Fatalf("%q: an event more than %d", stream, len(want))
@@ -113,7 +125,15 @@ func filterIn(t *testing.T, stream []byte, pieces [][]byte, hold int) {
 		}
 		out = append(out, p...)
 	}
+	read := 0
 	for _, piece := range pieces {
+		if read += len(piece); lone >= 0 && read > lone+1 {
+			p, err := f.Write(bytes.Clone(piece))
+			if out = append(out, p...); !errors.Is(err, ErrEventStream) || len(out) > lone+1 || !bytes.HasPrefix(stream, out) {
+				t.Fatalf("%q: %v, passed %q", stream, err, out)
+			}
+			return
+		}
 		add(f.Write(bytes.Clone(piece)))
 	}
 	add(f.End())

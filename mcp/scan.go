@@ -48,6 +48,7 @@ const (
 type messageScanner struct {
 	state   scanState
 	bad     bool // no JSON-RPC message, whatever follows
+	other   bool // an object has none of the members that tell messages apart
 	batch   bool
 	escaped bool // the byte before was a backslash
 	depth   int  // of scanNested
@@ -65,11 +66,15 @@ func (s *messageScanner) reset() { *s = messageScanner{keep: s.keep[:0]} }
 
 // result returns the messages of the whole text, or false if it was none of JSON-RPC.
 func (s *messageScanner) result() ([]Message, bool) {
-	if s.bad || s.state != scanEnd {
+	if s.bad || s.other || s.state != scanEnd {
 		return nil, false
 	}
 	return s.messages, true
 }
+
+// alien reports whether the whole text is one object that no reader takes for a message: it has none of the members
+// that say what one is.
+func (s *messageScanner) alien() bool { return s.other && !s.bad && !s.batch && s.state == scanEnd }
 
 // write reads the next piece.
 func (s *messageScanner) write(p []byte) {
@@ -282,6 +287,8 @@ func (s *messageScanner) endMessage() {
 		m.Kind = Notification
 	case s.seen&memberMethod == 0 && (answers == memberResult || answers == memberError) && s.seen&memberID != 0:
 		m.Kind = Response
+	case s.seen&(memberMethod|memberResult|memberError) == 0:
+		s.other = true
 	default:
 		s.bad = true
 	}

@@ -65,8 +65,7 @@ func rawResponses() map[string]string {
 	for name, stream := range map[string]string{
 		"LF":               "event: message\ndata: " + one + "\n\ndata: " + two + "\n\n",
 		"CRLF":             "event: message\r\ndata: " + one + "\r\n\r\ndata: " + two + "\r\n\r\n",
-		"CR":               "event: message\rdata: " + one + "\r\rdata: " + two + "\r\r",
-		"mixed ends":       "data: " + one + "\r\n\ndata: " + two + "\r\r\ndata: " + one + "\n\r\n",
+		"mixed ends":       "data: " + one + "\r\n\ndata: " + two + "\n\r\ndata: " + one + "\r\n\r\n",
 		"comments":         ": hello\n\n:\n: a comment\ndata: " + one + "\n: inside\n\n: bye\n\n",
 		"ids":              "id: 7\nretry: 1500\nevent: message\ndata: " + one + "\n\nid\ndata:\n\nid: \x00\ndata: " + two + "\n\n",
 		"multi-line data":  "data: {\ndata:  \"method\":\ndata:   \"a/b\" }\n\n",
@@ -75,6 +74,7 @@ func rawResponses() map[string]string {
 		"no data":          "",
 		"only blank lines": "\n\n\r\n\n",
 		"unknown fields":   "foo: bar\nnothing\ndata\n\n",
+		"unknown objects":  "event: ping\ndata: {\"time\":1}\n\n",
 		"unknown events":   "event: ping\ndata: 2026-11-25 12:00:00\n\n",
 		"bad UTF-8":        "data: {\"method\":\"m\",\"params\":\"\xff\xfe\"}\n\n",
 		"long event":       "data: {\"method\":\"m\",\"params\":\"" + strings.Repeat("long ", 40_000) + "\"}\n\n",
