@@ -149,7 +149,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if e := unacceptable(resp); e != nil {
+	if e := unacceptable(r.Method, resp); e != nil {
 		c.refuse(w, r, e.For(n.call))
 		return
 	}
@@ -164,7 +164,8 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	if n.call.Endpoint == mcp.EndpointSSE {
 		place = c.placeEndpoint(n, messagesPath(r))
 	}
-	c.respond(ctx, w, resp, newAnswer(n.call, r.Header.Get("Last-Event-ID") != "", place))
+	resumed := r.Method == http.MethodGet && r.Header.Get("Last-Event-ID") != ""
+	c.respond(ctx, w, resp, newAnswer(n.call, resumed, place))
 }
 
 // upstreamRequest makes the upstream's request: the agent's header, stripped again
@@ -241,19 +242,44 @@ func quoteless(err error) error {
 	return fmt.Errorf("%w: the exchange failed with a %T", errUpstream, err)
 }
 
-// unacceptable judges the head of an answer.
-func unacceptable(resp *http.Response) *mcp.Error {
-	encoding := resp.Header.Get("Content-Encoding")
+// unacceptable judges the head of an answer to a request of a method.
+func unacceptable(method string, resp *http.Response) *mcp.Error {
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized,
 		resp.StatusCode == http.StatusForbidden && resp.Header.Get("WWW-Authenticate") != "":
 		return mcp.CredentialRejected()
 	case resp.StatusCode >= 300 && resp.StatusCode < 400 && resp.StatusCode != http.StatusNotModified:
 		return mcp.UpstreamInvalid(fmt.Errorf("%w: a redirect, which is never followed", errUpstream))
-	case resp.StatusCode < 200:
+	case resp.StatusCode < 200, resp.StatusCode > 599:
 		return mcp.UpstreamInvalid(fmt.Errorf("%w: its status is no final one", errUpstream))
-	case encoding != "" && !strings.EqualFold(encoding, "identity"):
+	case encoded(resp.Header):
 		return mcp.UpstreamInvalid(fmt.Errorf("%w: it is encoded, though identity was asked for", errUpstream))
+	case disguised(resp.Header):
+		return mcp.UpstreamInvalid(fmt.Errorf("%w: only some clients would take its type for an event stream", errUpstream))
+	case method == http.MethodGet && resp.StatusCode < 300 && resp.StatusCode != http.StatusNoContent && !mcp.IsEventStream(resp.Header):
+		return mcp.UpstreamInvalid(fmt.Errorf("%w: a GET is not answered by an event stream, for which clients would take it", errUpstream))
 	}
 	return nil
+}
+
+// encoded reports whether any coding is named, in whichever of the fields: clients undo all of them.
+func encoded(h http.Header) bool {
+	for _, coding := range h["Content-Encoding"] {
+		if coding != "" && !strings.EqualFold(coding, "identity") {
+			return true
+		}
+	}
+	return false
+}
+
+// disguised reports whether the type of an answer is an event stream to clients that look for the words anywhere in it, or
+// in another of its fields, and is none to those that read it as a media type. What is in it would pass unjudged.
+func disguised(h http.Header) bool {
+	types := h["Content-Type"]
+	for _, text := range types {
+		if strings.Contains(strings.ToLower(text), "text/event-stream") && (len(types) > 1 || !mcp.IsEventStream(h)) {
+			return true
+		}
+	}
+	return false
 }
