@@ -19,15 +19,11 @@ type answer struct {
 	body   []byte
 	more   []int  // statuses of further answers
 	reset  string // HTTP/2: the error that ended the stream or the connection instead
+	cut    bool   // it was aborted behind its head
 	closed bool   // the gateway hung up behind the last answer
-	event  string // code and reason of the error that ends an event stream
-	cut    bool   // an event stream was aborted
 	all    []byte // every byte of it
 	took   time.Duration
 }
-
-// streams reports whether an answer is an event stream.
-func streams(h http.Header) bool { return h.Get("Content-Type") == "text/event-stream" }
 
 const patience = 20 * time.Second
 
@@ -102,8 +98,9 @@ func readH1(conn net.Conn, all *bytes.Buffer, method string, toEnd bool) (answer
 			return a, nil
 		}
 		body, err := io.ReadAll(resp.Body)
-		if err != nil && streams(resp.Header) && first {
-			return answer{status: resp.StatusCode, header: resp.Header, body: body, cut: true}, nil
+		if first && errors.Is(err, io.ErrUnexpectedEOF) {
+			a.status, a.header, a.body, a.cut = resp.StatusCode, resp.Header, body, true
+			return a, nil
 		}
 		if err != nil {
 			return a, err

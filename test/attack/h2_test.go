@@ -63,6 +63,7 @@ func (c *h2Conn) exchange(q request) (answer, error) {
 	for !c.ended {
 		if err := c.read(); err != nil {
 			if c.answer.status != 0 && errors.Is(err, io.EOF) {
+				c.answer.cut = true
 				break
 			}
 			return c.answer, errors.Join(err, written)
@@ -177,12 +178,12 @@ func (c *h2Conn) read() error {
 		c.all.Write(f.payload)
 		c.ended = c.ended || f.has(flagEndStream)
 	case frameReset:
-		if !c.ended && f.stream == streamID {
-			if c.ended = true; c.answer.status != 0 && streams(c.answer.header) {
-				c.answer.cut = true
-			} else {
-				c.answer.reset = errorName(f.payload)
-			}
+		switch {
+		case c.ended || f.stream != streamID:
+		case c.answer.status != 0:
+			c.answer.cut, c.ended = true, true
+		default:
+			c.answer.reset, c.ended = errorName(f.payload), true
 		}
 	case frameGoAway:
 		c.all.Write(f.payload)

@@ -18,6 +18,7 @@ const (
 	credentialCanary = "canary-credential-Zq7Lw2nXv9Rb4Kt"
 	tenantCanary     = "canary-tenant-Hd3Ys8Pc1Mf6Gj"
 	argumentCanary   = "canary-argument-Uo5Ea0Ii2Sx"
+	offenceCanary    = "canary-offence-Ny4Wk8Tj1Lp" // in what a hostile upstream may not say
 	secondToken      = "canary-second-agent-token-0123456789abcdefghij"
 	foreignToken     = "canary-foreign-tunnel-token-0123456789abcdefg"
 )
@@ -32,8 +33,10 @@ const (
 	vaultPath   = "/t/" + stack.Tunnel + "/vault/mcp"
 	quietPath   = "/t/" + stack.Tunnel + "/quiet/mcp"
 	meetPath    = "/t/" + stack.Tunnel + "/meet/mcp"
-	heldPath    = "/t/" + stack.Tunnel + "/held/mcp"
 	foreignPath = "/t/globex/wiki/mcp"
+	hostilePath = "/t/" + stack.Tunnel + "/hostile/mcp"
+	hastyPath   = "/t/" + stack.Tunnel + "/hasty/mcp"
+	oldPath     = "/t/" + stack.Tunnel + "/old/"
 )
 
 // rig is one running system, over one transport, with the upstreams behind it.
@@ -43,37 +46,78 @@ type rig struct {
 	host      string // as agents spell it
 
 	wiki    *upstream // what most attacks aim at
+	hostile *upstream // answers as the attack says
+	hasty   *upstream // the same, with a second for a call
+	old     *upstream // of HTTP+SSE
+	trusted *upstream // behind TLS
+	moved   *upstream // under a name
 	vault   *upstream // another server of the same tunnel
 	foreign *upstream // the same server name in another tunnel
 	quiet   *upstream // for attacks that run beside others
 	meet    *upstream // answers when as many requests as meeting says are there
-	held    *upstream // where the sessions are begun that attacks then use
 	meeting *meeting
 	logged  int // bytes of the log that have been searched
+
+	older, foreignOld *upstream            // as old, another server and another tunnel
+	impostors         map[string]*upstream // servers that are not who they should be
+	elsewhere, trap   *upstream            // where a name has moved to, and what nobody should ask
+	names             *names
+	ids               map[string]string // of MCP sessions, by whose they are
 }
 
-func newRig(t *testing.T, transport tunnel.Transport) *rig {
+func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[string]*script) *rig {
 	t.Helper()
 	meeting := newMeeting(2)
-	r := &rig{
-		transport: transport, meeting: meeting,
-		wiki: newUpstream(t, nil), vault: newUpstream(t, nil), foreign: newUpstream(t, nil), quiet: newUpstream(t, nil),
-		meet: newUpstream(t, meeting.attend), held: newUpstream(t, nil),
+	const loopback = "127.0.0.1:0"
+	certs := newCertificates(t)
+	legacy := func() *upstream { return startUpstream(t, loopback, nil, (*upstream).legacy) }
+	secure := func(certificate string) *upstream {
+		return startUpstream(t, loopback, certs.config(certificate), (*upstream).echo)
 	}
+	r := &rig{
+		transport: transport, meeting: meeting, names: names,
+		hostile: newHostile(t, scripts), hasty: newHostile(t, scripts),
+		old: legacy(), older: legacy(), foreignOld: legacy(), trap: newUpstream(t, nil),
+		trusted: secure("honest"), impostors: map[string]*upstream{"expired": secure("expired"), "renamed": secure("renamed"), "selfsigned": secure("selfsigned")},
+		wiki: newUpstream(t, nil), vault: newUpstream(t, nil), foreign: newUpstream(t, nil), quiet: newUpstream(t, nil),
+		meet: newUpstream(t, meeting.attend),
+	}
+	r.moved = newUpstream(t, nil)
+	_, port, _ := net.SplitHostPort(r.moved.url[len("http://"):])
+	r.elsewhere = startUpstream(t, net.JoinHostPort(forbidden, port), nil, (*upstream).echo)
 	secrets := t.TempDir()
 	server := func(u *upstream) connector.Server {
-		return connector.Server{URL: u.url + "/private", SSEURL: u.url + "/private", AllowPlaintext: true, CallTimeout: 5 * time.Second, Credentials: []connector.Credential{
+		return connector.Server{URL: u.url + "/private", AllowPlaintext: true, CAFile: certs.file, Credentials: []connector.Credential{
 			{Header: credential.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: stack.SecretFile(t, secrets, "key", credentialCanary)},
 			{Header: credential.Header{Name: "X-Tenant", Template: "{secret}"}, Secret: stack.SecretFile(t, secrets, "tenant", tenantCanary)},
 		}}
 	}
+	both := func(u *upstream, timeout time.Duration) connector.Server {
+		s := server(u)
+		s.SSEURL, s.CallTimeout = s.URL, timeout
+		return s
+	}
+	stream := func(u *upstream) connector.Server {
+		s := server(u)
+		s.URL, s.SSEURL = "", s.URL
+		return s
+	}
+	servers := map[string]connector.Server{
+		"wiki": server(r.wiki), "vault": server(r.vault), "quiet": server(r.quiet), "meet": server(r.meet),
+		"hostile": both(r.hostile, 0), "hasty": both(r.hasty, time.Second), "old": stream(r.old), "older": stream(r.older),
+		"trusted": server(r.trusted), "moved": server(r.moved),
+	}
+	for name, u := range r.impostors {
+		servers[name] = server(u)
+	}
+	named := servers["moved"]
+	named.URL = "http://" + net.JoinHostPort(movedName, port) + "/private"
+	servers["moved"] = named
 	token := stack.SecretFile(t, secrets, "foreign.token", foreignToken)
 	second := false
 	r.Stack = stack.New(t, stack.Options{
 		Transport: transport,
-		Servers: map[string]connector.Server{
-			"wiki": server(r.wiki), "vault": server(r.vault), "quiet": server(r.quiet), "meet": server(r.meet), "held": server(r.held),
-		},
+		Servers:   servers,
 		Gateway: func(cfg *gateway.Config) {
 			host, port, err := net.SplitHostPort(cfg.PublicURL[len("https://"):])
 			if err != nil {
@@ -88,20 +132,28 @@ func newRig(t *testing.T, transport tunnel.Transport) *rig {
 			})
 		},
 		Connector: func(cfg *connector.Config) {
+			cfg.Upstream.AllowedIPs = []string{"127.0.0.1/32"}
 			if second {
 				cfg.TunnelToken = token
-				cfg.Servers = map[string]connector.Server{"wiki": server(r.foreign)}
+				cfg.Servers = map[string]connector.Server{"wiki": server(r.foreign), "old": stream(r.foreignOld)}
 			}
 		},
 	})
 	second = true
 	r.StartConnector(t)
+	r.beginSessions(t)
 	return r
 }
 
-// upstreams are all of them but held, which honest requests precede attacks at.
+// others is how many of the upstreams no attack may reach.
+const others = 11
+
+// upstreams are all of them, those first that no attack may reach.
 func (r *rig) upstreams() []*upstream {
-	return []*upstream{r.wiki, r.vault, r.foreign, r.quiet, r.meet}
+	return []*upstream{
+		r.vault, r.foreign, r.quiet, r.hasty, r.older, r.foreignOld, r.trap, r.elsewhere, r.impostors["expired"], r.impostors["renamed"], r.impostors["selfsigned"],
+		r.wiki, r.meet, r.hostile, r.old, r.trusted, r.moved,
+	}
 }
 
 // meeting lets requests go on in groups, all of which are there at once.

@@ -2,156 +2,310 @@ package attack
 
 import (
 	"bytes"
-	"errors"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
+
+	"sallyport.dev/test/stack"
 )
 
-const initializeBody = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}`
+// The sessions that are begun before any attack. "mine" is the attacker's own
+// at the server that is attacked; the rest is not.
+const (
+	mine       = "mine"           // the attacker's at wiki
+	victims    = "victim's"       // the second agent's there
+	vaults     = "vault's"        // the attacker's at another server
+	tenants    = "other tenant's" // the attacker's at the same server of another tunnel
+	streamMine = "stream, mine"   // the same of HTTP+SSE, at old
+	streamHers = "stream, victim's"
+	streamNext = "stream, another server's"
+	streamAway = "stream, other tenant's"
+	streamGone = "stream, of a connector that has gone"
+)
 
-// withSession begins an MCP session, as somebody else if so asked, and
-// sends the request that is made of its id.
-func withSession(stranger bool, use func(r *rig, id string) request) func(*testing.T, *rig, proto) (answer, error) {
-	return func(t *testing.T, r *rig, p proto) (answer, error) {
-		t.Helper()
-		return r.afterBeginning(p, stranger, request{target: heldPath, body: initializeBody}, func(a answer) (request, error) {
-			id := a.header.Get("Mcp-Session-Id")
-			if !strings.HasSuffix(id, "."+upstreamSession) {
-				return request{}, errors.New("no MCP session was begun")
-			}
-			return use(r, id), nil
-		})
+// beginSessions begins them, and replaces the connector of the other tenant.
+func (r *rig) beginSessions(t *testing.T) {
+	t.Helper()
+	r.ids = map[string]string{
+		mine: r.begin(t, wikiPath, stack.AgentToken), victims: r.begin(t, wikiPath, secondToken),
+		vaults: r.begin(t, vaultPath, stack.AgentToken), tenants: r.begin(t, foreignPath, stack.AgentToken),
+		streamMine: r.listen(t, oldPath+"sse", stack.AgentToken), streamHers: r.listen(t, oldPath+"sse", secondToken),
+		streamNext: r.listen(t, "/t/"+stack.Tunnel+"/older/sse", stack.AgentToken), streamGone: r.listen(t, "/t/globex/old/sse", stack.AgentToken),
 	}
+	r.StopConnector()
+	r.StartConnector(t)
+	r.ids[streamAway] = r.listen(t, "/t/globex/old/sse", stack.AgentToken)
 }
 
-// withPlace opens a stream of HTTP+SSE and posts to what is made of its session.
-func withPlace(stranger bool, change func(session string) string) func(*testing.T, *rig, proto) (answer, error) {
-	return func(t *testing.T, r *rig, p proto) (answer, error) {
-		t.Helper()
-		listen := request{method: "GET", target: "/t/acme/held/sse", bodiless: true, drop: []string{"Content-Type", "MCP-Protocol-Version"},
-			fields: []field{{scriptField, "an endpoint of ours"}}}
-		return r.afterBeginning(p, stranger, listen, func(a answer) (request, error) {
-			_, session, found := bytes.Cut(bytes.TrimSpace(a.body), []byte("sessionId="))
-			if !found {
-				return request{}, errors.New("no endpoint event came")
-			}
-			return request{target: "/t/acme/held/messages?sessionId=" + change(string(session))}, nil
-		})
+// begin begins an MCP session and returns the id that the agent got.
+func (r *rig) begin(t *testing.T, path, token string) string {
+	t.Helper()
+	a, err := r.sendH1(context.Background(), request{target: path, fields: []field{{"Authorization", "Bearer " + token}},
+		body: `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}`})
+	id := a.header.Get("Mcp-Session-Id")
+	if err != nil || id == "" {
+		t.Fatalf("no session at %s: status %d, %v", path, a.status, err)
 	}
+	return id
 }
 
-// afterBeginning makes a first request, and then the attack that follows from
-// its answer: as the same agent, or as another one.
-func (r *rig) afterBeginning(p proto, stranger bool, first request, next func(answer) (request, error)) (answer, error) {
-	begun, err := r.send(p, first)
+// listen opens an event stream of HTTP+SSE, returns the session that its
+// endpoint event gives, and leaves.
+func (r *rig) listen(t *testing.T, path, token string) string {
+	t.Helper()
+	session, leave := r.stay(t, path, token)
+	leave()
+	return session
+}
+
+// stay is listen, and leaves later.
+func (r *rig) stay(t *testing.T, path, token string) (session string, leave func()) {
+	t.Helper()
+	conn, err := r.dial(context.Background(), publicName, "http/1.1")
 	if err != nil {
-		return begun, err
+		t.Fatal(err)
 	}
-	q, err := next(begun)
-	if err != nil {
-		return begun, err
+	q := request{method: http.MethodGet, target: path, bodiless: true, drop: []string{"Content-Type"}, fields: []field{{"Authorization", "Bearer " + token}}}
+	_, err = io.WriteString(conn, q.fill(r.host).encode())
+	var text []byte
+	for b := make([]byte, 1); err == nil && !bytes.HasSuffix(text, []byte("\n\n")); {
+		_, err = conn.Read(b)
+		text = append(text, b...)
 	}
-	if stranger {
-		q.fields = append(q.fields, field{"Authorization", "Bearer " + secondToken})
+	_, session, _ = strings.Cut(string(text), "sessionId=")
+	session, _, _ = strings.Cut(session, "\n")
+	if err != nil || session == "" {
+		t.Fatalf("no endpoint event at %s: %v, %q", path, err, text)
 	}
-	before := r.held.bytes.Load()
-	got, err := r.send(p, q)
-	if r.held.bytes.Load() != before {
-		err = errors.Join(err, errors.New("the upstream of the session was touched"))
-	}
-	return got, err
+	return session, func() { _ = conn.Close() }
 }
 
-// sessionAttacks use MCP sessions that are not the caller's, or none at all.
+// with sends a request with an MCP session that is only known once the rig
+// runs: change makes it from one of those that were begun.
+func with(q request, whose string, change func(string) string) func(*testing.T, *rig, proto) (answer, error) {
+	return func(t *testing.T, r *rig, p proto) (answer, error) {
+		id := r.ids[whose]
+		if change != nil {
+			id = change(id)
+		}
+		q := q
+		q.fields = append([]field{{"Mcp-Session-Id", id}}, q.fields...)
+		return r.perform(t, attack{send: q}, p)
+	}
+}
+
+// The parts of a session's id.
+func instanceOf(id string) string { return strings.SplitN(id, ".", 3)[0] }
+func macOf(id string) string      { return strings.SplitN(id, ".", 3)[1] }
+func originalOf(id string) string { return strings.SplitN(id, ".", 3)[2] }
+
+// alterations change an id in each of its parts.
+func alterations() (list []struct {
+	what   string
+	change func(string) string
+}) {
+	add := func(what string, change func(string) string) {
+		list = append(list, struct {
+			what   string
+			change func(string) string
+		}{what, change})
+	}
+	join := func(parts ...string) string { return strings.Join(parts, ".") }
+	flip := func(s string, i int) string { // one character, which stays one of base64
+		c := byte('A')
+		if s[i] == c {
+			c = 'B'
+		}
+		return s[:i] + string(c) + s[i+1:]
+	}
+	add("another instance", func(id string) string { return join(flip(instanceOf(id), 0), macOf(id), originalOf(id)) })
+	add("no instance", func(id string) string { return join("", macOf(id), originalOf(id)) })
+	add("a dot moved from the original to the MAC", func(id string) string { return join(instanceOf(id), macOf(id)+originalOf(id)[:1], originalOf(id)[1:]) })
+	add("another MAC", func(id string) string { return join(instanceOf(id), flip(macOf(id), 0), originalOf(id)) })
+	add("bits of the MAC that do not count", func(id string) string {
+		mac := macOf(id)
+		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+		last := strings.IndexByte(alphabet, mac[len(mac)-1])
+		return join(instanceOf(id), mac[:len(mac)-1]+string(alphabet[last|1]), originalOf(id))
+	})
+	add("a padded MAC", func(id string) string { return join(instanceOf(id), macOf(id)+"==", originalOf(id)) })
+	add("half of the MAC", func(id string) string { return join(instanceOf(id), macOf(id)[:11], originalOf(id)) })
+	add("no MAC", func(id string) string { return join(instanceOf(id), "", originalOf(id)) })
+	add("a MAC of zeros", func(id string) string { return join(instanceOf(id), strings.Repeat("A", 22), originalOf(id)) })
+	add("another original", func(id string) string {
+		return join(instanceOf(id), macOf(id), flip(originalOf(id), len(originalOf(id))-1))
+	})
+	add("no original", func(id string) string { return join(instanceOf(id), macOf(id), "") })
+	add("another character behind it", func(id string) string { return id + "0" })
+	add("the upstream's own id", originalOf)
+	add("all in capitals", strings.ToUpper)
+	add("twice", func(id string) string { return join(id, id) })
+	return list
+}
+
+// sessionAttacks use MCP sessions that are not the caller's.
 func sessionAttacks() []attack {
-	bad := want{status: 400, code: -32600, reason: "invalid_request"}
-	gone := want{status: 404, code: -32001, reason: "session_not_found"}
-	use := func(target string, change func(string) string) func(*rig, string) request {
-		return func(_ *rig, id string) request {
-			return request{target: target, fields: []field{{"Mcp-Session-Id", change(id)}}}
+	unknown := want{status: 404, code: -32001, reason: "session_not_found"}
+	invalid := want{status: 400, code: -32600, reason: "invalid_request"}
+	const response = `{"jsonrpc":"2.0","id":1,"result":{}}`
+	get := request{method: http.MethodGet, bodiless: true, drop: []string{"Content-Type"}}
+	end := request{method: http.MethodDelete, bodiless: true, drop: []string{"Content-Type"}}
+	victim := []field{{"Authorization", "Bearer " + secondToken}}
+	session := func(value string) request { return request{fields: []field{{"Mcp-Session-Id", value}}} }
+	resume := func(q request, id string) request {
+		q.fields = append(q.fields, field{"Last-Event-ID", id})
+		return q
+	}
+	list := []attack{
+		{id: "73", what: "a response from a client with a session of another user", do: with(request{body: response}, victims, nil), want: unknown},
+		{id: "73", what: "a response with a guessed session", send: request{body: response, fields: []field{{"Mcp-Session-Id", "guess"}}}, want: unknown},
+		{id: "73", what: "an error with a session of another server", do: with(request{body: `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}`}, vaults, nil), want: unknown},
+		{id: "73", what: "a response in 2026-07-28, which drops sessions", do: with(request{body: response, fields: []field{{"MCP-Protocol-Version", revision}}}, mine, nil), want: invalid},
+		{id: "73", what: "a response in the caller's own session: passed", do: with(request{body: response}, mine, nil), want: want{status: 200, hits: 1}},
+
+		{id: "75", what: "the caller's own session: passed under the upstream's name", do: with(request{}, mine, nil), want: want{status: 200, hits: 1, check: hasSession(mine)}},
+		{id: "75", what: "another user's session", do: with(request{}, victims, nil), want: unknown},
+		{id: "75", what: "another server's session", do: with(request{}, vaults, nil), want: unknown},
+		{id: "75", what: "the session of a server of that name of another tenant", do: with(request{}, tenants, nil), want: unknown},
+		{id: "75", what: "fixation: the attacker's own session, sent by the victim", do: with(request{fields: victim}, mine, nil), want: unknown},
+		{id: "75", what: "another user's session on a GET", do: with(get, victims, nil), want: unknown},
+		{id: "75", what: "another user's session on a DELETE", do: with(end, victims, nil), want: unknown},
+		{id: "75", what: "the messages session of HTTP+SSE as an MCP session", do: with(request{}, streamMine, nil), want: unknown},
+		{id: "75", what: "two sessions, the caller's own first", want: want{status: 400, code: -32020, reason: "header_mismatch"},
+			do: with(session("guess"), mine, nil)},
+		{id: "75", what: "an empty session", send: session(""), want: invalid},
+		{id: "75", what: "a session of 10 KiB", send: session(strings.Repeat("a", 10<<10)), want: invalid},
+		{id: "75", what: "a session of 1,024 bytes", send: session(strings.Repeat("a.", 512)), want: unknown},
+		{id: "75", what: "a session of 200 KiB", over: []proto{h1}, send: session(strings.Repeat("a", 200<<10)), want: want{status: 431}},
+		{id: "75", what: "a session of 200 KiB", over: []proto{h2}, send: session(strings.Repeat("a", 200<<10)), want: want{reset: "COMPRESSION_ERROR"}},
+		{id: "75", what: "CR LF and a header behind a session", over: []proto{h1}, do: with(request{}, mine, func(id string) string { return id + "0\r\nX-Tenant: evil" }), want: unknown},
+		{id: "75", what: "CR LF and a header behind a session", over: []proto{h2}, do: with(request{}, mine, func(id string) string { return id + "\r\nX-Tenant: evil" }), want: want{reset: "PROTOCOL_ERROR"}},
+		{id: "75", what: "a space within a session", do: with(request{}, mine, func(id string) string { return id + " x" }), want: invalid},
+		{id: "75", what: "a session in the query", send: request{target: wikiPath + "?Mcp-Session-Id=x"}, want: invalid},
+		{id: "75", what: "a session that was deleted", do: deleted, want: want{status: 404, hits: 3}},
+
+		{id: "76", what: "Last-Event-ID of another user's stream, in that user's session", do: with(resume(get, "upstream-session-2-1"), victims, nil), want: unknown},
+		{id: "76", what: "Last-Event-ID of another user's stream, without a session: the upstream's to refuse", send: resume(get, "upstream-session-2-1"), want: want{status: 404, hits: 1}},
+		{id: "76", what: "Last-Event-ID of another user's stream, in the caller's own session: its own events", do: with(resume(get, "upstream-session-2-1"), mine, nil),
+			want: want{status: 200, hits: 1, check: func(t *testing.T, a answer, _ []received) {
+				t.Helper()
+				if !bytes.Contains(a.body, []byte(`"of":"upstream-session-1"`)) || bytes.Contains(a.body, []byte("session-2")) {
+					t.Errorf("the agent got %q", a.body)
+				}
+			}}},
+		{id: "76", what: "Last-Event-ID on a DELETE in another user's session", do: with(resume(end, "upstream-session-2-1"), victims, nil), want: unknown},
+	}
+	for i := range list { // the upstream's own 404 has no reason of ours
+		if list[i].id == "76" && list[i].send.method == http.MethodGet {
+			list[i].want.check = func(*testing.T, answer, []received) {}
 		}
 	}
-	same := func(id string) string { return id }
-	part := func(n int, with string) func(string) string {
-		return func(id string) string {
-			parts := strings.SplitN(id, ".", 3)
-			parts[n] = with
-			return strings.Join(parts, ".")
-		}
+	for _, c := range alterations() {
+		list = append(list, attack{id: "75", what: "an altered session: " + c.what, do: with(request{}, mine, c.change), want: unknown})
 	}
-	const response = `{"jsonrpc":"2.0","id":5,"result":{}}`
-	guess := func(id string) request { return request{fields: []field{{"Mcp-Session-Id", id}}} }
-	return []attack{
-		{id: "73", what: "a response without a session", send: request{body: response}, want: bad},
-		{id: "73", what: "a response with a session that nobody gave", send: request{body: response, fields: []field{{"Mcp-Session-Id", "guess"}}}, want: gone},
-		{id: "73", what: "a response in another agent's session", do: withSession(true, func(_ *rig, id string) request {
-			return request{target: heldPath, body: response, fields: []field{{"Mcp-Session-Id", id}}}
-		}), want: gone},
-		{id: "75", what: "another agent's session", do: withSession(true, use(heldPath, same)), want: gone},
-		{id: "75", what: "a session given to somebody else to use", do: withSession(true, use(heldPath, same)), want: gone},
-		{id: "75", what: "a session at another server", do: withSession(false, use(wikiPath, same)), want: gone},
-		{id: "75", what: "a session at another tunnel", do: withSession(false, use(foreignPath, same)), want: gone},
-		{id: "75", what: "the upstream's own id", do: withSession(false, use(heldPath, func(string) string { return upstreamSession })), want: gone},
-		{id: "75", what: "another connector in it", do: withSession(false, use(heldPath, part(0, "OTHER"))), want: gone},
-		{id: "75", what: "another MAC in it", do: withSession(false, use(heldPath, part(1, "AAAAAAAAAAAAAAAAAAAAAA"))), want: gone},
-		{id: "75", what: "no MAC in it", do: withSession(false, use(heldPath, part(1, ""))), want: gone},
-		{id: "75", what: "another session behind its MAC", do: withSession(false, use(heldPath, part(2, "victim"))), want: gone},
-		{id: "75", what: "a guess", send: guess("1"), want: gone},
-		{id: "75", what: "a session of 10 KiB", send: guess(long("a", 10<<10)), want: bad},
-		{id: "75", what: "an empty session", send: guess(""), want: bad},
-		{id: "75", what: "a session with a space", send: guess("a b"), want: bad},
-		{id: "75", what: "a session with CR LF in it", over: []proto{h1}, send: guess("a\r\nX-Evil: 1"), want: gone},
-		{id: "75", what: "two sessions", send: request{fields: []field{{"Mcp-Session-Id", "a"}, {"Mcp-Session-Id", "b"}}}, want: want{status: 400, code: -32020, reason: "header_mismatch"}},
-		{id: "76", what: "the Last-Event-ID of another agent's session", do: withSession(true, func(_ *rig, id string) request {
-			return request{method: "GET", target: heldPath, bodiless: true, drop: []string{"Content-Type"}, fields: []field{{"Mcp-Session-Id", id}, {"Last-Event-ID", "1"}}}
-		}), want: gone},
-		{id: "75", what: "the end of another agent's session", do: withSession(true, func(_ *rig, id string) request {
-			return request{method: "DELETE", target: heldPath, bodiless: true, drop: []string{"Content-Type"}, fields: []field{{"Mcp-Session-Id", id}}}
-		}), want: gone},
-	}
+	return list
 }
 
-// contentAttacks hide orders where only the two ends of a call may look.
-func contentAttacks() []attack {
-	passed := want{status: 200, hits: 1}
-	meta := func(content string) request {
-		return request{body: `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","_meta":{` + content + `}}}`}
-	}
-	return []attack{
-		{id: "77", what: "a traceparent of 1 MiB in `_meta`", send: meta(`"traceparent":"` + long("a", 1<<20) + `"`), want: passed},
-		{id: "77", what: "baggage of 1 MiB in `_meta`", send: meta(`"baggage":"` + long("a", 1<<20) + `"`), want: passed},
-		{id: "77", what: "another tenant in `_meta`", send: meta(`"tenant":"globex","io.modelcontextprotocol/tunnel":"globex"`), want: passed},
-		{id: "77", what: "a revision in `_meta` that the head does not have", send: meta(`"io.modelcontextprotocol/protocolVersion":"2026-07-28"`), want: want{status: 400, code: -32020, reason: "header_mismatch"}},
-		{id: "78", what: "a schema that refers to `http://169.254.169.254/x`: never fetched", send: script("a schema with $ref"), want: passed},
-	}
-}
-
-// answerAttacks are answers that are not what HTTP or the call's owner expects.
-func answerAttacks() []attack {
-	broken := want{status: 502, code: -32014, reason: "outcome_unknown", hits: 1}
-	invalid := want{status: 502, code: -32019, reason: "upstream_invalid", hits: 1}
-	return []attack{
-		{id: "80", what: "a redirect to the metadata service", send: script("redirect"), want: invalid},
-		{id: "81", what: "a 401 with a challenge of its own", send: script("a challenge"), want: want{status: 502, code: -32017, reason: "credential_rejected", hits: 1}},
-		{id: "82", what: "cookies, Alt-Svc, Refresh, Clear-Site-Data: dropped", send: script("cookies and more"), want: want{status: 200, hits: 1,
-			header: []field{{"Set-Cookie", ""}, {"Alt-Svc", ""}, {"Refresh", ""}, {"Clear-Site-Data", ""}}}},
-		{id: "83", what: "a connection that ends before the answer", send: script("hangs up"), want: broken},
-		{id: "83", what: "a connection that ends in the head", send: script("cut in a head"), want: broken},
-		{id: "83", what: "an event stream that ends within a chunk", send: script("cut in a chunk"), want: want{status: 200, hits: 1, event: "-32014 `outcome_unknown`"}},
-		{id: "83", what: "an event stream shorter than its length", send: script("an answer cut short"), want: want{status: 200, hits: 1, event: "-32014 `outcome_unknown`"}},
-		{id: "83", what: "two lengths", send: script("two lengths"), want: broken},
-		{id: "85", what: "200 informal answers with the credential in them", send: script("1xx flood"), want: broken},
-		{id: "85", what: "an early hint with the credential in it: dropped", send: script("one 103"), want: want{status: 200, hits: 1}},
-		{id: "85", what: "the status 999", send: script("status 999"), want: want{status: 999, hits: 1}},
-		{id: "85", what: "HTTP/0.9, with the credential", send: script("HTTP/0.9"), want: broken},
-		{id: "85", what: "a head of 1 MiB", send: script("a head of 1 MiB"), want: broken},
-		{id: "83", what: "an answer in gzip", send: script("gzip"), want: invalid},
-		{id: "83", what: "an event stream in another encoding", send: script("gzip events"), want: invalid},
-		{id: "87", what: "`cacheScope: public`: each caller gets an answer of its own", do: func(_ *testing.T, r *rig, p proto) (answer, error) {
-			if a, err := r.send(p, script("public cache")); err != nil {
-				return a, err
+// hasSession holds what the upstream got to its own name of a session.
+func hasSession(string) func(*testing.T, answer, []received) {
+	return func(t *testing.T, _ answer, records []received) {
+		t.Helper()
+		for _, r := range records {
+			if got := fmt.Sprint(r.header["Mcp-Session-Id"]); got != "[upstream-session-1]" {
+				t.Errorf("the upstream got the session %s", got)
 			}
-			return r.send(p, script("public cache", field{"Authorization", "Bearer " + secondToken}))
-		}, want: want{status: 200, hits: 2}},
+		}
+	}
+}
+
+// deleted begins a session, ends it, and uses it.
+func deleted(t *testing.T, r *rig, p proto) (answer, error) {
+	id := r.begin(t, wikiPath, stack.AgentToken)
+	end := request{method: http.MethodDelete, bodiless: true, drop: []string{"Content-Type"}, fields: []field{{"Mcp-Session-Id", id}}}
+	if a, err := r.perform(t, attack{send: end}, p); err != nil || a.status != http.StatusNoContent {
+		t.Errorf("DELETE: status %d, %v", a.status, err)
+	}
+	return r.perform(t, attack{send: request{fields: []field{{"Mcp-Session-Id", id}}}}, p)
+}
+
+// legacyAttacks post to sessions of HTTP+SSE that are not the caller's.
+func legacyAttacks() []attack {
+	unknown := want{status: 404, code: -32001, reason: "session_not_found"}
+	invalid := want{status: 400, code: -32600, reason: "invalid_request"}
+	list := []attack{
+		{id: "75", what: "the caller's own session: passed", want: want{status: 202, hits: 2}, do: func(t *testing.T, r *rig, p proto) (answer, error) {
+			session, leave := r.stay(t, oldPath+"sse", stack.AgentToken)
+			defer leave()
+			return r.perform(t, attack{send: request{target: oldPath + "messages?sessionId=" + session}}, p)
+		}},
+		{id: "75", what: "another user's session", do: post("?sessionId=%s", streamHers, nil), want: unknown},
+		{id: "75", what: "another server's session", do: post("?sessionId=%s", streamNext, nil), want: unknown},
+		{id: "75", what: "another tenant's session", do: post("?sessionId=%s", streamAway, nil), want: unknown},
+		{id: "75", what: "an MCP session of streamable HTTP", do: post("?sessionId=%s", mine, nil), want: unknown},
+		{id: "75", what: "a guess", do: post("?sessionId=guess", mine, nil), want: unknown},
+		{id: "75", what: "replayed after the stream ended: the upstream's to refuse", do: post("?sessionId=%s", streamMine, nil), want: want{status: 404, hits: 1}},
+		{id: "75", what: "no session", do: post("", streamMine, nil), want: invalid},
+		{id: "75", what: "an empty session", do: post("?sessionId=", streamMine, nil), want: invalid},
+		{id: "75", what: "another name of the parameter", do: post("?sessionid=%s", streamMine, nil), want: invalid},
+		{id: "75", what: "another spelling of the parameter", do: post("?session_id=%s", streamMine, nil), want: invalid},
+		{id: "75", what: "a parameter behind it", do: post("?sessionId=%s&x=y", streamMine, nil), want: invalid},
+		{id: "75", what: "a parameter before it", do: post("?x=y&sessionId=%s", streamMine, nil), want: invalid},
+		{id: "75", what: "a second session", do: post("?sessionId=%s&sessionId=guess", streamMine, nil), want: invalid},
+		{id: "75", what: "a semicolon and a second session", do: post("?sessionId=%s;sessionId=guess", streamMine, nil), want: invalid},
+		{id: "75", what: "a percent-encoded name", do: post("?session%%49d=%s", streamMine, nil), want: invalid},
+		{id: "75", what: "a percent-encoded dot", do: post("?sessionId=%s", streamMine, func(s string) string { return strings.Replace(s, ".", "%2E", 1) }), want: invalid},
+		{id: "75", what: "a plus sign", do: post("?sessionId=%s+", streamMine, nil), want: invalid},
+		{id: "75", what: "a path of the upstream", do: post("?sessionId=../../private", streamMine, nil), want: invalid},
+		{id: "75", what: "10 KiB", do: post("?sessionId="+strings.Repeat("a", 10<<10), streamMine, nil), want: invalid},
+		{id: "75", what: "the session in the head alone", want: invalid, do: func(t *testing.T, r *rig, p proto) (answer, error) {
+			return r.perform(t, attack{send: request{target: oldPath + "messages", fields: []field{{"Mcp-Session-Id", r.ids[streamMine]}}}}, p)
+		}},
+		{id: "73", what: "a response from a client without a session", send: request{target: oldPath + "messages", body: answered}, want: invalid},
+		{id: "73", what: "a response with a forged session", send: request{target: oldPath + "messages?sessionId=a.b.c", body: answered}, want: unknown},
+		{id: "40", what: "POST to the stream's URL", send: request{target: oldPath + "sse"}, want: want{status: 405, code: -32600, reason: "method_not_allowed", header: []field{{"Allow", "GET"}}}},
+		{id: "70", what: "2026-07-28, which has no such transport", want: invalid, send: request{method: http.MethodGet, bodiless: true, drop: []string{"Content-Type"}, target: oldPath + "sse",
+			fields: []field{{"MCP-Protocol-Version", revision}}}},
+		{id: "75", what: "a session at the stream's own URL", do: func(t *testing.T, r *rig, p proto) (answer, error) {
+			q := request{method: http.MethodGet, bodiless: true, drop: []string{"Content-Type"}, target: oldPath + "sse?sessionId=" + r.ids[streamMine]}
+			return r.perform(t, attack{send: q}, p)
+		}, want: invalid},
+		{id: "75", what: "the messages URL, asked for a stream", do: func(t *testing.T, r *rig, p proto) (answer, error) {
+			q := request{method: http.MethodGet, bodiless: true, drop: []string{"Content-Type"}, target: oldPath + "messages?sessionId=" + r.ids[streamMine]}
+			return r.perform(t, attack{send: q}, p)
+		}, want: want{status: 405, code: -32600, reason: "method_not_allowed"}},
+	}
+	for _, c := range alterations() {
+		w := unknown
+		if c.what == "a padded MAC" { // no character of a session
+			w = invalid
+		}
+		list = append(list, attack{id: "75", what: "an altered session: " + c.what, do: post("?sessionId=%s", streamMine, c.change), want: w})
+	}
+	return list
+}
+
+// goneAttacks wait for a connector that will not come back.
+func goneAttacks() []attack {
+	return []attack{{id: "75", what: "a session of HTTP+SSE after its connector's restart", want: want{status: 404, code: -32001, reason: "session_not_found"},
+		do: func(t *testing.T, r *rig, p proto) (answer, error) {
+			return r.perform(t, attack{send: request{target: "/t/globex/old/messages?sessionId=" + r.ids[streamGone]}}, p)
+		}}}
+}
+
+// post posts to the messages of HTTP+SSE, with a query that has a session in it.
+func post(query, whose string, change func(string) string) func(*testing.T, *rig, proto) (answer, error) {
+	return func(t *testing.T, r *rig, p proto) (answer, error) {
+		id := r.ids[whose]
+		if change != nil {
+			id = change(id)
+		}
+		q := query
+		if strings.Contains(query, "%") {
+			q = fmt.Sprintf(query, id)
+		}
+		return r.perform(t, attack{send: request{target: oldPath + "messages" + q}}, p)
 	}
 }

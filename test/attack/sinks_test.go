@@ -45,7 +45,7 @@ func secrets() []string {
 // searchAnswer looks for the canaries in every byte that an agent got.
 func searchAnswer(t *testing.T, a answer) {
 	t.Helper()
-	mustLack(t, "the answer", a.all, secrets()...)
+	mustLack(t, "the answer", a.all, append(secrets(), offenceCanary)...)
 }
 
 // searchLog looks in what the gateway and the connectors have logged since the
@@ -55,7 +55,7 @@ func (r *rig) searchLog(t *testing.T) {
 	log := r.Log.String()
 	from := max(r.logged-256, 0) // a record may have been half written
 	r.logged = len(log)
-	mustLack(t, "the log", []byte(log[from:]), append(secrets(), argumentCanary)...)
+	mustLack(t, "the log", []byte(log[from:]), append(secrets(), argumentCanary, offenceCanary)...)
 }
 
 // searchDeep looks where secrets are kept: in the files of state_dir but those
@@ -111,7 +111,7 @@ func checkReceived(t *testing.T, got received, body string) {
 func mayArrive(name string) bool {
 	switch name {
 	case "Authorization", "X-Tenant", "Content-Type", "Content-Length", "Accept", "Accept-Encoding",
-		"Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-Id", scriptField:
+		"Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-Id", caseHeader:
 		return true
 	}
 	return false

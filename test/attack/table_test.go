@@ -23,8 +23,8 @@ file differs from what they see. For every line they also search the gateway's a
 the files in ` + "`state_dir`" + ` and a dump of all stacks for the upstream's credentials and the agents' tokens, and check that goroutines,
 open descriptors and heap return to where they were.
 
-*Answer* is the HTTP status (of an event stream also how it ends), with the JSON-RPC code and reason where the body has them; *reset* is an HTTP/2 error in place of an
-answer, and *then* the further answers on the same connection. *Upstream* says whether a private server got as much as a byte;
+*Answer* is the HTTP status, with the JSON-RPC code and reason where the body has them; *reset* is an HTTP/2 error in place of an
+answer, *aborted* says that it was broken off behind its head, and *then* the further answers on the same connection. *Upstream* says whether a private server got as much as a byte;
 a number says how many calls it got. What is let through arrived with the connector's credentials, without the agent's token, and
 with the body's very bytes.
 `
@@ -53,10 +53,7 @@ func (tb *table) add(a attack, p proto, transport tunnel.Transport, got answer, 
 	if got.reset != "" {
 		outcome = "reset " + got.reset
 	}
-	switch {
-	case got.event != "":
-		outcome += ", ended by an event " + got.event
-	case got.cut:
+	if got.cut {
 		outcome += ", aborted"
 	}
 	if len(got.more) > 0 {
