@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"syscall"
 
@@ -25,6 +26,9 @@ const (
 )
 
 func main() {
+	// What net/http has to say without a logger to say it to: it quotes bytes that an upstream sends behind its answer, which
+	// may be anything, a credential too. All that matters goes through slog.
+	log.SetOutput(io.Discard)
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

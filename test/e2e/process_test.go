@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -80,6 +81,40 @@ func TestProcesses(t *testing.T) {
 			connector.terminate(t)
 			gateway.terminate(t)
 		})
+	}
+}
+
+// What an upstream sends behind its answer is in no log: net/http would quote it, past all redaction.
+func TestStrayBytesAreNotLogged(t *testing.T) {
+	t.Parallel()
+	const stray = "canary-behind-the-answer"
+	got := make(chan struct{}, 1)
+	upstream := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+		conn, _, hijackErr := http.NewResponseController(w).Hijack()
+		if err != nil || hijackErr != nil {
+			t.Errorf("%v, %v", err, hijackErr)
+			return
+		}
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s%s", len(body), body, stray)
+		_, _ = io.Copy(io.Discard, conn) // until the connector has seen it and hangs up
+		_ = conn.Close()
+		got <- struct{}{}
+	})
+	d := deploy(t, upstream.URL, "tcp")
+	binary := build(t)
+	gateway := start(t, binary, "gateway", d.gateway)
+	gateway.says(t, `"gateway is up"`, 1)
+	connector := start(t, binary, "connector", d.connector)
+	connector.says(t, `"attached"`, 2)
+	d.call(t)
+	within(t, patience, got, "the connector hangs up")
+	connector.terminate(t)
+	gateway.terminate(t)
+	for _, p := range []*process{gateway, connector} {
+		if log := strings.Join(p.log, "\n"); strings.Contains(log, stray) {
+			t.Errorf("the log has what the upstream sent behind its answer:\n%s", log)
+		}
 	}
 }
 
