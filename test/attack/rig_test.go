@@ -56,7 +56,8 @@ type rig struct {
 	quiet   *upstream // for attacks that run beside others
 	meet    *upstream // answers when as many requests as meeting says are there
 	meeting *meeting
-	logged  int // bytes of the log that have been searched
+	logged  int    // bytes of the log that have been searched
+	dump    []byte // for stacks
 
 	older, foreignOld *upstream            // as old, another server and another tunnel
 	impostors         map[string]*upstream // servers that are not who they should be
@@ -75,7 +76,7 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 		return startUpstream(t, loopback, certs.config(certificate), (*upstream).echo)
 	}
 	r := &rig{
-		transport: transport, meeting: meeting, names: names,
+		transport: transport, meeting: meeting, names: names, dump: make([]byte, 8<<20),
 		hostile: newHostile(t, scripts), hasty: newHostile(t, scripts),
 		old: legacy(), older: legacy(), foreignOld: legacy(), trap: newUpstream(t, nil),
 		trusted: secure("honest"), impostors: map[string]*upstream{"expired": secure("expired"), "renamed": secure("renamed"), "selfsigned": secure("selfsigned")},

@@ -74,8 +74,7 @@ func (r *rig) searchDeep(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	dump := make([]byte, 8<<20)
-	mustLack(t, "a stack dump", dump[:runtime.Stack(dump, true)], all...)
+	mustLack(t, "a stack dump", r.dump[:runtime.Stack(r.dump, true)], all...)
 }
 
 // checkReceived holds what an upstream got against what must and must not go
