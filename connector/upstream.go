@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"mime"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -273,13 +275,17 @@ func encoded(h http.Header) bool {
 }
 
 // disguised reports whether the type of an answer is an event stream to clients that look for the words anywhere in it, or
-// in another of its fields, and is none to those that read it as a media type. What is in it would pass unjudged.
+// in another of its fields, and is none to those that read it as a media type; or one in another charset than UTF-8, which
+// the format does not have and some clients heed. What is in it would pass unjudged.
 func disguised(h http.Header) bool {
 	types := h["Content-Type"]
-	for _, text := range types {
-		if strings.Contains(strings.ToLower(text), "text/event-stream") && (len(types) > 1 || !mcp.IsEventStream(h)) {
-			return true
-		}
+	if !slices.ContainsFunc(types, func(t string) bool { return strings.Contains(strings.ToLower(t), "text/event-stream") }) {
+		return false
 	}
-	return false
+	if len(types) > 1 || !mcp.IsEventStream(h) {
+		return true
+	}
+	_, params, err := mime.ParseMediaType(types[0])
+	charset, ok := params["charset"]
+	return err != nil || ok && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "utf8")
 }

@@ -41,9 +41,13 @@ func StripRequest(h http.Header) {
 }
 
 // StripResponse deletes what an upstream may never say to an agent: cookies, challenges, redirects, what would change
-// how a browser or a proxy treats our origin, what belongs to its connection, and what tells of its software.
+// how a browser or a proxy treats our origin, what belongs to its connection, and what tells of its software. A cache in
+// front of us may keep no answer for several callers: where an upstream allows that, Cache-Control becomes no-store.
 func StripResponse(h http.Header) {
 	stripNominated(h)
+	if sharable(h["Cache-Control"]) {
+		h["Cache-Control"] = []string{"no-store"}
+	}
 	for name := range h {
 		if canonical := http.CanonicalHeaderKey(name); !travels(canonical) || dropResponse(canonical) {
 			delete(h, name)
@@ -71,6 +75,26 @@ func PassHead(h http.Header, resp *http.Response) {
 func IsEventStream(h http.Header) bool {
 	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
+}
+
+// sharable reports whether Cache-Control lets a shared cache answer one caller with what another has got although both
+// have sent Authorization (RFC 9111 §3.5).
+func sharable(lines []string) bool {
+	allowed, revalidated, kept := false, false, false
+	for _, line := range lines {
+		for token := range strings.SplitSeq(line, ",") {
+			name, _, _ := strings.Cut(strings.Trim(token, " \t"), "=")
+			switch strings.ToLower(strings.TrimRight(name, " \t")) {
+			case "public", "s-maxage":
+				allowed = true
+			case "must-revalidate", "proxy-revalidate":
+				revalidated = true
+			case "private", "no-store":
+				kept = true
+			}
+		}
+	}
+	return allowed || revalidated && !kept
 }
 
 // stripNominated deletes the fields that Connection lists (RFC 9110 §7.6.1).
@@ -129,9 +153,10 @@ func dropResponse(name string) bool {
 		"Location", "Content-Location", "Refresh", "Link", "Alt-Svc",
 		"Clear-Site-Data", "Strict-Transport-Security", "Public-Key-Pins", "Public-Key-Pins-Report-Only",
 		"Nel", "Report-To", "Reporting-Endpoints", "Sourcemap", "X-Sourcemap",
-		"X-Accel-Redirect", "X-Sendfile", // read by proxies in front of us as an order to serve a file
+		"X-Sendfile", "X-Lighttpd-Send-File", "X-Reproxy-Url", "X-Litespeed-Location", // orders to a proxy in front of us to serve another file
+		"Surrogate-Control", "Cdn-Cache-Control", "Cloudflare-Cdn-Cache-Control", "Edge-Control", "X-Litespeed-Cache-Control", // and to keep this answer
 		"Server", "Via", "X-Powered-By", "X-Aspnet-Version":
 		return true
 	}
-	return strings.HasPrefix(name, "Access-Control-")
+	return strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "X-Accel-") && name != "X-Accel-Buffering" // orders to nginx
 }

@@ -81,7 +81,8 @@ func answerAttacks() []attack {
 		{id: "84", what: "a GET answered by JSON", script: raw(sized(asJSON, offenceCanary)), send: get, want: invalid},
 		{id: "84", what: "HTTP+SSE's stream as text/plain", script: raw(sized("Content-Type: text/plain\r\n", events)), send: stream, want: invalid},
 	}
-	for _, kind := range []string{"text/event-stream, application/json", "application/json; x=text/event-stream", "text/event-stream-x", "text/event-stream\r\nContent-Type: application/json", "application/json\r\nContent-Type: Text/Event-Stream"} {
+	for _, kind := range []string{"text/event-stream, application/json", "application/json; x=text/event-stream", "text/event-stream-x", "text/event-stream\r\nContent-Type: application/json", "application/json\r\nContent-Type: Text/Event-Stream",
+		"text/event-stream; charset=utf-16le", "text/event-stream; charset=utf-7", "text/event-stream; charset=utf-8; charset=utf-16", "text/event-stream; charset"} {
 		list = append(list, attack{id: "84", what: "events of the type `" + strings.ReplaceAll(kind, "\r\nContent-Type:", "` and `") + "`", script: raw(sized("Content-Type: "+kind+"\r\n", events)), want: invalid})
 	}
 	return list
@@ -138,7 +139,16 @@ func sharedAttacks() []attack {
 		body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"result":{"cacheScope":"public","ttlMs":86400000,"answer":%d}}`, served.Add(1))
 		_, _ = io.WriteString(conn, sized(asJSON+"Cache-Control: public, max-age=86400, s-maxage=86400\r\nETag: \"one\"\r\nExpires: Thu, 01 Jan 2099 00:00:00 GMT\r\nAge: 0\r\n", body))
 	}}
-	return []attack{{id: "87", what: "`cacheScope: public` and Cache-Control: public on one URL, two users, one of them twice", key: "shared", script: private, want: want{status: 200, hits: 3},
+	orders := "X-Accel-Expires: 3600\r\nX-Accel-Redirect: /t/acme/vault/mcp\r\nSurrogate-Control: max-age=3600\r\nCDN-Cache-Control: max-age=3600\r\n"
+	uncached := want{status: 200, hits: 1, header: []field{
+		{"Cache-Control", "no-store"}, {"X-Accel-Expires", ""}, {"X-Accel-Redirect", ""}, {"Surrogate-Control", ""}, {"Cdn-Cache-Control", ""},
+	}, check: func(*testing.T, answer, []received) {}}
+	var list []attack
+	for _, control := range []string{"public", "max-age=60, S-MaxAge=60", "private\r\nCache-Control: public, max-age=60", "must-revalidate, max-age=60"} {
+		list = append(list, attack{id: "87", what: "Cache-Control: `" + strings.ReplaceAll(control, "\r\nCache-Control:", "` and `") + "`, with orders to nginx and to CDNs: no-store",
+			script: raw(sized(asJSON+orders+"Cache-Control: "+control+"\r\n", answered)), want: uncached})
+	}
+	return append(list, attack{id: "87", what: "`cacheScope: public` and Cache-Control: public on one URL, two users, one of them twice", key: "shared", script: private, want: want{status: 200, hits: 3},
 		do: func(t *testing.T, r *rig, p proto) (a answer, err error) {
 			var seen [][]byte
 			for _, token := range []string{stack.AgentToken, secondToken, stack.AgentToken} {
@@ -155,5 +165,5 @@ func sharedAttacks() []attack {
 				seen = append(seen, a.body)
 			}
 			return a, err
-		}}}
+		}})
 }
