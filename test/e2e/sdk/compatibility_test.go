@@ -94,7 +94,10 @@ func plan() []cell {
 				if revision == v20241105 {
 					c.over = httpSSE
 				}
-				add(c, "", tunnel.TCP)
+				if to == reference { // a wrapped one has no limits of its own
+					add(c, "")
+				}
+				add(c, tunnel.TCP)
 				c.h2 = true
 				add(c, tunnel.QUIC)
 			}
@@ -103,7 +106,7 @@ func plan() []cell {
 	for _, from := range []string{inspect, mcpRemote, supergateway} {
 		for _, to := range append(libraries, others...) {
 			vias := []tunnel.Transport{tunnel.TCP, tunnel.QUIC}
-			if to == goSDK { // what these clients cannot do they cannot do with any server
+			if to == goSDK { // what these clients cannot do, they cannot do with any server
 				vias = append(vias, "")
 			}
 			for _, over := range []wire{streamable, httpSSE} {
@@ -125,11 +128,11 @@ func TestCompatibility(t *testing.T) {
 	dialers := map[string]dialer{goSDK: dialGoSDK, mcpGo: dialMCPGo, inspect: dialInspector, mcpRemote: dialMCPRemote, supergateway: dialSupergateway}
 	seen, cells := new(table), plan()
 	t.Run("cells", func(t *testing.T) {
-		make := servers(t)
+		serverOf := servers(t)
 		for _, c := range cells {
 			t.Run(c.name(), func(t *testing.T) {
 				t.Parallel()
-				seen.add(c, meet(t, c, dialers[c.client], make(t, c)))
+				seen.add(c, meet(t, c, dialers[c.client], serverOf(t, c)))
 			})
 		}
 	})
@@ -141,8 +144,7 @@ func TestCompatibility(t *testing.T) {
 // servers starts the servers that serve all tests, and returns what makes
 // one for a test.
 func servers(t *testing.T) func(*testing.T, cell) *server {
-	mcp, sse := forward(t, startEverything(t, streamable)), forward(t, startEverything(t, httpSSE))
-	gateway := forward(t, startSupergateway(t, streamable))
+	mcp, sse, gateway := startEverything(t, streamable), startEverything(t, httpSSE), startSupergateway(t, streamable)
 	return func(t *testing.T, c cell) *server {
 		switch {
 		case c.server == goSDK:
@@ -150,11 +152,11 @@ func servers(t *testing.T) func(*testing.T, cell) *server {
 		case c.server == mcpGo:
 			return serveMCPGo(c.revision)
 		case c.server == reference:
-			return everything(mcp, sse)
+			return everything(mcp.forward(t), sse.forward(t))
 		case c.over == streamable:
-			return everything(gateway, http.NotFoundHandler())
+			return everything(gateway.forward(t), http.NotFoundHandler())
 		}
-		return everything(http.NotFoundHandler(), forward(t, startSupergateway(t, httpSSE)))
+		return everything(http.NotFoundHandler(), startSupergateway(t, httpSSE).forward(t))
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // nothing between the two: what the table of TestCompatibility does not try.
 func TestServerEverything(t *testing.T) {
 	t.Parallel()
-	url := "http://127.0.0.1:" + startEverything(t, streamable) + "/mcp"
+	url := "http://127.0.0.1:" + startEverything(t, streamable).await(t).port + "/mcp"
 	for _, transport := range stack.Transports() {
 		t.Run(string(transport), func(t *testing.T) {
 			s := stack.New(t, stack.Options{Transport: transport, Servers: map[string]connector.Server{"everything": {URL: url}}})
@@ -76,15 +76,14 @@ func useEverything(t *testing.T, url string, agent *http.Client) {
 }
 
 // startEverything runs the reference server until the test ends.
-func startEverything(t *testing.T, over wire) (port string) {
+func startEverything(t *testing.T, over wire) *process {
 	t.Helper()
-	port = freePort(t)
+	port := freePort(t)
 	mode, ready := "streamableHttp", "listening on port"
 	if over == httpSSE {
 		mode, ready = "sse", "running on port"
 	}
-	serve(t, ready, []string{"PORT=" + port}, "mcp-server-everything", mode)
-	return port
+	return serve(t, port, ready, []string{"PORT=" + port}, "mcp-server-everything", mode)
 }
 
 // everythingScript says how the reference server's tools are used. It has none
@@ -118,6 +117,7 @@ func everything(mcp, sse http.Handler) *server {
 				_, _ = c.call(ctx, request{"toggle-simulated-logging", noArguments()})
 			})
 		},
-		close: func() {},
+		release: func() {},
+		close:   func() {},
 	}
 }

@@ -82,8 +82,9 @@ func (c goClient) call(ctx context.Context, do request) (string, error) {
 }
 
 func serveGoSDK(revision string) *server {
-	out := &server{script: plain(), cancelled: make(chan struct{}, 10)}
-	done := make(chan struct{})
+	out := &server{script: plain(), waiting: make(chan struct{}, 10), cancelled: make(chan struct{}, 10)}
+	released, release := context.WithCancel(context.Background())
+	out.release = release
 	s := mcp.NewServer(&mcp.Implementation{Name: "go-sdk server", Version: "1"}, nil)
 	text := func(t string) *mcp.CallToolResult {
 		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: t}}}
@@ -119,6 +120,9 @@ func serveGoSDK(revision string) *server {
 		return text(answer.Action), nil, nil
 	})
 	mcp.AddTool(s, &mcp.Tool{Name: "sample"}, func(ctx context.Context, req *mcp.CallToolRequest, _ argument) (*mcp.CallToolResult, any, error) {
+		ctx, giveUp := context.WithCancel(ctx) // a session that waits for an answer cannot always be closed
+		defer giveUp()
+		defer context.AfterFunc(released, giveUp)()
 		//nolint:staticcheck // deprecated with the revision 2026-07-28; this is of earlier ones
 		answer, err := req.Session.CreateMessage(ctx, &mcp.CreateMessageParams{MaxTokens: 10})
 		if err != nil {
@@ -127,11 +131,12 @@ func serveGoSDK(revision string) *server {
 		return &mcp.CallToolResult{Content: []mcp.Content{answer.Content}}, nil, nil
 	})
 	mcp.AddTool(s, &mcp.Tool{Name: "wait"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ argument) (*mcp.CallToolResult, any, error) {
+		out.waiting <- struct{}{}
 		select {
 		case <-ctx.Done():
 			out.cancelled <- struct{}{}
 			return nil, nil, ctx.Err()
-		case <-done:
+		case <-released.Done():
 			return text("nobody has cancelled until the end"), nil, nil
 		}
 	})
@@ -146,7 +151,7 @@ func serveGoSDK(revision string) *server {
 		})
 	}
 	out.close = func() {
-		close(done)
+		out.release()
 		for session := range s.Sessions() {
 			_ = session.Close()
 		}

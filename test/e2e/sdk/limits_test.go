@@ -30,8 +30,8 @@ type limit struct {
 // outcome is what came of the features: nil for what works.
 type outcome map[feature]*limit
 
-// limits lists what does not work between peers, with a tunnel and without.
-// A limit that no longer holds fails the test.
+// limits lists what does not work between peers, with a tunnel and without. A
+// limit that no longer holds fails the test.
 var limits = []struct {
 	limit
 	of       []feature
@@ -54,7 +54,7 @@ var limits = []struct {
 	},
 	{
 		of: []feature{ends}, from: []string{inspect, mcpRemote, supergateway},
-		limit: limit{why: "The client leaves its MCP session to the server's timeout: it sends no DELETE when it is told to stop."},
+		limit: limit{why: "The client sends no DELETE: it leaves its MCP session to the server's timeout."},
 	},
 	{
 		of: []feature{reports, notifies}, from: []string{supergateway},

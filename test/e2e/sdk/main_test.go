@@ -22,8 +22,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// The protocol's revisions: the only one of HTTP+SSE, those with MCP sessions
-// over streamable HTTP, and the first without any.
+// The protocol's revisions: the one of HTTP+SSE, those with MCP sessions over
+// streamable HTTP, and the first without any.
 const (
 	v20241105  = "2024-11-05"
 	v20250326  = "2025-03-26"
@@ -108,9 +108,11 @@ type server struct {
 	script script
 	// news makes the server send what it sends unasked. It may be called again.
 	news func(ctx context.Context, c client)
-	// cancelled gets a value when a call of wait has been cancelled; nil if
-	// the server does not tell.
-	cancelled chan struct{}
+	// waiting gets a value when a call of wait has begun, and cancelled when it
+	// has been cancelled; nil if the server does not tell.
+	waiting, cancelled chan struct{}
+	// release ends the calls that nobody has cancelled or answered.
+	release func()
 	// close ends what the server runs.
 	close func()
 }

@@ -124,8 +124,9 @@ func (c mcpGoClient) call(ctx context.Context, do request) (string, error) {
 }
 
 func serveMCPGo(string) *server {
-	out := &server{script: plain(), cancelled: make(chan struct{}, 10)}
-	done := make(chan struct{})
+	out := &server{script: plain(), waiting: make(chan struct{}, 10), cancelled: make(chan struct{}, 10)}
+	released, release := context.WithCancel(context.Background())
+	out.release = release
 	s := mcpserver.NewMCPServer("mcp-go server", "1", mcpserver.WithToolCapabilities(true), mcpserver.WithElicitation(), mcpserver.WithLogger(slog.New(slog.DiscardHandler)))
 	s.AddTool(mcp.NewTool("echo", mcp.WithString("text")), func(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		return mcp.NewToolResultText(r.GetString("text", "")), nil
@@ -160,11 +161,12 @@ func serveMCPGo(string) *server {
 		return mcp.NewToolResultText(mcp.GetTextFromContent(answer.Content)), nil
 	})
 	s.AddTool(mcp.NewTool("wait"), func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		out.waiting <- struct{}{}
 		select {
 		case <-ctx.Done():
 			out.cancelled <- struct{}{}
 			return nil, ctx.Err()
-		case <-done:
+		case <-released.Done():
 			return mcp.NewToolResultText("nobody has cancelled until the end"), nil
 		}
 	})
@@ -181,7 +183,7 @@ func serveMCPGo(string) *server {
 		})
 	}
 	out.close = func() {
-		close(done)
+		out.release()
 		_ = h.Shutdown(context.Background())
 		legacy.CloseSessions()
 	}

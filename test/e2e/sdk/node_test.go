@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log"
 	"math/rand/v2"
 	"net"
@@ -54,9 +55,17 @@ func trusting(cmd *exec.Cmd, ca string) *exec.Cmd {
 // killGroup kills what is left of a command's process group.
 func killGroup(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 
-// serve runs a server of the npm packages, which says ready on one of its
-// outputs, until the test ends. It listens on every interface.
-func serve(t *testing.T, ready string, env []string, name string, args ...string) {
+// process is a server of the npm packages.
+type process struct {
+	name      string
+	port      string
+	said      tail
+	up, ended chan struct{}
+}
+
+// serve runs a server until the test ends. It says ready on one of its outputs
+// when it listens, on its port of every interface.
+func serve(t *testing.T, port, ready string, env []string, name string, args ...string) *process {
 	t.Helper()
 	cmd := node(context.WithoutCancel(t.Context()), t, name, args...)
 	cmd.Env = append(cmd.Env, env...)
@@ -74,17 +83,16 @@ func serve(t *testing.T, ready string, env []string, name string, args ...string
 		_ = r.Close()
 		t.Fatalf("start %s: %v; it needs Node.js: run make setup", name, err)
 	}
-	var said tail
-	up, ended := make(chan struct{}), make(chan struct{})
+	p := &process{name: name, port: port, up: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
-		defer close(ended)
+		defer close(p.ended)
 		defer func() { _ = r.Close() }()
 		var once sync.Once
 		for lines := bufio.NewReader(r); ; {
 			line, err := lines.ReadString('\n')
-			said.add(line)
+			p.said.add(line)
 			if strings.Contains(line, ready) {
-				once.Do(func() { close(up) })
+				once.Do(func() { close(p.up) })
 			}
 			if err != nil {
 				return
@@ -94,25 +102,32 @@ func serve(t *testing.T, ready string, env []string, name string, args ...string
 	t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // lets it end its own children
 		select {
-		case <-ended:
+		case <-p.ended:
 		case <-time.After(patience):
 			t.Errorf("%s does not end", name)
 		}
 		_ = killGroup(cmd)
 		_ = stdin.Close()
-		<-ended
+		<-p.ended
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("%s said last:\n%s", name, &said)
+			t.Logf("%s said last:\n%s", name, &p.said)
 		}
 	})
+	return p
+}
+
+// await waits until the server listens.
+func (p *process) await(t *testing.T) *process {
+	t.Helper()
 	select {
-	case <-up:
-	case <-ended:
-		t.Fatalf("%s has ended", name)
+	case <-p.up:
+	case <-p.ended:
+		t.Fatalf("%s has ended:\n%s", p.name, &p.said)
 	case <-time.After(2 * patience):
-		t.Fatalf("%s does not come up", name)
+		t.Fatalf("%s does not come up:\n%s", p.name, &p.said)
 	}
+	return p
 }
 
 // tail keeps the end of what a process says.
@@ -158,16 +173,16 @@ func freePort(t *testing.T) string {
 	return ""
 }
 
-// forward serves what a process serves at a port.
-func forward(t *testing.T, port string) http.Handler {
+// forward serves what the process serves.
+func (p *process) forward(t *testing.T) http.Handler {
+	t.Helper()
+	p.await(t)
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(&url.URL{Scheme: "http", Host: "127.0.0.1:" + port})
-		},
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "127.0.0.1:" + p.port}) },
 		Transport:     transport,
 		FlushInterval: -1,
-		ErrorLog:      log.New(new(tail), "", 0), // clients leave in the middle of streams
+		ErrorLog:      log.New(io.Discard, "", 0), // clients leave in the middle of streams
 	}
 }

@@ -23,8 +23,9 @@ type recorder struct {
 
 	mu        sync.Mutex      // guards what follows
 	session   string          // the MCP session that the server has issued
-	calling   string          // the id of the last call of a tool
-	cancelled bool            // that call has been
+	called    int             // how many calls of tools have come
+	calling   string          // the id of the last
+	cancelled bool            // the last has been
 	seen      map[string]bool // "METHOD session" of requests
 	revisions map[string]bool // that requests have named
 }
@@ -50,6 +51,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.seen[req.Method+" "+req.Header.Get("Mcp-Session-Id")] = true
 	switch message.Method {
 	case "tools/call":
+		r.called++
 		r.calling, r.cancelled = string(message.ID), false
 	case "notifications/cancelled":
 		r.cancelled = r.cancelled || string(message.Params.RequestID) == r.calling
@@ -64,6 +66,13 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.session = session
 		r.mu.Unlock()
 	}
+}
+
+// calls returns how many calls of tools have come.
+func (r *recorder) calls() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.called
 }
 
 // told reports whether the server has been told that the last call of a tool
@@ -132,6 +141,7 @@ func converse(t *testing.T, c cell, dial dialer, peer *server, seen *recorder, t
 	out := make(outcome)
 	for f := range features {
 		if f == ends {
+			k.peer.release()
 			if err := k.agent.close(); err != nil {
 				t.Errorf("close: %v", err)
 			}
@@ -153,7 +163,7 @@ func converse(t *testing.T, c cell, dial dialer, peer *server, seen *recorder, t
 			cancel()
 		}
 	}
-	if got := seen.spoke(); len(got) > 1 || len(got) == 1 && got[0] != c.revision || len(got) == 0 && c.over == streamable {
+	if got := seen.spoke(); len(got) > 1 || len(got) == 1 && got[0] != c.revision || len(got) == 0 && (c.over == streamable || k.agent.version() == "") {
 		t.Errorf("the requests name the revisions %q", got)
 	}
 	return out
@@ -201,10 +211,23 @@ func (k *talk) do(ctx context.Context, f feature) error {
 		}
 		return k.hear(ctx)
 	case cancels:
+		before := k.seen.calls()
 		waiting, abandon := context.WithCancel(ctx)
-		defer abandon()
-		time.AfterFunc(brief/2, abandon)
-		if _, err := k.agent.call(waiting, use.wait); err == nil {
+		var crew sync.WaitGroup
+		crew.Go(func() {
+			defer abandon()
+			if k.peer.waiting == nil {
+				_ = eventually(ctx, "the call has come", func() bool { return k.seen.calls() > before })
+				return
+			}
+			select {
+			case <-k.peer.waiting:
+			case <-ctx.Done():
+			}
+		})
+		_, err := k.agent.call(waiting, use.wait)
+		crew.Wait()
+		if err == nil {
 			return errors.New("the call has been answered")
 		}
 		if k.peer.cancelled == nil {
