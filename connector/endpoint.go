@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"net/url"
 
 	"sallyport.dev/auth"
+	"sallyport.dev/credential"
 	"sallyport.dev/mcp"
 )
 
@@ -54,7 +56,7 @@ func owner(server string, who auth.Principal) []byte {
 }
 
 // placeOf resolves an endpoint event's data as clients do, against the stream's URL, and returns its path and query. It
-// must lead to where the stream came from: the same scheme, host and port.
+// must lead to where the stream came from, as a credential's destination is compared: the same scheme, host and port.
 func placeOf(stream *url.URL, data []byte) (string, error) {
 	if len(data) == 0 || len(data) > maxPlace {
 		return "", fmt.Errorf("%w: the endpoint event is not one line of at most %d bytes", errAnswer, maxPlace)
@@ -68,7 +70,7 @@ func placeOf(stream *url.URL, data []byte) (string, error) {
 	if err != nil { // its text quotes the data
 		return "", fmt.Errorf("%w: the endpoint event is no URL", errAnswer)
 	}
-	if ref.Scheme != stream.Scheme || ref.Host != stream.Host || ref.User != nil || ref.Opaque != "" {
+	if (credential.Destination{URL: stream, AllowPlaintext: true}).Check(&http.Request{URL: ref}) != nil {
 		return "", fmt.Errorf("%w: the endpoint event names another origin", errAnswer)
 	}
 	place := url.URL{Path: ref.Path, RawPath: ref.RawPath, RawQuery: ref.RawQuery}

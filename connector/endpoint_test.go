@@ -20,6 +20,15 @@ func mustURL(t testing.TB, text string) *url.URL {
 
 // TestPlaceOf: an endpoint event leads back to where its stream came from, or nowhere.
 func TestPlaceOf(t *testing.T) {
+	for stream, data := range map[string]string{ // the same origin in another spelling
+		"https://wiki.internal/sse":     "https://wiki.internal:443/m",
+		"https://wiki.internal:443/sse": "https://wiki.internal/m",
+		"http://Wiki.internal/sse":      "http://wiki.INTERNAL/m",
+	} {
+		if got, err := placeOf(mustURL(t, stream), []byte(data)); got != "/m" || err != nil {
+			t.Errorf("%s from %s: %q, %v", data, stream, got, err)
+		}
+	}
 	stream := mustURL(t, "http://wiki.internal:8080/base/sse?key=1")
 	for data, want := range map[string]string{
 		"/messages?sessionId=1":                     "/messages?sessionId=1",

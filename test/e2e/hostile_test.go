@@ -1,14 +1,12 @@
 package e2e_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -100,84 +98,6 @@ func TestASilentStreamLives(t *testing.T) {
 		}
 	}
 	crew.Wait()
-}
-
-// A GET stream that breaks within an event, short or long, never ends cleanly.
-func TestAGETStreamThatBreaks(t *testing.T) {
-	t.Parallel()
-	exact := newExact(t)
-	for name, stream := range map[string]string{"short": notice + "data: {\"half", "long": notice + "data: " + strings.Repeat("x", 100<<10)} {
-		exact.answer(name, strings.TrimSuffix(chunked(200, "Content-Type: text/event-stream\r\n", stream), "0\r\n\r\n"))
-	}
-	eachWay(t, func(*testing.T) map[string]connector.Server { return one("exact", exact.url) },
-		func(t *testing.T, s *stack.Stack, agent *http.Client) {
-			for _, name := range []string{"short", "long"} {
-				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL("exact"), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				r.Header = http.Header{"Accept": {"text/event-stream"}, "X-Case": {name}}
-				if got := call(t, agent, r); got.err == nil || errors.Is(got.err, io.EOF) || !strings.HasPrefix(string(got.body), notice) {
-					t.Errorf("%s: %v after %.200q", name, got.err, got.body)
-				}
-			}
-		})
-}
-
-// An agent that leaves, at whatever moment, ends the call at the upstream, and
-// nothing of the call is left in the process.
-func TestAgentLeavesInEveryState(t *testing.T) {
-	t.Parallel()
-	gone := make(chan string, 100)
-	upstream := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		state := r.Header.Get("X-Case")
-		if state != "before the head" {
-			w.Header().Set("Content-Type", "text/event-stream")
-			_, _ = io.WriteString(w, map[string]string{
-				"behind an event": notice, "within an event": notice + "data: {", "within a long event": "data: " + strings.Repeat("x", 200<<10),
-				"on HTTP+SSE": "event: endpoint\ndata: /m\n\n",
-			}[state])
-			_ = http.NewResponseController(w).Flush()
-		}
-		<-r.Context().Done()
-		gone <- state
-	})
-	eachTransport(t, func(t *testing.T, transport tunnel.Transport) {
-		s := stack.New(t, stack.Options{Transport: transport, Servers: map[string]connector.Server{"slow": {URL: upstream.URL, SSEURL: upstream.URL}}})
-		bothVersions(t, func(t *testing.T, h2 bool) {
-			agent := s.Agent(t, h2)
-			for _, state := range []string{"before the head", "behind the head", "behind an event", "within an event", "within a long event", "on a GET stream", "on HTTP+SSE"} {
-				ctx, leave := context.WithCancel(t.Context())
-				r, err := s.Post(ctx, "slow", pingBody)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if strings.HasPrefix(state, "on ") {
-					url := map[string]string{"on a GET stream": s.URL("slow"), "on HTTP+SSE": s.SSEURL("slow")}[state]
-					if r, err = http.NewRequestWithContext(ctx, http.MethodGet, url, nil); err != nil {
-						t.Fatal(err)
-					}
-				}
-				r.Header.Set("X-Case", state)
-				time.AfterFunc(150*time.Millisecond, leave)
-				if resp, err := agent.Do(r); err == nil {
-					_, _ = io.Copy(io.Discard, resp.Body)
-					resp.Body.Close()
-				}
-				left := time.Now()
-				select {
-				case <-gone:
-					if took := time.Since(left); took > time.Second {
-						t.Logf("%s: the upstream heard of it after %s", state, took)
-					}
-				case <-time.After(3 * time.Second):
-					t.Errorf("%s: the call goes on at the upstream", state)
-				}
-				leave()
-			}
-		})
-	})
 }
 
 // An upstream that cannot prove its name gets no call and no credential.
