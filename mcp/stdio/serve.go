@@ -1,0 +1,220 @@
+package stdio
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"sallyport.dev/mcp"
+)
+
+var errFull = errors.New("stdio: too many requests wait for the command")
+
+// outgoing is what a call comes to on the command's side.
+type outgoing struct {
+	lines    [][]byte
+	requests []*request
+	ids      []int64 // of the requests
+	settled  []*request
+	talks    bool // has a request that is not a subscription
+}
+
+// Do hands a POST's messages to the command, and returns the response when it is known what it looks like: one message,
+// or a stream of events that goes on until all requests have their answer. An error is a *mcp.Error, or that of ctx.
+func (c *Conn) Do(ctx context.Context, call *mcp.Call) (*http.Response, error) {
+	msgs, err := mcp.Elements(call.Body)
+	if err != nil {
+		return nil, mcp.Internal(err)
+	}
+	s := c.newStream(ctx, len(call.IDs()), false)
+	out, refused := c.enter(msgs, s)
+	if refused != nil {
+		_ = s.Close()
+		return nil, refused
+	}
+	for i, text := range out.lines {
+		err := c.write(ctx, text)
+		switch {
+		case err == nil:
+		case i == 0 && errors.Is(err, errUnsent):
+			c.withdraw(out)
+			_ = s.Close()
+			return nil, mcp.NotDelivered(err)
+		case ctx.Err() != nil:
+			_ = s.Close()
+			return nil, context.Cause(ctx)
+		default:
+			_ = s.Close()
+			return nil, mcp.UpstreamBroken(err)
+		}
+	}
+	for _, r := range out.settled {
+		if r.stream != nil {
+			r.stream.settle()
+		}
+	}
+	if len(out.requests) == 0 || c.cfg.Kind == Legacy {
+		_ = s.Close()
+		return accepted(), nil
+	}
+	defer time.AfterFunc(beginAfter, s.begin).Stop()
+	m, err := s.head(len(out.requests) == 1 && !call.Batch)
+	switch {
+	case err != nil:
+		_ = s.Close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	case m != nil:
+		return s.lone(m, c.cfg.Kind == Stateless), nil
+	}
+	return s.response(), nil
+}
+
+// Listen returns the stream of what belongs to no call: that of a GET, or, with HTTP+SSE, of all messages, which first
+// holds the given event.
+func (c *Conn) Listen(ctx context.Context, first []byte) (*http.Response, error) {
+	s := c.newStream(ctx, 0, true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return nil, mcp.UpstreamBroken(c.err)
+	}
+	if len(first) > 0 {
+		s.queue = append(s.queue, message{data: first, event: true})
+	}
+	if c.cfg.Kind == Legacy {
+		c.posts = append(c.posts, s)
+	} else {
+		c.gets = append(c.gets, s)
+	}
+	c.flush(s)
+	return s.response(), nil
+}
+
+// flush gives a new stream what has waited for one. c.mu is held.
+func (c *Conn) flush(s *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range c.backlog {
+		s.add(m)
+	}
+	c.backlog, c.backSize = nil, 0
+}
+
+// enter gives each message its form for the command, and remembers the requests.
+func (c *Conn) enter(msgs [][]byte, s *stream) (*outgoing, *mcp.Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return nil, mcp.NotDelivered(c.err)
+	}
+	if len(c.pending)+len(msgs) > maxPending {
+		e := mcp.Overloaded()
+		e.Err = errFull
+		return nil, e
+	}
+	target := s
+	if c.cfg.Kind == Legacy {
+		if target = nil; len(c.posts) > 0 {
+			target = c.posts[0]
+		}
+	}
+	out := new(outgoing)
+	for _, msg := range msgs {
+		refs, err := mcp.ReadRefs(msg)
+		if err != nil {
+			return nil, mcp.InvalidRequest("a message cannot be passed to a local server")
+		}
+		switch refs.Kind {
+		case mcp.Request:
+			c.enterRequest(out, msg, refs, target)
+		case mcp.Notification:
+			c.enterNotification(out, msg, refs)
+		case mcp.Response:
+			id := string(refs.ID.Of(msg))
+			if !c.asked[id] {
+				return nil, mcp.InvalidRequest("it answers a request that the server has not made")
+			}
+			delete(c.asked, id)
+			out.lines = append(out.lines, mcp.Splice(flatten(msg)))
+		}
+	}
+	for i, r := range out.requests {
+		id := out.ids[i]
+		c.pending[id] = r
+		if r.method == "subscriptions/listen" {
+			r.timer = time.AfterFunc(forever, func() {})
+			continue
+		}
+		r.timer = time.AfterFunc(c.cfg.CallTimeout, func() { c.expire(id) })
+	}
+	if out.talks && c.cfg.Kind != Legacy {
+		c.posts = append(c.posts, s)
+		c.flush(s)
+	}
+	return out, nil
+}
+
+// forever is for what has no end of its own.
+const forever = 1<<63 - 1
+
+// enterRequest gives a request our id, and its progress too. c.mu is held.
+func (c *Conn) enterRequest(out *outgoing, msg []byte, refs mcp.Refs, s *stream) {
+	c.last++
+	ours := []byte(strconv.FormatInt(c.last, 10))
+	r := &request{id: append([]byte(nil), refs.ID.Of(msg)...), method: refs.Method, stream: s}
+	edits := []mcp.Edit{{Span: refs.ID, With: ours}}
+	if !refs.MetaToken.IsZero() {
+		r.token = append([]byte(nil), refs.MetaToken.Of(msg)...)
+		edits = append(edits, mcp.Edit{Span: refs.MetaToken, With: ours})
+	}
+	out.lines = append(out.lines, mcp.Splice(flatten(msg), edits...))
+	out.requests, out.ids = append(out.requests, r), append(out.ids, c.last)
+	out.talks = out.talks || refs.Method != "subscriptions/listen"
+}
+
+// enterNotification passes a notification on. What cancels a request gets our name for it; that request has no answer
+// any more. c.mu is held.
+func (c *Conn) enterNotification(out *outgoing, msg []byte, refs mcp.Refs) {
+	if refs.Method != "notifications/cancelled" {
+		out.lines = append(out.lines, mcp.Splice(flatten(msg)))
+		return
+	}
+	id, r := c.find(refs.RequestID.Of(msg))
+	if r == nil || r.method == "initialize" {
+		return // it has been answered, or, without sessions, belongs to whoever closes its stream
+	}
+	r.timer.Stop()
+	delete(c.pending, id)
+	out.settled = append(out.settled, r)
+	out.lines = append(out.lines, mcp.Splice(flatten(msg), mcp.Edit{Span: refs.RequestID, With: []byte(strconv.FormatInt(id, 10))}))
+}
+
+// find finds the newest request with an agent's id. Without sessions an id says nothing: many agents may use it.
+func (c *Conn) find(raw []byte) (id int64, found *request) {
+	if c.cfg.Kind == Stateless {
+		return 0, nil
+	}
+	for n, r := range c.pending {
+		if n > id && mcp.SameID(r.id, raw) {
+			id, found = n, r
+		}
+	}
+	return id, found
+}
+
+// withdraw forgets requests that the command has not got.
+func (c *Conn) withdraw(out *outgoing) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range out.ids {
+		if r := c.pending[id]; r != nil {
+			r.timer.Stop()
+			delete(c.pending, id)
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package stdio
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// maxQueued bounds what waits for one agent to read it, in bytes; one message more than that may always wait. Behind it
+// the command has to wait too.
+const maxQueued = 1 << 20
+
+// message is what goes to an agent: one JSON-RPC message, or, if it is an event already, bytes of an event stream.
+type message struct {
+	data  []byte
+	event bool
+	final bool // answers a request of the stream
+	code  int  // of an error
+}
+
+// stream is what one HTTP request gets to read: the body of its response.
+type stream struct {
+	conn    *Conn
+	endless bool // has no last answer: a GET
+	release func() bool
+
+	mu      sync.Mutex // guards what follows; taken behind Conn.mu where both are
+	changed *sync.Cond
+	queue   []message
+	size    int
+	waiting int   // requests without an answer
+	begun   bool  // the head is due, whatever has come
+	err     error // what comes behind the queue
+	left    bool  // nobody reads any more
+	rest    []byte
+}
+
+// newStream makes a stream that ends when ctx does.
+func (c *Conn) newStream(ctx context.Context, requests int, endless bool) *stream {
+	s := &stream{conn: c, waiting: requests, endless: endless}
+	s.changed = sync.NewCond(&s.mu)
+	s.release = context.AfterFunc(ctx, func() { c.leave(s) })
+	return s
+}
+
+// push queues a message, and waits while the agent is far behind. It reports whether somebody may still read it.
+func (s *stream) push(m message) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.size > 0 && s.size+len(m.data) > maxQueued && s.err == nil && !s.left {
+		s.changed.Wait()
+	}
+	return s.add(m)
+}
+
+// add queues a message without waiting. s.mu is held.
+func (s *stream) add(m message) bool {
+	if s.err != nil || s.left {
+		return false
+	}
+	s.queue, s.size = append(s.queue, m), s.size+len(m.data)
+	if m.final {
+		s.answered()
+	}
+	s.changed.Broadcast()
+	return true
+}
+
+// answered notes that a request of the stream needs no more. s.mu is held.
+func (s *stream) answered() {
+	if s.waiting--; s.waiting == 0 && !s.endless {
+		s.err = io.EOF
+	}
+}
+
+// last reports whether one more answer is the stream's end.
+func (s *stream) last() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting == 1 && !s.endless
+}
+
+// settle is answered for a request that gets no answer.
+func (s *stream) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.answered()
+	}
+	s.changed.Broadcast()
+}
+
+// fail ends the stream behind what is queued.
+func (s *stream) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.changed.Broadcast()
+}
+
+// abandon drops all, because nobody reads.
+func (s *stream) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left, s.queue, s.size, s.rest = true, nil, 0, nil
+	s.changed.Broadcast()
+}
+
+// begin makes the head due.
+func (s *stream) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = true
+	s.changed.Broadcast()
+}
+
+// head waits until it is known what the answer looks like. It returns the one message that is all of it, or nil for an
+// event stream.
+func (s *stream) head(single bool) (*message, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) == 0 && s.err == nil && !s.begun && !s.left {
+		s.changed.Wait()
+	}
+	switch {
+	case s.left:
+		return nil, errLeft
+	case len(s.queue) > 0 && single && s.queue[0].final && !s.queue[0].event:
+		return &s.queue[0], nil
+	case len(s.queue) == 0 && s.err != nil && s.err != io.EOF:
+		return nil, s.err
+	}
+	return nil, nil
+}
+
+// Read gives the messages as events.
+func (s *stream) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.rest) == 0 {
+		switch {
+		case s.left:
+			return 0, errLeft
+		case len(s.queue) > 0:
+			m := s.queue[0]
+			s.queue[0] = message{}
+			s.queue, s.size = s.queue[1:], s.size-len(m.data)
+			if s.rest = m.data; !m.event {
+				s.rest = event(m.data)
+			}
+			s.changed.Broadcast()
+		case s.err != nil:
+			return 0, s.err
+		default:
+			s.changed.Wait()
+		}
+	}
+	n := copy(p, s.rest)
+	s.rest = s.rest[n:]
+	return n, nil
+}
+
+// Close ends the stream from the agent's side.
+func (s *stream) Close() error {
+	if s.release() {
+		s.conn.leave(s)
+	}
+	return nil
+}
+
+func event(msg []byte) []byte {
+	const head, end = "event: message\ndata: ", "\n\n"
+	e := make([]byte, 0, len(head)+len(msg)+len(end))
+	e = append(e, head...)
+	e = append(e, msg...)
+	return append(e, end...)
+}
+
+// response is an event stream with this stream as its body.
+func (s *stream) response() *http.Response {
+	return &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: s, Header: http.Header{
+		"Content-Type": {"text/event-stream"}, "Cache-Control": {"no-store"}, "X-Accel-Buffering": {"no"},
+	}}
+}
+
+// lone is a response that is one message, and takes it from the stream.
+func (s *stream) lone(m *message, modern bool) *http.Response {
+	status := http.StatusOK
+	if modern {
+		status = statusOf(m.code)
+	}
+	body := m.data
+	return &http.Response{StatusCode: status, ContentLength: int64(len(body)), Body: &whole{left: body, stream: s}, Header: http.Header{
+		"Content-Type": {"application/json"}, "Cache-Control": {"no-store"},
+	}}
+}
+
+// statusOf is the HTTP status that MCP 2026-07-28 wants for an error of a server (Streamable HTTP, "Server Validation").
+func statusOf(code int) int {
+	switch code {
+	case -32601:
+		return http.StatusNotFound
+	case -32020, -32021, -32022:
+		return http.StatusBadRequest
+	}
+	return http.StatusOK
+}
+
+// whole is a body that is there already.
+type whole struct {
+	left   []byte
+	stream *stream
+}
+
+// Read implements io.Reader.
+func (w *whole) Read(p []byte) (int, error) {
+	if len(w.left) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, w.left)
+	w.left = w.left[n:]
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (w *whole) Close() error { return w.stream.Close() }
+
+// accepted answers what wants no answer.
+func accepted() *http.Response {
+	return &http.Response{StatusCode: http.StatusAccepted, Body: http.NoBody, Header: http.Header{}}
+}
+
+// errLeft ends a stream that nobody reads any more.
+var errLeft = errors.New("stdio: the agent has left")
