@@ -1,0 +1,82 @@
+package connector
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+
+	"golang.org/x/time/rate"
+
+	"sallyport.dev/secret"
+)
+
+const (
+	stderrRate  = 10       // lines a second of one process that are logged
+	stderrBurst = 50       // and how many at once
+	stderrLine  = 1024     // bytes of a line that are logged
+	stderrRead  = 16 << 10 // and that are searched for secrets first; the rest of it is passed over
+	minRedacted = 4        // bytes of the shortest text that is taken for a secret when it is found
+)
+
+// throttle logs no more than its rate, and how much it has not logged.
+type throttle struct {
+	log     *slog.Logger
+	limiter *rate.Limiter
+	missed  int
+}
+
+func newThrottle(log *slog.Logger) *throttle {
+	return &throttle{log: log, limiter: rate.NewLimiter(stderrRate, stderrBurst)}
+}
+
+// warn logs one line. It is not safe for concurrent use.
+func (t *throttle) warn(msg string, attrs ...any) {
+	if !t.limiter.Allow() {
+		t.missed++
+		return
+	}
+	if t.missed > 0 {
+		attrs = append(attrs, "not_logged", t.missed)
+		t.missed = 0
+	}
+	t.log.Warn(msg, attrs...)
+}
+
+// logStderr logs what a command says on its standard error, line by line and without the secrets that it was given, until
+// it says no more.
+func logStderr(from io.Reader, to *throttle, secrets []string) {
+	in := bufio.NewReaderSize(from, stderrRead)
+	hide := make([]string, 0, 2*len(secrets))
+	for _, s := range secrets {
+		hide = append(hide, s, "[redacted]")
+	}
+	redact := strings.NewReplacer(hide...)
+	for {
+		line, err := in.ReadSlice('\n')
+		text := redact.Replace(strings.TrimSpace(string(line)))
+		if text != "" {
+			to.warn("a local server says", "stderr", text[:min(len(text), stderrLine)])
+		}
+		for errors.Is(err, bufio.ErrBufferFull) { // the rest of a long line
+			_, err = in.ReadSlice('\n')
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// secretTexts reveals the values that must not be logged.
+func secretTexts(secrets []secret.Value) []string {
+	var texts []string
+	for _, s := range secrets {
+		for line := range strings.SplitSeq(s.Reveal(), "\n") { // what is logged is logged by lines
+			if len(line) >= minRedacted {
+				texts = append(texts, line)
+			}
+		}
+	}
+	return texts
+}
