@@ -224,7 +224,7 @@ func (c *Connector) Run(ctx context.Context) error {
 // runLocal keeps local servers possible, and makes them ready, until the returned function has been called: after the
 // calls in flight have ended.
 func (c *Connector) runLocal(ctx context.Context) (stop func()) {
-	if !slices.ContainsFunc(c.names, func(name string) bool { return c.servers[name].command != nil }) {
+	if len(c.localNames()) == 0 {
 		return func() {}
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -237,6 +237,16 @@ func (c *Connector) runLocal(ctx context.Context) (stop func()) {
 		end()
 		crew.Wait()
 	}
+}
+
+// localNames are the names of the servers that are local commands.
+func (c *Connector) localNames() (names []string) {
+	for _, name := range c.names {
+		if c.servers[name].command != nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (c *Connector) closeUpstreams() {

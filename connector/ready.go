@@ -207,10 +207,8 @@ func lastMessage(stream []byte) []byte {
 // getReady makes all commands ready, each by itself.
 func (c *Connector) getReady(ctx context.Context) {
 	var crew sync.WaitGroup
-	for _, name := range c.names {
-		if command := c.servers[name].command; command != nil {
-			crew.Go(func() { command.getReady(ctx) })
-		}
+	for _, name := range c.localNames() {
+		crew.Go(func() { c.servers[name].command.getReady(ctx) })
 	}
 	crew.Wait()
 }
