@@ -1,0 +1,151 @@
+package cell
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// order is what a warden is told, over a pipe. It is the only place where the values of the environment stand in the open.
+type order struct {
+	// Probe asks for everything but the command itself.
+	Probe    bool     `json:"probe,omitempty"`
+	Isolated bool     `json:"isolated,omitempty"`
+	Argv     []string `json:"argv"`
+	// Path is the command's file, as given or as found by its name.
+	Path string `json:"path"`
+	// Env is complete but for what depends on where HOME and TMPDIR are.
+	Env []string `json:"env"`
+	// Show is ordered so that what contains comes before what is contained.
+	Show    []shown  `json:"show,omitempty"`
+	Hide    []string `json:"hide,omitempty"`
+	Network bool     `json:"network,omitempty"`
+	// Home and Temp are where HOME and TMPDIR point.
+	Home string `json:"home"`
+	Temp string `json:"temp"`
+	// User is the user and group to become, or 0 to stay what the warden is.
+	User   int    `json:"user,omitempty"`
+	Slot   int    `json:"slot"`
+	Limits Limits `json:"limits"`
+}
+
+// shown is a path that the command sees. Real has no symbolic link in it; if Path differs, it becomes a link to Real.
+type shown struct {
+	Path  string `json:"path"`
+	Real  string `json:"real"`
+	Write bool   `json:"write,omitempty"`
+}
+
+// insideHome and insideTemp are HOME and TMPDIR in a cell with namespaces.
+const (
+	insideHome = "/cell"
+	insideTemp = "/tmp"
+)
+
+// plan turns a valid Spec into an order, looking at the file system for all that the Spec names.
+func (s Spec) plan() (order, error) {
+	path, real, err := findCommand(s.Command[0])
+	if err != nil {
+		return order{}, err
+	}
+	search := searchPath
+	if dir := filepath.Dir(path); !slices.Contains(filepath.SplitList(searchPath), dir) {
+		search += ":" + dir
+	}
+	o := order{
+		Isolated: s.isolated(), Argv: s.Command, Path: path, Network: s.Network, Home: insideHome, Temp: insideTemp,
+		Env: []string{"PATH=" + search, "LANG=C.UTF-8"}, Limits: s.Limits.withDefaults(),
+	}
+	for _, v := range s.Env {
+		o.Env = append(o.Env, v.Name+"="+v.Value.Reveal())
+	}
+	if !o.Isolated {
+		return o, nil
+	}
+	for _, path := range s.Hide {
+		real, err := filepath.EvalSymlinks(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return order{}, fmt.Errorf("%w: hide %s: %w", ErrSpec, path, cause(err))
+		}
+		o.Hide = append(o.Hide, real)
+	}
+	o.Show = append(o.Show, shown{Path: path, Real: real})
+	for _, group := range []struct {
+		paths []string
+		write bool
+	}{{s.Read, false}, {s.Write, true}} {
+		for _, path := range group.paths {
+			real, err := filepath.EvalSymlinks(path)
+			if err != nil {
+				return order{}, fmt.Errorf("%w: show %s: %w; check the path", ErrSpec, path, cause(err))
+			}
+			o.Show = append(o.Show, shown{Path: filepath.Clean(path), Real: real, Write: group.write})
+		}
+	}
+	for _, show := range o.Show {
+		for _, own := range []string{insideHome, insideTemp, "/dev", "/proc"} {
+			if show.Real == own {
+				return order{}, fmt.Errorf("%w: show %s: the cell has a %s of its own; name what is needed below it", ErrSpec, show.Path, own)
+			}
+		}
+		for _, hide := range o.Hide {
+			if within(show.Real, hide) {
+				return order{}, fmt.Errorf("%w: %s is to be shown, but lies in %s, which is hidden from every cell; put it elsewhere", ErrSpec, show.Path, hide)
+			}
+		}
+	}
+	slices.SortStableFunc(o.Show, func(a, b shown) int { return strings.Compare(a.Real, b.Real) })
+	return o, nil
+}
+
+// findCommand returns the command's file as named, and where it really is.
+func findCommand(name string) (path, real string, err error) {
+	if filepath.IsAbs(name) {
+		path = filepath.Clean(name)
+		real, err = executable(path)
+		return path, real, err
+	}
+	for _, dir := range filepath.SplitList(searchPath) {
+		path = filepath.Join(dir, name)
+		if real, err = executable(path); err == nil {
+			return path, real, nil
+		}
+	}
+	return "", "", fmt.Errorf("%w: no such command: %s is not in %s; install it, or write its absolute path", ErrSpec, name, searchPath)
+}
+
+func executable(path string) (real string, err error) {
+	real, err = filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w: no such command: %s", ErrSpec, path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: command %s: %w", ErrSpec, path, cause(err))
+	}
+	info, err := os.Stat(real)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%w: command %s: %w", ErrSpec, path, cause(err))
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("%w: command %s is not a regular file", ErrSpec, path)
+	case info.Mode().Perm()&0o111 == 0:
+		return "", fmt.Errorf("%w: command %s is not executable; run: chmod +x %s", ErrSpec, path, path)
+	}
+	return real, nil
+}
+
+// cause drops the path from an error whose path is said already.
+func cause(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
