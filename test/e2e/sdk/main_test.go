@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	apart "sallyport.dev/cell"
 )
 
 // TestMain lets more conversations go on beside each other than there are
 // processors: most of them wait for a process that starts.
 func TestMain(m *testing.M) {
+	apart.Main()
 	if err := flag.Set("test.parallel", "3"); err != nil {
 		panic(err)
 	}
