@@ -58,12 +58,17 @@ func (c *command) getReady(ctx context.Context) {
 	var pause backoff
 	for ctx.Err() == nil {
 		began := time.Now()
-		tools, revision, err := c.list(ctx)
 		log := c.children.log.With(telemetry.KeyServer, c.name)
+		isolation, err := c.children.probe(ctx, c.spec)
+		var tools int
+		var revision mcp.Version
+		if err == nil {
+			tools, revision, err = c.list(ctx)
+		}
 		if err == nil {
 			c.ready.modern = !revision.Sessionful()
 			close(c.ready.known)
-			log.Info("a local server is ready", "tools", tools, "revision", string(revision), telemetry.KeyDurationMS, time.Since(began).Milliseconds())
+			log.Info("a local server is ready", "tools", tools, "revision", string(revision), "isolation", isolation, telemetry.KeyDurationMS, time.Since(began).Milliseconds())
 			return
 		}
 		if ctx.Err() != nil {
