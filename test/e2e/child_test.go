@@ -159,6 +159,11 @@ func (c *childServer) tool(id json.RawMessage, name string) {
 		}
 		c.text(id, "forked")
 		os.Exit(0)
+	case "breed": // a child and a grandchild in sessions of their own
+		cmd := exec.Command("/bin/sh", "-c", `setsid sh -c "sleep 3600; :" $0 & sleep 3600; :`, os.Args[1])
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		c.text(id, fmt.Sprint(cmd.Start()))
+		time.Sleep(100 * time.Millisecond)
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
 		c.stubborn = true
