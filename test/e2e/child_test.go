@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -190,6 +191,21 @@ func (c *childServer) tool(id json.RawMessage, name string) {
 			fmt.Fprintf(os.Stderr, "complaint with the key %s\n", os.Getenv("KEY"))
 		}
 		c.text(id, "complained")
+	case "spy": // on the paths in SPY, on all processes that there are, and on the connector
+		var seen []string
+		for path := range strings.SplitSeq(os.Getenv("SPY"), ":") {
+			text, err := os.ReadFile(path)
+			entries, _ := os.ReadDir(path)
+			seen = append(seen, fmt.Sprint(filepath.Base(path), " ", string(text), len(entries), " ", err == nil))
+		}
+		all, _ := filepath.Glob("/proc/[0-9]*/environ")
+		for _, path := range all {
+			text, _ := os.ReadFile(path)
+			seen = append(seen, string(text))
+		}
+		connector, _ := strconv.Atoi(os.Getenv("CONNECTOR"))
+		seen = append(seen, fmt.Sprint("kill ", syscall.Kill(connector, 0)))
+		c.text(id, strings.Join(seen, "\n"))
 	case "home":
 		entries, err := os.ReadDir(os.Getenv("HOME"))
 		c.text(id, fmt.Sprint(len(entries), err, os.WriteFile(filepath.Join(os.Getenv("HOME"), "mine"), nil, 0o600)))

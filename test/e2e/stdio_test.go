@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"sallyport.dev/connector"
+	"sallyport.dev/credential"
 	"sallyport.dev/gateway"
+	"sallyport.dev/secret"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
 )
@@ -143,6 +145,7 @@ func TestOldLocalServer(t *testing.T) {
 func TestLocalServerMisbehaves(t *testing.T) {
 	t.Parallel()
 	eachTransport(t, func(t *testing.T, transport tunnel.Transport) {
+		t.Parallel() // most of it is waiting
 		tag := rand.Text()
 		s := stack.New(t, stack.Options{Transport: transport, Servers: locals(t, childOld, tagged(tag), func(s *connector.Server) {
 			s.CallTimeout = 3 * time.Second
@@ -376,5 +379,68 @@ func TestLocalServersEnvironment(t *testing.T) {
 	}
 	if log := s.Log.String(); strings.Contains(log, "-key-") || !strings.Contains(log, "[redacted]") {
 		t.Error("its log shows the key")
+	}
+}
+
+// A command that is shown a directory sees nothing of ours that happens to lie
+// in it, and nothing of us or of another command elsewhere.
+func TestLocalServerSeesNothingOfTheConnector(t *testing.T) {
+	const canary = "canary-of-the-connector"
+	t.Setenv("SALLYPORT_TEST_CANARY", canary)
+	dir := t.TempDir()
+	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
+		if err := os.Chmod(path, 0o755); err != nil { // as root the command is another user
+			t.Fatal(err)
+		}
+	}
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	shown, config := file("app/data", "shown"), file("connector.yaml", canary)
+	state := filepath.Dir(file("state/pins", canary))
+	ref := func(name string) connector.Variable {
+		secret, err := secret.ParseRef("file:" + file(name, canary+name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return connector.Variable{Secret: secret}
+	}
+	others, token := ref("secrets/other"), ref("secrets/token")
+	path := func(v connector.Variable) string {
+		path, _ := v.Secret.File()
+		return path
+	}
+	servers := locals(t, childOld, func(s *connector.Server) {
+		s.Read = []string{dir}
+		s.Env["SPY"] = connector.Variable{Text: strings.Join([]string{shown, config, state, filepath.Join(state, "pins"), path(others), path(token)}, ":")}
+		s.Env["CONNECTOR"] = connector.Variable{Text: fmt.Sprint(os.Getpid())}
+	})
+	servers["other"] = locals(t, childOld, func(s *connector.Server) { s.Env["OTHER"] = others })["local"]
+	s := stack.New(t, stack.Options{Transport: tunnel.Memory, Servers: servers, Connector: func(c *connector.Config) {
+		c.StateDir, c.File = state, config
+		c.Servers["third"] = connector.Server{URL: "http://127.0.0.1:9", AllowPlaintext: true, Credentials: []connector.Credential{
+			{Header: credential.Header{Name: "Authorization", Template: "{secret}"}, Secret: token.Secret},
+		}}
+	}})
+	agent := s.Agent(t, true)
+	use(t, agent, s.URL("other"), begin(t, agent, s.URL("other")), "who")
+	seen := toolText(t, use(t, agent, s.URL("local"), begin(t, agent, s.URL("local")), "spy"))
+	for _, want := range []string{"data shown0 true", "kill no such process", "SPY="} {
+		if !strings.Contains(seen, want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if seen = strings.ReplaceAll(seen, "SALLYPORT_TEST_CHILD=old", ""); strings.Contains(seen, canary) {
+		t.Errorf("a secret was found:\n%s", seen)
+	}
+	if entries := "state 1"; strings.Contains(seen, entries) {
+		t.Errorf("the state directory was listed:\n%s", seen)
 	}
 }
