@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	stopGrace = 2 * time.Second // for a command to end by itself, and again after SIGTERM
+	stopGrace = 2 * time.Second // for a local server to end by itself, and again after SIGTERM
 	idleLook  = time.Second     // how often idle processes are looked for
 )
 

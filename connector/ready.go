@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	discoverTimeout = 5 * time.Second  // for a command to say whether it knows the revision without sessions; old ones may stay silent
-	readyTimeout    = 60 * time.Second // for it to list its tools: some download what they are made of first
-	readyWait       = 10 * time.Second // for a call to wait for that
+	discoverTimeout = 5 * time.Second  // for a local server to say whether it knows the revision without sessions; old ones may stay silent
+	readyTimeout    = 60 * time.Second // for a local server to list its tools when the connector starts: some download what they are made of first
+	readyWait       = 10 * time.Second // for a call without a session to wait for a local server that is starting
 	maxListed       = 4 << 20          // bytes of a list of tools
 	maxPages        = 16
 )
