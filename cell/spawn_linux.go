@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wardenName is the whole argument vector of a warden: by it Main knows that the process is one.
-const wardenName = "sallyport-cell"
-
 // launcher starts processes from one thread that lives as long as it: the kernel takes the end of the *thread* that
 // started a process for its parent's death (golang/go#27505).
 type launcher struct {

@@ -52,7 +52,7 @@ func (w *warden) watch(command int) {
 func (w *warden) end(reason string) {
 	w.say(report{Ended: true, Reason: reason})
 	w.leave()
-	os.Exit(0)
+	exit(0)
 }
 
 // leave ends what the command has left behind. With namespaces, the kernel does that when the warden exits.

@@ -316,9 +316,6 @@ func attack(t targets) map[string]string {
 	try("more processes", func() (string, error) {
 		return "", unix.Prlimit(0, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 9999, Max: 9999}, nil)
 	})
-	try("more memory", func() (string, error) {
-		return "", unix.Prlimit(0, unix.RLIMIT_DATA, &unix.Rlimit{Cur: 1 << 50, Max: 1 << 50}, nil)
-	})
 	return results
 }
 
