@@ -275,10 +275,9 @@ func (cs *children) begin(ctx context.Context, cmd *command, owner, session stri
 	}
 	life, stop := context.WithCancel(context.Background()) // longer than the call that begins it
 	c := &child{command: cmd, owner: owner, session: session, process: process, stop: stop, done: make(chan struct{}), started: time.Now()}
-	dropped := newThrottle(log.With(telemetry.KeyPID, process.Pid()))
 	c.conn = stdio.New(stdio.Config{
 		In: process.Stdin, Out: process.Stdout, Kind: kind, CallTimeout: cmd.cfg.CallTimeout,
-		Dropped: func(reason string) { dropped.warn("a local server's message was dropped", telemetry.KeyReason, reason) },
+		Dropped: newThrottle(log.With(telemetry.KeyPID, process.Pid())).dropped,
 	})
 	cs.mu.Lock()
 	cs.all[c] = true
