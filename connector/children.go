@@ -163,7 +163,10 @@ func (cs *children) find(owner, session string) *child {
 func (cs *children) sharedBy(owner string) *child {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	return cs.shared[owner]
+	if c := cs.shared[owner]; c != nil && c.conn.Err() == nil {
+		return c
+	}
+	return nil
 }
 
 // name makes a process findable: by its session, or, without one, by its owner.
