@@ -32,7 +32,7 @@ func furnish(network bool) error {
 	if err != nil {
 		return fmt.Errorf("bring the loopback up: %w", err)
 	}
-	defer unix.Close(socket)
+	defer shut(socket)
 	request, err := unix.NewIfreq("lo")
 	if err != nil {
 		return fmt.Errorf("bring the loopback up: %w", err)
@@ -171,7 +171,7 @@ func restrict(o *order) (string, error) {
 		return "", unsupported("restrict by Landlock", err)
 	}
 	if ruleset >= 0 {
-		defer unix.Close(ruleset)
+		defer shut(ruleset)
 		if err := ll.LandlockRestrictSelf(ruleset, flags); err != nil {
 			return "", unsupported("restrict by Landlock", err)
 		}

@@ -55,7 +55,7 @@ func enterRoot(o *order) error {
 	if err != nil {
 		return fmt.Errorf("enter the new root: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // read-only: closing has nothing to lose
 	b := builder{root: root}
 	b.tree(o, attachments, symlinks)
 	if b.err != nil {
@@ -187,9 +187,9 @@ func (b *builder) tree(o *order, attachments []attachment, symlinks [][2]string)
 		b.dir(dir)
 	}
 	b.scratch(o)
-	passwd, group := accounts(o)
-	b.file("/etc/passwd", passwd)
-	b.file("/etc/group", group)
+	users, groups := accounts(o)
+	b.file("/etc/passwd", users)
+	b.file("/etc/group", groups)
 	for name, to := range links {
 		b.link(to, "/dev/"+name)
 	}
@@ -204,12 +204,16 @@ func (b *builder) tree(o *order, attachments []attachment, symlinks [][2]string)
 }
 
 // accounts are the cell's user and root alone: the host's are no business of the command.
-func accounts(o *order) (passwd, group string) {
-	uid, gid := ids(o)
-	if uid != 0 {
-		passwd, group = "root:x:0:0:root:/:/sbin/nologin\n", "root:x:0:\n"
+func accounts(o *order) (users, groups string) {
+	line := func(name string, uid, gid int, home string) string {
+		return fmt.Sprintf("%s:x:%d:%d:%s:%s:/bin/sh\n", name, uid, gid, name, home)
 	}
-	return fmt.Sprintf("%scell:x:%d:%d:cell:%s:/bin/sh\n", passwd, uid, gid, insideHome), fmt.Sprintf("%scell:x:%d:\n", group, gid)
+	uid, gid := ids(o)
+	users, groups = line("cell", uid, gid, insideHome), fmt.Sprintf("cell:x:%d:\n", gid)
+	if uid != 0 {
+		users, groups = line("root", 0, 0, "/")+users, "root:x:0:\n"+groups
+	}
+	return users, groups
 }
 
 // ids returns the user and the group that the command will have.
@@ -261,7 +265,7 @@ func (b *builder) attach(a attachment) {
 	if b.err != nil {
 		return
 	}
-	defer unix.Close(a.fd)
+	defer shut(a.fd)
 	if !b.exists(a.path) {
 		if a.dir {
 			b.dir(a.path)
@@ -284,7 +288,7 @@ func (b *builder) move(fd int, path string) {
 		b.err = fmt.Errorf("show %s: its place in the cell: %w", path, err)
 		return
 	}
-	defer unix.Close(place)
+	defer shut(place)
 	if err := unix.MoveMount(fd, "", place, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
 		b.err = unsupported("mount "+path, err)
 	}
@@ -354,7 +358,7 @@ func (b *builder) mount(kind, path string, attrs int, options ...string) {
 		fail(err)
 		return
 	}
-	defer unix.Close(config)
+	defer shut(config)
 	for option := range slices.Chunk(options, 2) {
 		if err := unix.FsconfigSetString(config, option[0], option[1]); err != nil {
 			fail(err)
@@ -370,9 +374,12 @@ func (b *builder) mount(kind, path string, attrs int, options ...string) {
 		fail(err)
 		return
 	}
-	defer unix.Close(fd)
+	defer shut(fd)
 	b.move(fd, path)
 }
+
+// shut closes a descriptor through which nothing is written, so that closing has nothing to lose.
+func shut(fd int) { _ = unix.Close(fd) }
 
 // inRoot makes an absolute path one below the current directory, which is the new root.
 func inRoot(path string) string {

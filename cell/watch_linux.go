@@ -131,8 +131,6 @@ func descendants(of int) []int {
 type stat struct {
 	state  byte
 	parent int
-	group  int
-	start  string // in ticks since boot: with the number it names a process for good
 }
 
 func readStat(pid int) (stat, bool) {
@@ -143,19 +141,14 @@ func readStat(pid int) (stat, bool) {
 	// The name, in parentheses, may hold anything. What follows begins with the third field.
 	_, after, _ := strings.Cut(string(text[max(0, bytes.LastIndexByte(text, ')')):]), ") ")
 	fields := strings.Fields(after)
-	const start = 22 - 3
-	if len(fields) <= start {
+	if len(fields) < 2 {
 		return stat{}, false
 	}
 	parent, err := strconv.Atoi(fields[1])
 	if err != nil {
 		return stat{}, false
 	}
-	group, err := strconv.Atoi(fields[2])
-	if err != nil {
-		return stat{}, false
-	}
-	return stat{state: fields[0][0], parent: parent, group: group, start: fields[start]}, true
+	return stat{state: fields[0][0], parent: parent}, true
 }
 
 // memory sums what each process uses, in bytes.
