@@ -60,7 +60,7 @@ func confine(o *order) (string, error) {
 	if _, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0); err != nil && err != unix.ENOSYS {
 		return "", fmt.Errorf("leave the connector's keyring: %w", err)
 	}
-	if err := o.Limits.apply(true, o.Slot); err != nil {
+	if err := o.Limits.apply(true, o.FirstCPU); err != nil {
 		return "", err
 	}
 	if err := dropCapabilities(o.User); err != nil {

@@ -28,9 +28,12 @@ type order struct {
 	Home string `json:"home"`
 	Temp string `json:"temp"`
 	// User is the user and group to become, or 0 to stay what the warden is.
-	User   int    `json:"user,omitempty"`
-	Slot   int    `json:"slot"`
-	Limits Limits `json:"limits"`
+	User int `json:"user,omitempty"`
+	// Slot numbers the live cells of a nursery.
+	Slot int `json:"-"`
+	// FirstCPU chooses, round the processors that there are, where those of the cell begin.
+	FirstCPU int    `json:"first_cpu"`
+	Limits   Limits `json:"limits"`
 }
 
 // shown is a path that the command sees. Real has no symbolic link in it; if Path differs, it becomes a link to Real.

@@ -132,7 +132,7 @@ func (w *warden) setUp() (string, error) {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return "", unsupported("adopt what the command leaves behind", err)
 		}
-		if err := w.order.Limits.apply(false, w.order.Slot); err != nil {
+		if err := w.order.Limits.apply(false, w.order.FirstCPU); err != nil {
 			return "", err
 		}
 		return "no isolation; environment, descriptors, limits", nil
