@@ -12,11 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What every cell is shown, if it exists. Of /etc these files alone: the others are the host's own business, and some hold
+// What every cell is shown beside systemDirs, if it exists. Of /etc these files alone: the others are the host's own business, and some hold
 // secrets that are readable to all by mistake.
 var (
-	systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"}
-	systemEtc  = []string{
+	systemEtc = []string{
 		"hosts", "resolv.conf", "nsswitch.conf", "localtime", "timezone", "gai.conf", "host.conf", "protocols", "services",
 		"ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "mime.types", "os-release", "debian_version",
 		"ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "ca-certificates", "pki/tls/certs", "pki/tls/cert.pem", "pki/ca-trust",
@@ -96,7 +95,11 @@ func gather(o *order) (attachments []attachment, symlinks [][2]string, err error
 			symlinks = append(symlinks, [2]string{to, dir})
 			continue
 		}
-		if err := add(dir, dir, readOnly); err != nil {
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			continue // not every system has every directory
+		}
+		if err := add(real, dir, readOnly); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -140,18 +143,18 @@ func gather(o *order) (attachments []attachment, symlinks [][2]string, err error
 	return attachments, symlinks, nil
 }
 
-// systems says whether a path is shown anyway, read-only.
-func systems(path string) bool {
-	return slices.ContainsFunc(systemDirs, func(dir string) bool { return within(path, dir) })
-}
-
 func hidden(path string, hide []string) bool {
 	return slices.ContainsFunc(hide, func(dir string) bool { return within(path, dir) })
 }
 
-// take detaches a copy of the mounts at and below source.
+// take detaches a copy of the mounts at and below source, in which no link may have appeared since it was looked up.
 func take(source, target string, attrs uint64) (attachment, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	place, err := unix.Openat2(unix.AT_FDCWD, source, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	if err != nil {
+		return attachment{}, err
+	}
+	defer shut(place)
+	fd, err := unix.OpenTree(place, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		return attachment{}, unsupported("take "+source+" into the cell", err)
 	}
@@ -205,15 +208,9 @@ func (b *builder) tree(o *order, attachments []attachment, symlinks [][2]string)
 
 // accounts are the cell's user and root alone: the host's are no business of the command.
 func accounts(o *order) (users, groups string) {
-	line := func(name string, uid, gid int, home string) string {
-		return fmt.Sprintf("%s:x:%d:%d:%s:%s:/bin/sh\n", name, uid, gid, name, home)
-	}
 	uid, gid := ids(o)
-	users, groups = line("cell", uid, gid, insideHome), fmt.Sprintf("cell:x:%d:\n", gid)
-	if uid != 0 {
-		users, groups = line("root", 0, 0, "/")+users, "root:x:0:\n"+groups
-	}
-	return users, groups
+	users = fmt.Sprintf("root:x:0:0:root:/:/bin/sh\ncell:x:%d:%d:cell:%s:/bin/sh\n", uid, gid, insideHome)
+	return users, fmt.Sprintf("root:x:0:\ncell:x:%d:\n", gid)
 }
 
 // ids returns the user and the group that the command will have.

@@ -36,7 +36,7 @@ func (w *warden) watch(command int) {
 		switch {
 		case used > limits.Memory:
 			w.end("out of memory: the cell's limit of " + size(limits.Memory))
-		case !w.order.Isolated && len(pids) > limits.Processes:
+		case len(pids) > limits.Processes: // the kernel's own limit does not hold without namespaces, nor for root
 			w.end(fmt.Sprintf("too many processes: the cell's limit of %d", limits.Processes))
 		}
 		if used > limits.Memory/2 {
