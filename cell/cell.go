@@ -47,7 +47,8 @@ type Var struct {
 
 // Limits bound a cell. The zero value of each means its default.
 type Limits struct {
-	// Memory in bytes for all processes of the cell together. The default is 1 GiB.
+	// Memory in bytes for all processes of the cell together, beside what Disk allows. What the kernel holds for them, such
+	// as the buffers of sockets, is not counted. The default is 1 GiB.
 	Memory int64
 	// Processes bounds processes and threads together. The default is 256.
 	Processes int
@@ -75,7 +76,8 @@ type Spec struct {
 	Env []Var
 	// Read lists absolute paths to show read-only beside the system's programs and libraries.
 	Read []string
-	// Write lists absolute paths to show writable.
+	// Write lists absolute paths to show writable. They may not be root's. Where the command has a user of its own (the
+	// connector is privileged), it acts there as the path's owner; files that only their owner may read stay closed to it elsewhere.
 	Write []string
 	// Hide lists absolute paths that stay invisible although a shown path contains them. It does nothing for a path that
 	// does not exist when the cell starts.

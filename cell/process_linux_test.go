@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,6 +165,50 @@ func TestKilledParent(t *testing.T) {
 			}
 			if time.Now().After(deadline) {
 				t.Fatalf("left: %q", left)
+			}
+		}
+	})
+}
+
+// TestKilledWarden: a command that kills its warden, which it can only without namespaces, gains nothing.
+func TestKilledWarden(t *testing.T) {
+	both(t, func(t *testing.T, isolation cell.Isolation) {
+		p := start(t, newNursery(t), inCell(isolation, "tree"))
+		ready(t, p)
+		if err := syscall.Kill(p.Pid(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		within(t, p.Done(), 10*time.Second)
+		if p.Err() == nil || p.Err().Error() != "cell: killed" {
+			t.Error(p.Err())
+		}
+		noneLeft(t)
+	})
+}
+
+// TestForgottenMain: a process that was started as a warden and is none must not start more of them.
+func TestForgottenMain(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{"sallyport-cell"}
+	cmd.Env = append(os.Environ(), envForgets+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "does not call cell.Main first") {
+		t.Errorf("%s, %v", out, err)
+	}
+}
+
+// TestNothingTold: what the environment holds is nowhere to be seen from outside but in the command's own environment.
+func TestNothingTold(t *testing.T) {
+	const value = "s3cr3t-value"
+	both(t, func(t *testing.T, isolation cell.Isolation) {
+		spec := inCell(isolation, "wait")
+		spec.Env = []cell.Var{variable("TOKEN", value)}
+		p := start(t, newNursery(t), spec)
+		ready(t, p)
+		for _, name := range []string{"cmdline", "environ"} {
+			text, err := os.ReadFile(filepath.Join("/proc", itoa(p.Pid()), name))
+			if err != nil || strings.Contains(string(text), value) || strings.Contains(string(text), canary) {
+				t.Errorf("the warden's %s holds %q, %v", name, text, err)
 			}
 		}
 	})

@@ -1,12 +1,14 @@
 package cell
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,13 +63,6 @@ func (r *room) remove() {
 	}
 }
 
-// occupy writes down the command's process, for whoever finds the room after a crash.
-func occupy(lock io.Writer, command int) {
-	if s, ok := readStat(command); ok {
-		fmt.Fprintf(lock, "%d %s\n", command, s.start)
-	}
-}
-
 // clearRemains removes the rooms of cells whose nursery and warden are gone, and ends what still runs of them.
 func (n *Nursery) clearRemains() error {
 	entries, err := os.ReadDir(n.dir)
@@ -95,7 +90,7 @@ func clearRoom(path string) (bool, error) {
 	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		if info, err := os.Stat(path); err != nil || time.Since(info.ModTime()) < moveIn {
-			return false, nil //nolint:nilerr // it is gone, or its nursery is about to lock it
+			return false, nil // it is gone, or its nursery is about to lock it
 		}
 		return true, os.RemoveAll(path)
 	}
@@ -104,22 +99,28 @@ func clearRoom(path string) (bool, error) {
 	}
 	defer lock.Close()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return false, nil //nolint:nilerr // the lock is held: someone lives there
+		return false, nil // someone lives there
 	}
-	var pid int
-	var start string
-	if _, err := fmt.Fscan(lock, &pid, &start); err == nil {
-		// The number alone may be another process's by now.
-		if s, ok := readStat(pid); ok && s.start == start {
-			killGroup(pid)
-		}
-	}
+	(&room{path: path}).evict()
 	return true, os.RemoveAll(path)
 }
 
-// killGroup kills the process group that a command leads.
-func killGroup(command int) {
-	if command > 1 {
-		_ = unix.Kill(-command, unix.SIGKILL) // it may be gone
+// evict ends what still runs of a room whose warden is gone: the processes that have it for their HOME. A process is held by
+// its descriptor from before it is looked at until it is killed, so that no other can have taken its number.
+func (r *room) evict() {
+	mark := []byte("HOME=" + r.home())
+	for found := true; found; {
+		found = false
+		for _, pid := range processes() {
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				continue // it has ended
+			}
+			environment, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
+			if err == nil && slices.ContainsFunc(bytes.Split(environment, []byte{0}), func(v []byte) bool { return bytes.Equal(v, mark) }) {
+				found = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil || found
+			}
+			shut(fd)
+		}
 	}
 }
