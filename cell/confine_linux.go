@@ -17,7 +17,7 @@ const remedy = "run the connector as root, or allow user namespaces to its user 
 	"kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp and AppArmor " +
 	"profiles, and an unmasked /proc), or set isolation to \"none\" and trust the command with all that its user may see"
 
-// What is in a cell's own namespaces.
+// hostName is what a cell's command finds the machine to be called.
 const hostName = "cell"
 
 // furnish sets what the namespaces are empty of.

@@ -307,6 +307,7 @@ func TestRefused(t *testing.T) {
 		{cell.Spec{Command: []string{"sh"}, Env: []cell.Var{variable("A=B", "")}}, cell.ErrSpec, "is no name"},
 		{cell.Spec{Command: []string{"sh"}, Env: []cell.Var{variable("PATH", "x")}}, cell.ErrSpec, "is set by the cell"},
 		{cell.Spec{Command: []string{"sh", "\x00"}}, cell.ErrSpec, "NUL"},
+		{cell.Spec{Command: []string{"sh"}, Env: []cell.Var{variable("A", "\xff")}}, cell.ErrSpec, "not UTF-8"},
 	} {
 		p, err := n.Start(test.spec)
 		if !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.says) {
@@ -317,6 +318,43 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	noneLeft(t)
+}
+
+// TestDirOfOthers: a directory that somebody else has prepared is not used.
+func TestDirOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cell.NewNursery(cell.Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "nobody else may write") {
+		t.Error(err)
+	}
+}
+
+// TestRemains: the room of a cell whose nursery and warden are gone is cleared, with what still runs of it.
+func TestRemains(t *testing.T) {
+	dir := t.TempDir()
+	room := filepath.Join(dir, "cell-1")
+	if err := os.MkdirAll(filepath.Join(room, "home"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(room, "lock"), "", 0o600)
+	cmd := exec.Command(child(), "stubborn")
+	cmd.Env = []string{"HOME=" + filepath.Join(room, "home")}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := cell.NewNursery(cell.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Close()
+	if err := cmd.Wait(); err == nil || err.Error() != "signal: killed" {
+		t.Error(err)
+	}
+	if entries(t, dir) != 0 {
+		t.Error("the room is there still")
+	}
 }
 
 // TestLanguages: what servers are written in runs under the defaults.

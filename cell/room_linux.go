@@ -37,6 +37,9 @@ func (n *Nursery) newRoom() (*room, error) {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: make the directory for cells: %w", ErrStart, err)
 	}
+	if err := n.ownDir(); err != nil {
+		return nil, err
+	}
 	path, err := os.MkdirTemp(n.dir, roomPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("%w: make the cell's directory: %w", ErrStart, err)
@@ -50,6 +53,18 @@ func (n *Nursery) newRoom() (*room, error) {
 		return nil, fmt.Errorf("%w: make the cell's directory: %w", ErrStart, err)
 	}
 	return r, nil
+}
+
+// ownDir refuses a directory that somebody else may have prepared, as anyone can below /tmp.
+func (n *Nursery) ownDir() error {
+	var info unix.Stat_t
+	if err := unix.Lstat(n.dir, &info); err != nil {
+		return fmt.Errorf("%w: look at %s: %w", ErrStart, n.dir, err)
+	}
+	if info.Mode&unix.S_IFMT != unix.S_IFDIR || int(info.Uid) != os.Geteuid() || info.Mode&0o022 != 0 {
+		return fmt.Errorf("%w: %s must be a directory of this user's that nobody else may write to; remove it, or name another", ErrStart, n.dir)
+	}
+	return nil
 }
 
 // remove clears the directory. A nil room has none.
@@ -71,6 +86,9 @@ func (n *Nursery) clearRemains() error {
 	}
 	if err != nil {
 		return fmt.Errorf("cell: look for what an earlier process left: %w", err)
+	}
+	if err := n.ownDir(); err != nil {
+		return err
 	}
 	for _, entry := range entries {
 		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), roomPrefix) {

@@ -104,7 +104,7 @@ func (w *warden) run() error {
 	w.letGo()
 	w.say(report{Started: true})
 	go w.obey()
-	go w.watch(command)
+	go w.watch()
 	reason := w.attend(command)
 	w.say(report{Ended: true, Reason: reason})
 	w.leave()

@@ -14,17 +14,23 @@ import (
 
 const (
 	// lookEvery is how often the watch sums memory, and lookCloser how often once half of the limit is in use.
-	lookEvery  = 100 * time.Millisecond
+	lookEvery  = 200 * time.Millisecond
 	lookCloser = 20 * time.Millisecond
+	// lookAround is lookEvery without namespaces, where each look goes through all processes of the machine.
+	lookAround = 500 * time.Millisecond
 	// wardenThreads is what the warden's own threads may take of its user's processes.
 	wardenThreads = 16
 )
 
 // watch ends the cell when it uses more than its limits. A kernel that bounds a group of processes (cgroups) would need
 // rights that a connector does not have; a sum that is taken often needs none.
-func (w *warden) watch(command int) {
+func (w *warden) watch() {
 	self := os.Getpid()
 	limits := w.order.Limits
+	every, processes := lookEvery, limits.Processes+wardenThreads // first the kernel refuses more
+	if !w.order.Isolated {
+		every, processes = lookAround, limits.Processes
+	}
 	for timer := time.NewTimer(lookEvery / 4); ; {
 		<-timer.C
 		pids := w.inCell(self)
@@ -36,13 +42,13 @@ func (w *warden) watch(command int) {
 		switch {
 		case used > limits.Memory:
 			w.end("out of memory: the cell's limit of " + size(limits.Memory))
-		case len(pids) > limits.Processes: // the kernel's own limit does not hold without namespaces, nor for root
+		case len(pids) > processes: // the kernel's own limit does not hold without namespaces, nor for root
 			w.end(fmt.Sprintf("too many processes: the cell's limit of %d", limits.Processes))
 		}
 		if used > limits.Memory/2 {
 			timer.Reset(lookCloser)
 		} else {
-			timer.Reset(lookEvery)
+			timer.Reset(every)
 		}
 	}
 }
