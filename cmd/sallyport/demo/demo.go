@@ -66,12 +66,13 @@ type Demo struct {
 // New makes keys, tokens and certificates in a private directory, opens the gateway's port and those of the servers over
 // HTTP, and tries whether the local one can be kept apart. The caller closes the demo, whether it has run or not.
 func New(cfg Config) (d *Demo, err error) {
-	d = &Demo{cfg: cfg, ownCalls: make(chan CallSeen, 64)}
+	made := &Demo{cfg: cfg, ownCalls: make(chan CallSeen, 64)}
 	defer func() {
 		if err != nil {
-			d.Close()
+			made.Close()
 		}
 	}()
+	d = made
 	d.watch = newWatch(cfg.Log, d.sawCall)
 	if d.dir, err = os.MkdirTemp("", "sallyport-demo-"); err != nil {
 		return nil, fmt.Errorf("make a directory for the demo: %w", err)
