@@ -135,7 +135,8 @@ func dropCapabilities(user int) error {
 	return nil
 }
 
-// restrict puts Landlock in force for the whole warden, as far as the kernel has it, and says how far that is.
+// restrict puts Landlock in force for this thread and what it starts, as far as the kernel has it, and says how far that is.
+// The warden's other threads stay outside, or they could not send the command a signal.
 func restrict(o *order) (string, error) {
 	abi, err := ll.LandlockGetABIVersion()
 	if err != nil || abi < 1 {
@@ -165,8 +166,15 @@ func restrict(o *order) (string, error) {
 	config := landlock.V11
 	config.HandledAccessNet = 0 // which network there is, the namespace says
 	rules := append(sockets, landlock.RODirs("/"), landlock.RWDirs(writable...).WithRefer(), landlock.RWFiles(files...).IgnoreIfMissing())
-	if err := config.BestEffort().Restrict(rules...); err != nil {
+	ruleset, flags, err := config.BestEffort().NewRulesetFD(rules...)
+	if err != nil {
 		return "", unsupported("restrict by Landlock", err)
+	}
+	if ruleset >= 0 {
+		defer unix.Close(ruleset)
+		if err := ll.LandlockRestrictSelf(ruleset, flags); err != nil {
+			return "", unsupported("restrict by Landlock", err)
+		}
 	}
 	text := fmt.Sprintf("landlock %d", min(abi, full))
 	if abi < 2 {

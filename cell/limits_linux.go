@@ -78,9 +78,10 @@ func (l Limits) pin(slot int) error {
 	return nil
 }
 
-// lend runs start, which starts a process, under the limit on its private memory, and makes the limit the process's for good.
-// The warden keeps its own: one that cannot allocate takes the cell down. What is in use, the watch bounds; this is for how
-// far a process can get between two looks, and twice the limit because much of what programs map they never touch.
+// lend runs start, which starts a process, under a limit on its private memory, and makes the limit the process's for good.
+// That is against accidents: it keeps one process from taking all at once between two looks of the watch. What means harm can
+// share its memory, which no such limit counts, and meets the watch. It is twice the cell's limit because programs map much
+// that they never touch, and not the warden's own: one that cannot allocate would take the cell down.
 func (l Limits) lend(start func() (int, error)) (int, error) {
 	var before syscall.Rlimit
 	if err := syscall.Getrlimit(unix.RLIMIT_DATA, &before); err != nil {

@@ -23,7 +23,7 @@ const terminateAll = 't'
 
 const (
 	// startTime bounds the making of a cell: it takes milliseconds, and a second on a machine that thrashes.
-	startTime = 30 * time.Second
+	startTime = 15 * time.Second
 	// leaveTime is what a warden without namespaces gets to kill what it has started, before it is killed itself.
 	leaveTime = 5 * time.Second
 	// maxReport bounds a line of a warden's report, and the text of one that crashed.

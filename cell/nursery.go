@@ -45,8 +45,17 @@ type Nursery struct {
 	keepers sync.WaitGroup
 }
 
+// wardenName is the whole argument vector of a warden: by it Main knows that the process is one.
+const wardenName = "sallyport-cell"
+
+func isWarden() bool { return len(os.Args) == 1 && os.Args[0] == wardenName }
+
 // NewNursery clears what a Nursery that was killed has left in Config.Dir, and starts nothing else.
 func NewNursery(cfg Config) (*Nursery, error) {
+	if isWarden() {
+		// Without this a program that forgets Main would start itself again and again.
+		return nil, fmt.Errorf("%w: this process was started to be the inside of a cell, but its main, or TestMain, does not call cell.Main first", ErrStart)
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -38,6 +38,8 @@ type shown struct {
 	Path  string `json:"path"`
 	Real  string `json:"real"`
 	Write bool   `json:"write,omitempty"`
+	// Owner is the descriptor of the user namespace that makes the cell's user the owner, or 0.
+	Owner int `json:"owner,omitempty"`
 }
 
 // insideHome and insideTemp are HOME and TMPDIR in a cell with namespaces.

@@ -126,6 +126,11 @@ func gather(o *order) (attachments []attachment, symlinks [][2]string, err error
 			if err != nil {
 				return nil, nil, fmt.Errorf("show %s: %w; the connector's user must be able to reach it", show.Path, err)
 			}
+			if show.Owner != 0 {
+				if err := setOwner(a.fd, show.Owner); err != nil {
+					return nil, nil, fmt.Errorf("show %s: %w", show.Path, err)
+				}
+			}
 			attachments = append(attachments, a)
 		}
 		if show.Path != show.Real {

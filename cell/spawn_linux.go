@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wardenName is the whole argument vector of a warden: by it Main knows that the process is one.
-const wardenName = "sallyport-cell"
-
 // launcher starts processes from one thread that lives as long as it: the kernel takes the end of the *thread* that
 // started a process for its parent's death (golang/go#27505).
 type launcher struct {
@@ -62,17 +59,21 @@ func (l *launcher) close() {
 func (n *Nursery) begin(ctx context.Context, o order) (*Process, string, error) {
 	attr := &syscall.SysProcAttr{Setsid: true}
 	var own *room
+	var err error
+	var owners []*os.File
 	if o.Isolated {
 		attr.Pdeathsig = syscall.SIGKILL
-		o.User = n.isolate(attr, &o)
-	} else {
-		var err error
-		if own, err = n.newRoom(); err != nil {
-			return nil, "", err
+		if o.User = n.isolate(attr, &o); o.User != 0 {
+			owners, err = n.owners(&o)
 		}
+	} else if own, err = n.newRoom(); err == nil {
 		o.Home, o.Temp = own.home(), own.temp()
 	}
-	p, l, err := n.spawn(attr, own)
+	defer closeAll(owners)
+	if err != nil {
+		return nil, "", err
+	}
+	p, l, err := n.spawn(attr, own, owners)
 	if err != nil {
 		own.remove()
 		return nil, "", launchError(err, o.Isolated)
@@ -102,13 +103,8 @@ func (n *Nursery) begin(ctx context.Context, o order) (*Process, string, error) 
 }
 
 // spawn starts a warden with its pipes.
-func (n *Nursery) spawn(attr *syscall.SysProcAttr, own *room) (*Process, *line, error) {
+func (n *Nursery) spawn(attr *syscall.SysProcAttr, own *room, owners []*os.File) (*Process, *line, error) {
 	var theirs, ours []*os.File
-	closeAll := func(files []*os.File) {
-		for _, f := range files {
-			f.Close()
-		}
-	}
 	for _, outwards := range []bool{false, true, true, false, true} { // stdin, stdout, stderr, control, report
 		their, our, err := pipe(outwards)
 		if err != nil {
@@ -118,10 +114,11 @@ func (n *Nursery) spawn(attr *syscall.SysProcAttr, own *room) (*Process, *line, 
 		}
 		theirs, ours = append(theirs, their), append(ours, our)
 	}
-	files := theirs
+	files := append(theirs, nil)
 	if own != nil {
-		files = append(files, own.lock)
+		files[lockFD] = own.lock
 	}
+	files = append(files, owners...)
 	// The warden's environment is the runtime's alone: nothing of the connector's may stand in its memory.
 	warden, err := n.launcher.start(&os.ProcAttr{Dir: "/", Env: []string{"GOTRACEBACK=single"}, Files: files, Sys: attr})
 	closeAll(theirs)
@@ -135,6 +132,12 @@ func (n *Nursery) spawn(attr *syscall.SysProcAttr, own *room) (*Process, *line, 
 		pid: warden.Pid, terminate: l.terminate, kill: l.kill, done: make(chan struct{}),
 	}
 	return p, l, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // pipe makes a pipe whose end for the child blocks, as programs expect, and whose end for us does not.

@@ -18,18 +18,28 @@ import (
 // Main turns the process into the inside of a cell if it was started as one, and does not return then. main, and TestMain
 // of tests that start cells, call it first.
 func Main() {
-	if len(os.Args) != 1 || os.Args[0] != wardenName {
+	if !isWarden() {
 		return
 	}
-	runtime.LockOSThread() // what is set up belongs to this thread, and so does what the command inherits
-	w := &warden{reports: os.NewFile(reportFD, "report")}
-	if err := w.run(); err != nil {
-		var refused refusal
-		w.say(report{Refused: err.Error(), Unsupported: errors.As(err, &refused)})
-		os.Exit(1)
-	}
-	os.Exit(0)
+	// This thread stays as it is, and the command finds the warden outside of what it is confined to itself: what is given up
+	// belongs to the other thread, from which the command inherits it.
+	runtime.LockOSThread()
+	ended := make(chan int)
+	go func() {
+		runtime.LockOSThread()
+		w := &warden{reports: os.NewFile(reportFD, "report")}
+		if err := w.run(); err != nil {
+			var refused refusal
+			w.say(report{Refused: err.Error(), Unsupported: errors.As(err, &refused)})
+			ended <- 1
+		}
+		ended <- 0
+	}()
+	exit(<-ended)
 }
+
+// exit ends the warden. Unlike os.Exit it waits for nobody, not even for the race detector.
+func exit(code int) { unix.Exit(code) }
 
 // refusal is an error of the system's and not of the Spec.
 type refusal struct{ error }
@@ -185,7 +195,7 @@ func (w *warden) obey() {
 		b, err := w.control.ReadByte()
 		if err != nil {
 			w.leave()
-			os.Exit(0)
+			exit(0)
 		}
 		if b == terminateAll {
 			w.signalAll(unix.SIGTERM)

@@ -2,6 +2,7 @@ package cell
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 
 const (
 	// lookEvery is how often the watch sums memory, and lookCloser how often once half of the limit is in use.
-	lookEvery  = 200 * time.Millisecond
+	lookEvery  = 100 * time.Millisecond
 	lookCloser = 20 * time.Millisecond
 	// wardenThreads is what the warden's own threads may take of its user's processes.
 	wardenThreads = 16
@@ -51,7 +52,7 @@ func (w *warden) watch(command int) {
 func (w *warden) end(reason string) {
 	w.say(report{Ended: true, Reason: reason})
 	w.leave()
-	os.Exit(0)
+	exit(0)
 }
 
 // leave ends what the command has left behind. With namespaces, the kernel does that when the warden exits.
@@ -59,15 +60,23 @@ func (w *warden) leave() {
 	if w.order.Isolated {
 		return
 	}
+	// Orphans become the warden's own children: when it has no child, there is nobody. A list of /proc alone could miss one
+	// that changes its parent while the list is made.
 	for {
-		left := descendants(os.Getpid())
-		if len(left) == 0 {
-			break
-		}
-		for _, pid := range left {
+		for _, pid := range descendants(os.Getpid()) {
 			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended meanwhile
 		}
+		switch ended, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); {
+		case errors.Is(err, unix.ECHILD):
+			w.clear()
+			return
+		case ended == 0:
+			<-time.After(time.Millisecond)
+		}
 	}
+}
+
+func (w *warden) clear() {
 	_ = os.RemoveAll(w.order.Home) // the nursery removes the rest, or the next one
 	_ = os.RemoveAll(w.order.Temp)
 }

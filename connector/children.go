@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	stopGrace = 2 * time.Second // for a command to end by itself, and again after SIGTERM
+	stopGrace = 2 * time.Second // for a local server to end by itself, and again after SIGTERM
 	idleLook  = time.Second     // how often idle processes are looked for
 )
 
@@ -117,13 +117,18 @@ func (cs *children) run(ctx context.Context, started chan<- struct{}) {
 	nursery.Close()
 }
 
-// probe reports which isolation a spec would get.
+// probe reports which isolation a spec would get, also while no processes are possible.
 func (cs *children) probe(ctx context.Context, spec cell.Spec) (string, error) {
-	nursery, err := cell.NewNursery(cell.Config{Dir: cs.dir, Logger: cs.log})
-	if err != nil {
-		return "", err
+	cs.mu.Lock()
+	nursery := cs.nursery
+	cs.mu.Unlock()
+	if nursery == nil {
+		var err error
+		if nursery, err = cell.NewNursery(cell.Config{Dir: cs.dir, Logger: cs.log}); err != nil {
+			return "", err
+		}
+		defer nursery.Close()
 	}
-	defer nursery.Close()
 	return nursery.Probe(ctx, spec)
 }
 

@@ -104,13 +104,13 @@ func TestWarningsAndCheck(t *testing.T) {
 	if said := strings.Join(c.Warnings(), "\n"); !strings.Contains(said, path+" is readable by group or others") {
 		t.Errorf("%q", said)
 	}
-	if errs := c.Check(t.Context()); len(errs) != 0 {
+	if _, errs := c.Check(t.Context()); len(errs) != 0 {
 		t.Errorf("%v", errs)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	errs := c.Check(t.Context())
+	_, errs := c.Check(t.Context())
 	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "servers.wiki: header Authorization") || strings.Contains(errs[0].Error(), testKey) {
 		t.Errorf("%v", errs)
 	}

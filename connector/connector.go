@@ -266,15 +266,20 @@ func (c *Connector) httpServer(handler http.Handler) *http.Server {
 }
 
 // Check reports what could keep the connector from working, without dialling
-// the gateway: every credential that cannot be resolved now.
-func (c *Connector) Check(ctx context.Context) []error {
-	var errs []error
+// the gateway: every credential that cannot be resolved now, and every local
+// server that cannot be kept apart as configured. The facts say how the others
+// are.
+func (c *Connector) Check(ctx context.Context) (facts []string, errs []error) {
 	for _, name := range c.names {
-		for _, err := range c.servers[name].check(ctx) {
+		more, problems := c.servers[name].check(ctx)
+		for _, fact := range more {
+			facts = append(facts, fmt.Sprintf("server %s: %s", name, fact))
+		}
+		for _, err := range problems {
 			errs = append(errs, fmt.Errorf("servers.%s: %w", name, err))
 		}
 	}
-	return errs
+	return facts, errs
 }
 
 // logFields are the attributes of a session's log lines.

@@ -198,7 +198,7 @@ func (c *command) environment(ctx context.Context) (env []cell.Var, secrets []se
 }
 
 // check fetches every secret and drops it, and tries whether a cell can be made.
-func (c *command) check(ctx context.Context) (isolation string, errs []error) {
+func (c *command) check(ctx context.Context) (facts []string, errs []error) {
 	for _, v := range c.env {
 		if v.source == nil {
 			continue
@@ -209,9 +209,9 @@ func (c *command) check(ctx context.Context) (isolation string, errs []error) {
 	}
 	isolation, err := c.children.probe(ctx, c.spec)
 	if err != nil {
-		errs = append(errs, err)
+		return nil, append(errs, fmt.Errorf("isolation: %w", err))
 	}
-	return isolation, errs
+	return []string{"isolation: " + isolation}, errs
 }
 
 // exposed says which secrets the command gets to see.

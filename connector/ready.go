@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	discoverTimeout = 5 * time.Second  // for a command to say whether it knows the revision without sessions; old ones may stay silent
-	readyTimeout    = 60 * time.Second // for it to list its tools: some download what they are made of first
-	readyWait       = 10 * time.Second // for a call to wait for that
+	discoverTimeout = 5 * time.Second  // for a local server to say whether it knows the revision without sessions; old ones may stay silent
+	readyTimeout    = 60 * time.Second // for a local server to list its tools when the connector starts: some download what they are made of first
+	readyWait       = 10 * time.Second // for a call without a session to wait for a local server that is starting
 	maxListed       = 4 << 20          // bytes of a list of tools
 	maxPages        = 16
 )
@@ -58,12 +58,17 @@ func (c *command) getReady(ctx context.Context) {
 	var pause backoff
 	for ctx.Err() == nil {
 		began := time.Now()
-		tools, revision, err := c.list(ctx)
 		log := c.children.log.With(telemetry.KeyServer, c.name)
+		isolation, err := c.children.probe(ctx, c.spec)
+		var tools int
+		var revision mcp.Version
+		if err == nil {
+			tools, revision, err = c.list(ctx)
+		}
 		if err == nil {
 			c.ready.modern = !revision.Sessionful()
 			close(c.ready.known)
-			log.Info("a local server is ready", "tools", tools, "revision", string(revision), telemetry.KeyDurationMS, time.Since(began).Milliseconds())
+			log.Info("a local server is ready", "tools", tools, "revision", string(revision), "isolation", isolation, telemetry.KeyDurationMS, time.Since(began).Milliseconds())
 			return
 		}
 		if ctx.Err() != nil {

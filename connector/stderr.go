@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	stderrRate  = 10       // lines a second of one process that are logged
-	stderrBurst = 50       // and how many at once
-	stderrLine  = 1024     // bytes of a line that are logged
-	stderrRead  = 16 << 10 // and that are searched for secrets first; the rest of it is passed over
+	stderrRate  = 10       // lines a second that are logged of what a process of a local server says
+	stderrBurst = 50       // lines of it that are logged at once
+	stderrLine  = 1024     // bytes that are logged of each line
+	stderrRead  = 16 << 10 // bytes of a line that are searched for secrets before; the rest is passed over
 	minRedacted = 4        // bytes of the shortest text that is taken for a secret when it is found
 )
 

@@ -125,14 +125,16 @@ func (u *upstream) close() {
 }
 
 // check fetches every credential and drops the value.
-func (u *upstream) check(ctx context.Context) []error {
-	var errs []error
+func (u *upstream) check(ctx context.Context) (facts []string, errs []error) {
+	if u.command != nil {
+		return u.command.check(ctx)
+	}
 	for _, b := range u.bindings {
 		if _, err := b.Source.Fetch(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("header %s: %w", b.Header.Name, err))
 		}
 	}
-	return errs
+	return nil, errs
 }
 
 // callUpstream sends an allowed call to the upstream and streams the answer

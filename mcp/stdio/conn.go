@@ -15,10 +15,10 @@ import (
 const (
 	maxPending  = 1024            // requests of agents without an answer
 	maxAsked    = 256             // requests of the command without an answer
-	maxBacklog  = 256             // messages of the command that wait for a stream
-	backlogSize = 1 << 20         // and their bytes
+	maxBacklog  = 256             // messages of the command that wait for an agent to listen
+	backlogSize = 1 << 20         // bytes of messages of the command that wait so
 	maxUrgent   = 4096            // lines of ours that wait for the command to read: at most one a request
-	maxJunk     = 1000            // lines in a row that are no message
+	maxJunk     = 1000            // lines in a row that are no message, after which the command is ended
 	beginAfter  = 2 * time.Second // until a call without a word gets the head of an event stream, so that comments can keep it alive
 )
 

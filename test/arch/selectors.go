@@ -47,8 +47,8 @@ var bans = []ban{
 		why: "the global logger escapes redaction and levels"},
 	{rule: "global-output", from: "log/slog", names: []string{"Debug", "Info", "Warn", "Error", "Log", "DebugContext", "InfoContext", "WarnContext", "ErrorContext", "Default", "SetDefault"}, except: []string{"cmd"},
 		why: "a logger arrives in Config, so that a test reads what was recorded"},
-	{rule: "global-output", from: "os", names: []string{"Exit"}, except: []string{"cmd", "cell"},
-		why: "only cmd turns an error into an exit code, and cell in the process that it has taken over; os.Exit runs no deferred call"},
+	{rule: "global-output", from: "os", names: []string{"Exit"}, except: []string{"cmd"},
+		why: "only cmd turns an error into an exit code; os.Exit runs no deferred call"},
 
 	{rule: "no-listener", from: "net", names: []string{"Listen", "ListenTCP", "ListenUnix", "ListenConfig", "FileListener"}, in: []string{"connector", "policy", "credential", "auth", "mcp", "cell"},
 		why: "the connector opens no door: it dials out, and nothing on its side may accept a connection"},

@@ -29,7 +29,7 @@ func main() {
 		io.Copy(os.Stdout, os.Stdin)
 	case "wait":
 		fmt.Println("ready")
-		select {}
+		forever()
 	case "exit":
 		os.Exit(7)
 	case "euid":
@@ -47,7 +47,7 @@ func main() {
 		if len(args) > 0 {
 			return
 		}
-		select {}
+		forever()
 	case "daemon": // a double fork: the middle process ends at once
 		start("tree", &syscall.SysProcAttr{Setsid: true}, "and exit")
 		fmt.Println("ready")
@@ -79,12 +79,12 @@ func main() {
 		for range 8 {
 			start("some", nil)
 		}
-		select {}
+		forever()
 	case "some":
 		grab(unix.MAP_PRIVATE|unix.MAP_ANON, 32<<20)
-		select {}
+		forever()
 	case "forked": // pages that are shared after a fork count once
-		exec.Command("/usr/bin/perl", "-e", `my $x = "x" x (40 << 20); for (1..4) { fork or do { sleep 5; exit } } sleep 2; print "done\n"`).Run()
+		exec.Command("/usr/bin/perl", "-e", `my $x = "x" x (20 << 20); for (1..4) { fork or do { sleep 5; exit } } sleep 2; print "done\n"`).Run()
 		fmt.Println("done")
 	case "memfd":
 		fd, err := unix.MemfdCreate("x", 0)
@@ -271,9 +271,7 @@ func attack(t targets) map[string]string {
 			entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 			return fmt.Sprint(entries), err
 		})
-		if pid != 1 {
-			try(fmt.Sprintf("signal to %d", pid), func() (string, error) { return "", unix.Kill(pid, 0) })
-		}
+		try(fmt.Sprintf("signal to %d", pid), func() (string, error) { return "", unix.Kill(pid, 0) })
 	}
 	try("unix socket by path", func() (string, error) { _, err := net.Dial("unix", t.Path); return "", err })
 	try("unix socket by abstract name", func() (string, error) { _, err := net.Dial("unix", "@"+t.Abstract); return "", err })
@@ -302,7 +300,7 @@ func attack(t targets) map[string]string {
 	call("io_uring", unix.SYS_IO_URING_SETUP, 1, 0)
 	call("bpf", unix.SYS_BPF, 0, 0, 0)
 	call("perf", unix.SYS_PERF_EVENT_OPEN, 0, 0, 0, 0, 0)
-	call("userfaultfd", unix.SYS_USERFAULTFD, unix.UFFD_USER_MODE_ONLY)
+	call("userfaultfd", unix.SYS_USERFAULTFD, 1)
 	call("memfd", unix.SYS_MEMFD_CREATE, at("x"), 0)
 	call("shmget", unix.SYS_SHMGET, 0, 4096, unix.IPC_CREAT|0o600)
 	call("msgget", unix.SYS_MSGGET, 0, unix.IPC_CREAT|0o600)
@@ -315,6 +313,14 @@ func attack(t targets) map[string]string {
 	call("host name", unix.SYS_SETHOSTNAME, at("x"), 1)
 	call("terminal input", unix.SYS_IOCTL, 0, unix.TIOCSTI, at("x"))
 	call("higher priority", unix.SYS_SETPRIORITY, 0, 0, 0)
-	call("more processes", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NPROC, at("\xff\xff\xff\x00\x00\x00\x00\x00\xff\xff\xff\x00\x00\x00\x00\x00"), 0)
+	try("more processes", func() (string, error) {
+		return "", unix.Prlimit(0, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 9999, Max: 9999}, nil)
+	})
 	return results
+}
+
+func forever() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
