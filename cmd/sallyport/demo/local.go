@@ -43,7 +43,8 @@ func (d *Demo) newLocal() error {
 	if err != nil {
 		return err
 	}
-	switch err := errors.Join(c.Check(context.Background())...); {
+	_, errs := c.Check(context.Background())
+	switch err := errors.Join(errs...); {
 	case errors.Is(err, cell.ErrUnsupported):
 		d.without = err
 	case err != nil:
