@@ -180,6 +180,27 @@ func TestDemoOnce(t *testing.T) {
 	}
 }
 
+// TestDemoOnceWithoutIsolation, in a user namespace that allows none below it: the demo does without its local server.
+func TestDemoOnceWithoutIsolation(t *testing.T) {
+	apart := func(args ...string) *exec.Cmd {
+		return exec.CommandContext(t.Context(), "unshare", append([]string{"--user", "--map-root-user"}, args...)...)
+	}
+	if out, err := apart("true").CombinedOutput(); err != nil {
+		t.Fatalf("the test needs a user namespace to try it in: %v %s", err, out)
+	}
+	out, err := apart("sh", "-c", `echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" demo --once --listen 127.0.0.1:0`, binary()).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	expect(t, string(out), []string{
+		"an agent calls two private MCP servers", "The third, a local command, is left out: servers.local: isolation: cell: isolation is not available: make namespaces",
+		"  notes  whoami", "All of this was checked",
+	})
+	if strings.Contains(string(out), "  local  ") {
+		t.Errorf("the local server was called\n%s", out)
+	}
+}
+
 func TestDemoServesToolsAndCall(t *testing.T) {
 	p, c := startDemo(t)
 	if len(c.Servers) != 3 || c.Servers[0].Name != "diag" || c.Servers[1].Name != "notes" || c.Servers[2].Name != "local" {

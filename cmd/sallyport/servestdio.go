@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"sallyport.dev/mcp/diag"
@@ -16,7 +18,8 @@ func newServeStdio() *cobra.Command {
 		Args:   cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			cfg := diag.Config{Name: "local", Version: versionText()}
-			return failed(diag.ServeStdio(cmd.Context(), cfg, cmd.InOrStdin(), cmd.OutOrStdout(), paths))
+			look := diag.Look{Environment: os.Environ(), Home: os.Getenv("HOME"), Paths: paths}
+			return failed(diag.ServeStdio(cmd.Context(), cfg, cmd.InOrStdin(), cmd.OutOrStdout(), look))
 		},
 	}
 }

@@ -33,24 +33,34 @@ type View struct {
 	Visible []string `json:"visible"`
 }
 
-// look returns the tool look, which looks for these paths beside all else.
-func look(paths []string) server.ServerTool {
+// Look is what the tool look is told of its process, which only its main knows.
+type Look struct {
+	// Environment is the process's environment, as os.Environ has it.
+	Environment []string
+	// Home is its HOME. Optional.
+	Home string
+	// Paths are what to look for, beside all else. Optional.
+	Paths []string
+}
+
+// tool returns the tool look.
+func (l Look) tool() server.ServerTool {
 	return server.ServerTool{
 		Tool: mcp.NewTool("look",
 			mcp.WithDescription("Tells what this process sees of the system around it.\nNames of variables and network interfaces, number of processes, what is in HOME, and which of the paths that it was started with are there."),
 			mcp.WithReadOnlyHintAnnotation(true),
 		),
 		Handler: func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			view := see(paths)
+			view := l.see()
 			return mcp.NewToolResultStructured(view, view.text()), nil
 		},
 	}
 }
 
 // see looks around.
-func see(paths []string) View {
+func (l Look) see() View {
 	view := View{Environment: []string{}, Interfaces: []string{}, Home: []string{}, Visible: []string{}} // which JSON has as [], not as null
-	for _, variable := range os.Environ() {
+	for _, variable := range l.Environment {
 		name, _, _ := strings.Cut(variable, "=")
 		view.Environment = append(view.Environment, name)
 	}
@@ -65,19 +75,18 @@ func see(paths []string) View {
 		view.Interfaces = append(view.Interfaces, i.Name)
 	}
 	slices.Sort(view.Interfaces)
-	if home := os.Getenv("HOME"); home != "" {
-		view.Home = append(view.Home, namesIn(home)...)
+	if l.Home != "" {
+		view.Home = append(view.Home, namesIn(l.Home)...)
 	}
 	view.Home = view.Home[:min(len(view.Home), maxFound)]
-	for _, path := range paths {
-		_ = filepath.WalkDir(path, func(found string, _ fs.DirEntry, err error) error { // an error is a path that is not seen
-			if _, lost := os.Lstat(found); err != nil && lost != nil {
-				return nil
-			}
+	for _, path := range l.Paths {
+		_ = filepath.WalkDir(path, func(found string, _ fs.DirEntry, _ error) error { // what cannot be looked into is seen all the same
 			if len(view.Visible) == maxFound {
 				return fs.SkipAll
 			}
-			view.Visible = append(view.Visible, found)
+			if _, err := os.Lstat(found); err == nil && !slices.Contains(view.Visible, found) {
+				view.Visible = append(view.Visible, found)
+			}
 			return nil
 		})
 	}

@@ -47,11 +47,11 @@ func program(t *testing.T) string {
 	return path
 }
 
-// needsLocal skips a test of the local server where there is none.
+// needsLocal fails a test where there is no local server.
 func needsLocal(t *testing.T, d *Demo) {
 	t.Helper()
 	if d.Without() != nil {
-		t.Skipf("this system cannot keep a command apart: %v", d.Without())
+		t.Fatalf("the tests need a system that can keep a command apart: %v", d.Without())
 	}
 }
 
@@ -165,7 +165,6 @@ func TestLookSeesWhatIsThere(t *testing.T) {
 	}
 	defer d.Close()
 	home := t.TempDir()
-	t.Setenv("HOME", home)
 	if err := os.WriteFile(filepath.Join(home, "here"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +172,7 @@ func TestLookSeesWhatIsThere(t *testing.T) {
 	hear, out := io.Pipe()
 	var crew sync.WaitGroup
 	crew.Go(func() {
-		if err := diag.ServeStdio(t.Context(), diag.Config{}, in, out, []string{d.dir, "/nonexistent"}); err != nil {
+		if err := diag.ServeStdio(t.Context(), diag.Config{}, in, out, diag.Look{Environment: os.Environ(), Home: home, Paths: []string{d.dir, "/nonexistent"}}); err != nil {
 			t.Error(err)
 		}
 		_ = out.Close()
