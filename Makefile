@@ -19,7 +19,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
-run: build ## build if needed and run the demo: gateway, tunnel, connector and two private MCP servers in one process
+run: build ## build if needed and run the demo: gateway, tunnel, connector and three private MCP servers
 	@bin/sallyport demo
 
 .PHONY: setup

@@ -21,12 +21,17 @@ type step struct {
 
 // stepsOn lists the calls on a server.
 func stepsOn(server string) []step {
-	if server == diagName {
+	echo := step{agent.Call{Tool: "echo", Arguments: agent.RawObject(`{"text":"hello","n":9007199254740993}`)}, checkEcho}
+	slow := step{agent.Call{Tool: "slow", Arguments: agent.RawObject(fmt.Sprintf(`{"seconds":0.3,"steps":%d}`, slowSteps)), Progress: true}, checkProgress}
+	switch server {
+	case diagName:
 		return []step{
-			{agent.Call{Tool: "echo", Arguments: agent.RawObject(`{"text":"hello","n":9007199254740993}`)}, checkEcho},
+			echo,
 			{agent.Call{Tool: "whoami"}, checkNobody},
-			{agent.Call{Tool: "slow", Arguments: agent.RawObject(fmt.Sprintf(`{"seconds":0.3,"steps":%d}`, slowSteps)), Progress: true}, checkProgress},
+			slow,
 		}
+	case localName:
+		return []step{echo, {agent.Call{Tool: "look"}, checkView}, slow}
 	}
 	return []step{
 		{agent.Call{Tool: "search", Arguments: agent.RawObject(`{"query":"vpn"}`)}, checkSearch},
@@ -56,6 +61,14 @@ func checkKey(r *round, result *mcp.CallToolResult, _ *progress, _ time.Time) (s
 	}
 	r.key = report.Credentials["Authorization"]
 	return "Authorization " + r.key, nil
+}
+
+func checkView(r *round, result *mcp.CallToolResult, _ *progress, _ time.Time) (string, error) {
+	r.view = new(diag.View)
+	if err := json.Unmarshal(result.RawStructuredContent, r.view); err != nil {
+		return "", fmt.Errorf("read the answer of look: %w", err)
+	}
+	return fmt.Sprintf("%s; %d processes; %d files of the demo", strings.Join(r.view.Environment, " "), r.view.Processes, len(r.view.Visible)), nil
 }
 
 func checkSearch(_ *round, result *mcp.CallToolResult, _ *progress, _ time.Time) (string, error) {
