@@ -77,10 +77,7 @@ func TestAttacks(t *testing.T) {
 // childrenOf lists a process's children, as the host counts.
 func childrenOf(t *testing.T, pid int) []int {
 	t.Helper()
-	var found []int
-	for _, p := range cell.Descendants(pid) {
-		found = append(found, p)
-	}
+	found := cell.Descendants(pid)
 	if len(found) == 0 {
 		t.Fatal("the cell has no process")
 	}

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"sallyport.dev/secret"
 )
@@ -47,7 +48,8 @@ type Var struct {
 
 // Limits bound a cell. The zero value of each means its default.
 type Limits struct {
-	// Memory in bytes for all processes of the cell together. The default is 1 GiB.
+	// Memory in bytes for all processes of the cell together, beside what Disk allows. What the kernel holds for them, such
+	// as the buffers of sockets, is not counted. The default is 1 GiB.
 	Memory int64
 	// Processes bounds processes and threads together. The default is 256.
 	Processes int
@@ -75,7 +77,8 @@ type Spec struct {
 	Env []Var
 	// Read lists absolute paths to show read-only beside the system's programs and libraries.
 	Read []string
-	// Write lists absolute paths to show writable.
+	// Write lists absolute paths to show writable. They may not be root's. Where the command has a user of its own (the
+	// connector is privileged), it acts there as the path's owner; files that only their owner may read stay closed to it elsewhere.
 	Write []string
 	// Hide lists absolute paths that stay invisible although a shown path contains them. It does nothing for a path that
 	// does not exist when the cell starts.
@@ -150,23 +153,23 @@ func (s Spec) validate() error {
 		return fmt.Errorf("%w: command %q; write an absolute path, or a name without slashes", ErrSpec, name)
 	}
 	for i, arg := range s.Command {
-		if strings.ContainsRune(arg, 0) {
-			return fmt.Errorf("%w: argument %d of the command holds a NUL byte", ErrSpec, i)
+		if !plain(arg) {
+			return fmt.Errorf("%w: argument %d of the command holds a NUL byte or is not UTF-8", ErrSpec, i)
 		}
 	}
 	for _, v := range s.Env {
 		switch {
-		case v.Name == "" || strings.ContainsAny(v.Name, "=\x00"):
+		case v.Name == "" || strings.Contains(v.Name, "=") || !plain(v.Name):
 			return fmt.Errorf("%w: %q is no name for a variable", ErrSpec, v.Name)
 		case slices.Contains(reserved, v.Name):
 			return fmt.Errorf("%w: the variable %s is set by the cell; leave it out", ErrSpec, v.Name)
-		case strings.ContainsRune(v.Value.Reveal(), 0):
-			return fmt.Errorf("%w: the value of the variable %s holds a NUL byte", ErrSpec, v.Name)
+		case !plain(v.Value.Reveal()):
+			return fmt.Errorf("%w: the value of the variable %s holds a NUL byte or is not UTF-8", ErrSpec, v.Name)
 		}
 	}
 	for _, paths := range [][]string{s.Read, s.Write, s.Hide} {
 		for _, path := range paths {
-			if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
+			if !filepath.IsAbs(path) || !plain(path) {
 				return fmt.Errorf("%w: the path %q; write an absolute one", ErrSpec, path)
 			}
 			if filepath.Clean(path) == "/" {
@@ -176,6 +179,9 @@ func (s Spec) validate() error {
 	}
 	return s.Limits.withDefaults().validate()
 }
+
+// plain says whether a text can be handed to the command as it is: the kernel ends it at NUL, and the order is JSON.
+func plain(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 // isolated says whether the Spec asks for namespaces.
 func (s Spec) isolated() bool { return s.Isolation != None }

@@ -17,7 +17,7 @@ const remedy = "run the connector as root, or allow user namespaces to its user 
 	"kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp and AppArmor " +
 	"profiles, and an unmasked /proc), or set isolation to \"none\" and trust the command with all that its user may see"
 
-// What is in a cell's own namespaces.
+// hostName is what a cell's command finds the machine to be called.
 const hostName = "cell"
 
 // furnish sets what the namespaces are empty of.
@@ -32,7 +32,7 @@ func furnish(network bool) error {
 	if err != nil {
 		return fmt.Errorf("bring the loopback up: %w", err)
 	}
-	defer unix.Close(socket)
+	defer shut(socket)
 	request, err := unix.NewIfreq("lo")
 	if err != nil {
 		return fmt.Errorf("bring the loopback up: %w", err)
@@ -60,7 +60,7 @@ func confine(o *order) (string, error) {
 	if _, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0); err != nil && err != unix.ENOSYS {
 		return "", fmt.Errorf("leave the connector's keyring: %w", err)
 	}
-	if err := o.Limits.apply(true, o.Slot); err != nil {
+	if err := o.Limits.apply(true, o.FirstCPU); err != nil {
 		return "", err
 	}
 	if err := dropCapabilities(o.User); err != nil {
@@ -171,7 +171,7 @@ func restrict(o *order) (string, error) {
 		return "", unsupported("restrict by Landlock", err)
 	}
 	if ruleset >= 0 {
-		defer unix.Close(ruleset)
+		defer shut(ruleset)
 		if err := ll.LandlockRestrictSelf(ruleset, flags); err != nil {
 			return "", unsupported("restrict by Landlock", err)
 		}

@@ -9,6 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// needed are the capabilities with which a nursery can do without user namespaces.
+var needed = []uint{
+	unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP, unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_KILL,
+}
+
 // isolate sets the namespaces of a warden and returns the user that it becomes, or 0 if it stays who it is because it has
 // a user namespace of its own.
 func (n *Nursery) isolate(attr *syscall.SysProcAttr, o *order) int {
@@ -16,16 +21,28 @@ func (n *Nursery) isolate(attr *syscall.SysProcAttr, o *order) int {
 	if !o.Network {
 		attr.Cloneflags |= unix.CLONE_NEWNET
 	}
-	if user, ok := cellUser(n.block, o.Slot); ok && capable(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP) {
+	if user, ok := cellUser(n.block, o.Slot); ok && capable(needed...) {
 		return user
 	}
 	uid, gid := os.Geteuid(), os.Getegid()
 	attr.Cloneflags |= unix.CLONE_NEWUSER
-	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
-	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
+	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: inside(uid), HostID: uid, Size: 1}}
+	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: inside(gid), HostID: gid, Size: 1}}
 	// Without these the warden, whose user is not 0, would lose what it needs for the set-up by its exec.
 	attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP}
 	return 0
+}
+
+// firstAccount is where ids of people and services begin by convention.
+const firstAccount = 1000
+
+// inside is the id that stands for one of the connector's in a user namespace: itself, but never root's, which programs and
+// the kernel treat as special even without rights.
+func inside(id int) int {
+	if id == 0 {
+		return firstAccount
+	}
+	return id
 }
 
 // capable says whether this process has all of the capabilities now.
@@ -64,7 +81,7 @@ func cellUser(block, slot int) (int, bool) {
 	for _, r := range users {
 		top = max(top, r.first+r.count-1)
 	}
-	const nobody, firstAccount = 65534, 1000
+	const nobody = 65534
 	for id := top; id > firstAccount; id-- {
 		if id == nobody || !mapped(users, id) || !mapped(groups, id) {
 			continue

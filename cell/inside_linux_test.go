@@ -115,6 +115,16 @@ func TestShown(t *testing.T) {
 	if err != nil || lines[0] != "deep <nil>" || lines[1] != "deep <nil>" || !strings.HasSuffix(lines[2], "no such file or directory") {
 		t.Errorf("%q, %v", lines, err)
 	}
+	// A link in a writable directory may be the command's own work, from an earlier run.
+	trap := filepath.Join(dir, "write", "trap")
+	if err := os.Symlink(filepath.Join(dir, "not"), trap); err != nil {
+		t.Fatal(err)
+	}
+	spec.Read, spec.Write = []string{trap}, []string{filepath.Join(dir, "write")}
+	if _, err := newNursery(t).Start(spec); err == nil || !strings.Contains(err.Error(), "by a link that the command itself may have made") {
+		t.Error(err)
+	}
+	spec.Read = nil
 	target := filepath.Join(dir, "write", "x")
 	if os.Getuid() == 0 {
 		spec.Write = []string{filepath.Join(dir, "write")}

@@ -14,7 +14,7 @@ const niceness = 5
 
 // apply bounds this process, and with it all that it starts. Processors and priority belong to the thread alone, so that
 // the warden's other threads can act when the command is busy.
-func (l Limits) apply(isolated bool, slot int) error {
+func (l Limits) apply(isolated bool, firstCPU int) error {
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0o600) // best effort: the kernel then ends the cell first
 	limits := []struct {
 		what  string
@@ -51,11 +51,11 @@ func (l Limits) apply(isolated bool, slot int) error {
 	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, niceness); err != nil {
 		return fmt.Errorf("lower the priority: %w", err)
 	}
-	return l.pin(slot)
+	return l.pin(firstCPU)
 }
 
-// pin keeps this thread to as many of its processors as the limit says; the slot chooses the first.
-func (l Limits) pin(slot int) error {
+// pin keeps this thread to as many of its processors as the limit says.
+func (l Limits) pin(first int) error {
 	var may, want unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &may); err != nil {
 		return fmt.Errorf("read the processors: %w", err)
@@ -70,7 +70,7 @@ func (l Limits) pin(slot int) error {
 		}
 	}
 	for i := range l.CPUs {
-		want.Set(all[(slot*l.CPUs+i)%len(all)])
+		want.Set(all[(first+i)%len(all)])
 	}
 	if err := unix.SchedSetaffinity(0, &want); err != nil {
 		return fmt.Errorf("keep to %d processors: %w", l.CPUs, err)

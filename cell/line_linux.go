@@ -15,7 +15,7 @@ import (
 const (
 	controlFD = 3 // the order, then single bytes; its end means: kill all
 	reportFD  = 4 // reports, one a line
-	lockFD    = 5 // without namespaces: the lock on its room
+	lockFD    = 5 // without namespaces: the lock on its room, which needs no more than to be held
 )
 
 // terminateAll, on the control pipe, asks the warden to send SIGTERM to all in the cell.
@@ -35,8 +35,8 @@ var errVanished = errors.New("cell: killed")
 
 // report is what a warden says.
 type report struct {
-	// Started is the command's process, as the warden counts.
-	Started int `json:"started,omitempty"`
+	// Started says that the command runs.
+	Started bool `json:"started,omitempty"`
 	// Force says what is in force, to a probe.
 	Force string `json:"force,omitempty"`
 	// Refused is set when the command was not started, and says why.

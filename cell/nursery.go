@@ -109,6 +109,7 @@ func (n *Nursery) start(ctx context.Context, spec Spec, probe bool) (*Process, s
 	if o.Slot, err = n.take(); err != nil {
 		return nil, "", err
 	}
+	o.FirstCPU = n.block/maxCells + o.Slot*o.Limits.CPUs // spread over the processors, those of several nurseries too
 	p, force, err := n.begin(ctx, o)
 	if err != nil {
 		n.release(o.Slot, nil)

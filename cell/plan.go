@@ -28,9 +28,12 @@ type order struct {
 	Home string `json:"home"`
 	Temp string `json:"temp"`
 	// User is the user and group to become, or 0 to stay what the warden is.
-	User   int    `json:"user,omitempty"`
-	Slot   int    `json:"slot"`
-	Limits Limits `json:"limits"`
+	User int `json:"user,omitempty"`
+	// Slot numbers the live cells of a nursery.
+	Slot int `json:"-"`
+	// FirstCPU chooses, round the processors that there are, where those of the cell begin.
+	FirstCPU int    `json:"first_cpu"`
+	Limits   Limits `json:"limits"`
 }
 
 // shown is a path that the command sees. Real has no symbolic link in it; if Path differs, it becomes a link to Real.
@@ -92,19 +95,40 @@ func (s Spec) plan() (order, error) {
 		}
 	}
 	for _, show := range o.Show {
-		for _, own := range []string{insideHome, insideTemp, "/dev", "/proc"} {
-			if show.Real == own {
-				return order{}, fmt.Errorf("%w: show %s: the cell has a %s of its own; name what is needed below it", ErrSpec, show.Path, own)
-			}
-		}
-		for _, hide := range o.Hide {
-			if within(show.Real, hide) {
-				return order{}, fmt.Errorf("%w: %s is to be shown, but lies in %s, which is hidden from every cell; put it elsewhere", ErrSpec, show.Path, hide)
-			}
+		if err := show.check(o); err != nil {
+			return order{}, err
 		}
 	}
 	slices.SortStableFunc(o.Show, func(a, b shown) int { return strings.Compare(a.Real, b.Real) })
 	return o, nil
+}
+
+// check refuses to show what the cell has of its own, what is hidden, and what a command may have put in a path's place.
+func (s shown) check(o order) error {
+	for _, own := range []string{insideHome, insideTemp, "/dev", "/proc"} {
+		if s.Real == own {
+			return fmt.Errorf("%w: show %s: the cell has a %s of its own; name what is needed below it", ErrSpec, s.Path, own)
+		}
+	}
+	for _, hide := range o.Hide {
+		if within(s.Real, hide) {
+			return fmt.Errorf("%w: %s is to be shown, but lies in %s, which is hidden from every cell; put it elsewhere", ErrSpec, s.Path, hide)
+		}
+	}
+	for _, other := range o.Show {
+		if other.Write && s.Path != other.Path && within(s.Path, other.Real) && !within(s.Real, other.Real) && !systems(s.Real) {
+			return fmt.Errorf("%w: %s leads to %s by a link that the command itself may have made in %s; write the path that it leads to", ErrSpec, s.Path, s.Real, other.Path)
+		}
+	}
+	return nil
+}
+
+// systemDirs are shown in every cell with namespaces, if they exist.
+var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"}
+
+// systems says whether a path is shown anyway, read-only.
+func systems(path string) bool {
+	return slices.ContainsFunc(systemDirs, func(dir string) bool { return within(path, dir) })
 }
 
 // findCommand returns the command's file as named, and where it really is.

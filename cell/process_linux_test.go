@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -169,6 +170,50 @@ func TestKilledParent(t *testing.T) {
 	})
 }
 
+// TestKilledWarden: a command that kills its warden, which it can only without namespaces, gains nothing.
+func TestKilledWarden(t *testing.T) {
+	both(t, func(t *testing.T, isolation cell.Isolation) {
+		p := start(t, newNursery(t), inCell(isolation, "tree"))
+		ready(t, p)
+		if err := syscall.Kill(p.Pid(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		within(t, p.Done(), 10*time.Second)
+		if p.Err() == nil || p.Err().Error() != "cell: killed" {
+			t.Error(p.Err())
+		}
+		noneLeft(t)
+	})
+}
+
+// TestForgottenMain: a process that was started as a warden and is none must not start more of them.
+func TestForgottenMain(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{"sallyport-cell"}
+	cmd.Env = append(os.Environ(), envForgets+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "does not call cell.Main first") {
+		t.Errorf("%s, %v", out, err)
+	}
+}
+
+// TestNothingTold: what the environment holds is nowhere to be seen from outside but in the command's own environment.
+func TestNothingTold(t *testing.T) {
+	const value = "s3cr3t-value"
+	both(t, func(t *testing.T, isolation cell.Isolation) {
+		spec := inCell(isolation, "wait")
+		spec.Env = []cell.Var{variable("TOKEN", value)}
+		p := start(t, newNursery(t), spec)
+		ready(t, p)
+		for _, name := range []string{"cmdline", "environ"} {
+			text, err := os.ReadFile(filepath.Join("/proc", itoa(p.Pid()), name))
+			if err != nil || strings.Contains(string(text), value) || strings.Contains(string(text), canary) {
+				t.Errorf("the warden's %s holds %q, %v", name, text, err)
+			}
+		}
+	})
+}
+
 // TestMany: cells that have ended leave no process, mount, descriptor or directory.
 func TestMany(t *testing.T) {
 	const cells = 50
@@ -262,6 +307,7 @@ func TestRefused(t *testing.T) {
 		{cell.Spec{Command: []string{"sh"}, Env: []cell.Var{variable("A=B", "")}}, cell.ErrSpec, "is no name"},
 		{cell.Spec{Command: []string{"sh"}, Env: []cell.Var{variable("PATH", "x")}}, cell.ErrSpec, "is set by the cell"},
 		{cell.Spec{Command: []string{"sh", "\x00"}}, cell.ErrSpec, "NUL"},
+		{cell.Spec{Command: []string{"sh"}, Env: []cell.Var{variable("A", "\xff")}}, cell.ErrSpec, "not UTF-8"},
 	} {
 		p, err := n.Start(test.spec)
 		if !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.says) {
@@ -272,6 +318,43 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	noneLeft(t)
+}
+
+// TestDirOfOthers: a directory that somebody else has prepared is not used.
+func TestDirOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cell.NewNursery(cell.Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "nobody else may write") {
+		t.Error(err)
+	}
+}
+
+// TestRemains: the room of a cell whose nursery and warden are gone is cleared, with what still runs of it.
+func TestRemains(t *testing.T) {
+	dir := t.TempDir()
+	room := filepath.Join(dir, "cell-1")
+	if err := os.MkdirAll(filepath.Join(room, "home"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(room, "lock"), "", 0o600)
+	cmd := exec.Command(child(), "stubborn")
+	cmd.Env = []string{"HOME=" + filepath.Join(room, "home")}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := cell.NewNursery(cell.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Close()
+	if err := cmd.Wait(); err == nil || err.Error() != "signal: killed" {
+		t.Error(err)
+	}
+	if entries(t, dir) != 0 {
+		t.Error("the room is there still")
+	}
 }
 
 // TestLanguages: what servers are written in runs under the defaults.

@@ -1,12 +1,14 @@
 package cell
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,6 +37,9 @@ func (n *Nursery) newRoom() (*room, error) {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: make the directory for cells: %w", ErrStart, err)
 	}
+	if err := n.ownDir(); err != nil {
+		return nil, err
+	}
 	path, err := os.MkdirTemp(n.dir, roomPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("%w: make the cell's directory: %w", ErrStart, err)
@@ -50,6 +55,18 @@ func (n *Nursery) newRoom() (*room, error) {
 	return r, nil
 }
 
+// ownDir refuses a directory that somebody else may have prepared, as anyone can below /tmp.
+func (n *Nursery) ownDir() error {
+	var info unix.Stat_t
+	if err := unix.Lstat(n.dir, &info); err != nil {
+		return fmt.Errorf("%w: look at %s: %w", ErrStart, n.dir, err)
+	}
+	if info.Mode&unix.S_IFMT != unix.S_IFDIR || int(info.Uid) != os.Geteuid() || info.Mode&0o022 != 0 {
+		return fmt.Errorf("%w: %s must be a directory of this user's that nobody else may write to; remove it, or name another", ErrStart, n.dir)
+	}
+	return nil
+}
+
 // remove clears the directory. A nil room has none.
 func (r *room) remove() {
 	if r == nil {
@@ -61,13 +78,6 @@ func (r *room) remove() {
 	}
 }
 
-// occupy writes down the command's process, for whoever finds the room after a crash.
-func occupy(lock io.Writer, command int) {
-	if s, ok := readStat(command); ok {
-		fmt.Fprintf(lock, "%d %s\n", command, s.start)
-	}
-}
-
 // clearRemains removes the rooms of cells whose nursery and warden are gone, and ends what still runs of them.
 func (n *Nursery) clearRemains() error {
 	entries, err := os.ReadDir(n.dir)
@@ -76,6 +86,9 @@ func (n *Nursery) clearRemains() error {
 	}
 	if err != nil {
 		return fmt.Errorf("cell: look for what an earlier process left: %w", err)
+	}
+	if err := n.ownDir(); err != nil {
+		return err
 	}
 	for _, entry := range entries {
 		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), roomPrefix) {
@@ -95,7 +108,7 @@ func clearRoom(path string) (bool, error) {
 	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		if info, err := os.Stat(path); err != nil || time.Since(info.ModTime()) < moveIn {
-			return false, nil //nolint:nilerr // it is gone, or its nursery is about to lock it
+			return false, nil // it is gone, or its nursery is about to lock it
 		}
 		return true, os.RemoveAll(path)
 	}
@@ -104,22 +117,28 @@ func clearRoom(path string) (bool, error) {
 	}
 	defer lock.Close()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return false, nil //nolint:nilerr // the lock is held: someone lives there
+		return false, nil // someone lives there
 	}
-	var pid int
-	var start string
-	if _, err := fmt.Fscan(lock, &pid, &start); err == nil {
-		// The number alone may be another process's by now.
-		if s, ok := readStat(pid); ok && s.start == start {
-			killGroup(pid)
-		}
-	}
+	(&room{path: path}).evict()
 	return true, os.RemoveAll(path)
 }
 
-// killGroup kills the process group that a command leads.
-func killGroup(command int) {
-	if command > 1 {
-		_ = unix.Kill(-command, unix.SIGKILL) // it may be gone
+// evict ends what still runs of a room whose warden is gone: the processes that have it for their HOME. A process is held by
+// its descriptor from before it is looked at until it is killed, so that no other can have taken its number.
+func (r *room) evict() {
+	mark := []byte("HOME=" + r.home())
+	for found := true; found; {
+		found = false
+		for _, pid := range processes() {
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				continue // it has ended
+			}
+			environment, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
+			if err == nil && slices.ContainsFunc(bytes.Split(environment, []byte{0}), func(v []byte) bool { return bytes.Equal(v, mark) }) {
+				found = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil || found
+			}
+			shut(fd)
+		}
 	}
 }

@@ -12,11 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What every cell is shown, if it exists. Of /etc these files alone: the others are the host's own business, and some hold
+// What every cell is shown beside systemDirs, if it exists. Of /etc these files alone: the others are the host's own business, and some hold
 // secrets that are readable to all by mistake.
 var (
-	systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"}
-	systemEtc  = []string{
+	systemEtc = []string{
 		"hosts", "resolv.conf", "nsswitch.conf", "localtime", "timezone", "gai.conf", "host.conf", "protocols", "services",
 		"ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "mime.types", "os-release", "debian_version",
 		"ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "ca-certificates", "pki/tls/certs", "pki/tls/cert.pem", "pki/ca-trust",
@@ -55,7 +54,7 @@ func enterRoot(o *order) error {
 	if err != nil {
 		return fmt.Errorf("enter the new root: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // read-only: closing has nothing to lose
 	b := builder{root: root}
 	b.tree(o, attachments, symlinks)
 	if b.err != nil {
@@ -96,7 +95,11 @@ func gather(o *order) (attachments []attachment, symlinks [][2]string, err error
 			symlinks = append(symlinks, [2]string{to, dir})
 			continue
 		}
-		if err := add(dir, dir, readOnly); err != nil {
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			continue // not every system has every directory
+		}
+		if err := add(real, dir, readOnly); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -140,18 +143,18 @@ func gather(o *order) (attachments []attachment, symlinks [][2]string, err error
 	return attachments, symlinks, nil
 }
 
-// systems says whether a path is shown anyway, read-only.
-func systems(path string) bool {
-	return slices.ContainsFunc(systemDirs, func(dir string) bool { return within(path, dir) })
-}
-
 func hidden(path string, hide []string) bool {
 	return slices.ContainsFunc(hide, func(dir string) bool { return within(path, dir) })
 }
 
-// take detaches a copy of the mounts at and below source.
+// take detaches a copy of the mounts at and below source, in which no link may have appeared since it was looked up.
 func take(source, target string, attrs uint64) (attachment, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	place, err := unix.Openat2(unix.AT_FDCWD, source, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	if err != nil {
+		return attachment{}, err
+	}
+	defer shut(place)
+	fd, err := unix.OpenTree(place, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		return attachment{}, unsupported("take "+source+" into the cell", err)
 	}
@@ -187,9 +190,9 @@ func (b *builder) tree(o *order, attachments []attachment, symlinks [][2]string)
 		b.dir(dir)
 	}
 	b.scratch(o)
-	passwd, group := accounts(o)
-	b.file("/etc/passwd", passwd)
-	b.file("/etc/group", group)
+	users, groups := accounts(o)
+	b.file("/etc/passwd", users)
+	b.file("/etc/group", groups)
 	for name, to := range links {
 		b.link(to, "/dev/"+name)
 	}
@@ -204,12 +207,10 @@ func (b *builder) tree(o *order, attachments []attachment, symlinks [][2]string)
 }
 
 // accounts are the cell's user and root alone: the host's are no business of the command.
-func accounts(o *order) (passwd, group string) {
+func accounts(o *order) (users, groups string) {
 	uid, gid := ids(o)
-	if uid != 0 {
-		passwd, group = "root:x:0:0:root:/:/sbin/nologin\n", "root:x:0:\n"
-	}
-	return fmt.Sprintf("%scell:x:%d:%d:cell:%s:/bin/sh\n", passwd, uid, gid, insideHome), fmt.Sprintf("%scell:x:%d:\n", group, gid)
+	users = fmt.Sprintf("root:x:0:0:root:/:/bin/sh\ncell:x:%d:%d:cell:%s:/bin/sh\n", uid, gid, insideHome)
+	return users, fmt.Sprintf("root:x:0:\ncell:x:%d:\n", gid)
 }
 
 // ids returns the user and the group that the command will have.
@@ -261,7 +262,7 @@ func (b *builder) attach(a attachment) {
 	if b.err != nil {
 		return
 	}
-	defer unix.Close(a.fd)
+	defer shut(a.fd)
 	if !b.exists(a.path) {
 		if a.dir {
 			b.dir(a.path)
@@ -284,7 +285,7 @@ func (b *builder) move(fd int, path string) {
 		b.err = fmt.Errorf("show %s: its place in the cell: %w", path, err)
 		return
 	}
-	defer unix.Close(place)
+	defer shut(place)
 	if err := unix.MoveMount(fd, "", place, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
 		b.err = unsupported("mount "+path, err)
 	}
@@ -354,7 +355,7 @@ func (b *builder) mount(kind, path string, attrs int, options ...string) {
 		fail(err)
 		return
 	}
-	defer unix.Close(config)
+	defer shut(config)
 	for option := range slices.Chunk(options, 2) {
 		if err := unix.FsconfigSetString(config, option[0], option[1]); err != nil {
 			fail(err)
@@ -370,9 +371,12 @@ func (b *builder) mount(kind, path string, attrs int, options ...string) {
 		fail(err)
 		return
 	}
-	defer unix.Close(fd)
+	defer shut(fd)
 	b.move(fd, path)
 }
+
+// shut closes a descriptor through which nothing is written, so that closing has nothing to lose.
+func shut(fd int) { _ = unix.Close(fd) }
 
 // inRoot makes an absolute path one below the current directory, which is the new root.
 func inRoot(path string) string {

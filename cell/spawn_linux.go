@@ -93,7 +93,7 @@ func (n *Nursery) begin(ctx context.Context, o order) (*Process, string, error) 
 	go func() {
 		p.err = l.outcome()
 		if !o.Isolated && errors.Is(p.err, errVanished) {
-			killGroup(first.Started) // the warden was killed by its own command, perhaps
+			own.evict() // the warden was killed: by its own command, perhaps
 		}
 		l.hangUp()
 		close(p.done)

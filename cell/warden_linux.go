@@ -55,7 +55,6 @@ func unsupported(attempt string, err error) error {
 type warden struct {
 	order   order
 	control *bufio.Reader
-	lock    *os.File // without namespaces: held as long as this process lives
 
 	// mu guards reports, on which two goroutines may have something to say.
 	mu      sync.Mutex
@@ -94,7 +93,7 @@ func (w *warden) run() error {
 		return err
 	}
 	if w.order.Probe {
-		w.say(report{Started: os.Getpid(), Force: force})
+		w.say(report{Started: true, Force: force})
 		_, _ = io.Copy(io.Discard, w.control) // until the nursery has read it
 		return nil
 	}
@@ -103,13 +102,9 @@ func (w *warden) run() error {
 		return fmt.Errorf("%s: %w", w.order.Argv[0], startError(err, w.order.Isolated))
 	}
 	w.letGo()
-	if !w.order.Isolated {
-		w.lock = os.NewFile(lockFD, "lock")
-		occupy(w.lock, command)
-	}
-	w.say(report{Started: command})
+	w.say(report{Started: true})
 	go w.obey()
-	go w.watch(command)
+	go w.watch()
 	reason := w.attend(command)
 	w.say(report{Ended: true, Reason: reason})
 	w.leave()
@@ -137,7 +132,7 @@ func (w *warden) setUp() (string, error) {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return "", unsupported("adopt what the command leaves behind", err)
 		}
-		if err := w.order.Limits.apply(false, w.order.Slot); err != nil {
+		if err := w.order.Limits.apply(false, w.order.FirstCPU); err != nil {
 			return "", err
 		}
 		return "no isolation; environment, descriptors, limits", nil
@@ -216,7 +211,7 @@ func (w *warden) attend(command int) string {
 			return ""
 		case pid == command && status.Exited():
 			return fmt.Sprintf("exit code %d", status.ExitStatus())
-		case pid == command && status.Signaled():
+		case pid == command: // it is not stopped or continued, since nobody asks for that
 			return fmt.Sprintf("signal: %s", status.Signal())
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -15,18 +14,24 @@ import (
 
 const (
 	// lookEvery is how often the watch sums memory, and lookCloser how often once half of the limit is in use.
-	lookEvery  = 100 * time.Millisecond
+	lookEvery  = 200 * time.Millisecond
 	lookCloser = 20 * time.Millisecond
+	// lookAround is lookEvery without namespaces, where each look goes through all processes of the machine.
+	lookAround = 500 * time.Millisecond
 	// wardenThreads is what the warden's own threads may take of its user's processes.
 	wardenThreads = 16
 )
 
 // watch ends the cell when it uses more than its limits. A kernel that bounds a group of processes (cgroups) would need
 // rights that a connector does not have; a sum that is taken often needs none.
-func (w *warden) watch(command int) {
+func (w *warden) watch() {
 	self := os.Getpid()
 	limits := w.order.Limits
-	for timer := time.NewTimer(0); ; {
+	every, processes := lookEvery, limits.Processes+wardenThreads // first the kernel refuses more
+	if !w.order.Isolated {
+		every, processes = lookAround, limits.Processes
+	}
+	for timer := time.NewTimer(lookEvery / 4); ; {
 		<-timer.C
 		pids := w.inCell(self)
 		used := memory(pids, residentMemory)
@@ -37,13 +42,13 @@ func (w *warden) watch(command int) {
 		switch {
 		case used > limits.Memory:
 			w.end("out of memory: the cell's limit of " + size(limits.Memory))
-		case !w.order.Isolated && len(pids) > limits.Processes:
+		case len(pids) > processes: // the kernel's own limit does not hold without namespaces, nor for root
 			w.end(fmt.Sprintf("too many processes: the cell's limit of %d", limits.Processes))
 		}
 		if used > limits.Memory/2 {
 			timer.Reset(lookCloser)
 		} else {
-			timer.Reset(lookEvery)
+			timer.Reset(every)
 		}
 	}
 }
@@ -63,16 +68,17 @@ func (w *warden) leave() {
 	// Orphans become the warden's own children: when it has no child, there is nobody. A list of /proc alone could miss one
 	// that changes its parent while the list is made.
 	for {
-		for _, pid := range descendants(os.Getpid()) {
-			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended meanwhile
-		}
 		switch ended, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); {
 		case errors.Is(err, unix.ECHILD):
 			w.clear()
 			return
-		case ended == 0:
-			<-time.After(time.Millisecond)
+		case ended > 0:
+			continue
 		}
+		for _, pid := range descendants(os.Getpid()) {
+			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended meanwhile
+		}
+		<-time.After(time.Millisecond)
 	}
 }
 
@@ -131,31 +137,21 @@ func descendants(of int) []int {
 type stat struct {
 	state  byte
 	parent int
-	group  int
-	start  string // in ticks since boot: with the number it names a process for good
 }
 
 func readStat(pid int) (stat, bool) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return stat{}, false
-	}
+	text := readProc(pid, "stat")
 	// The name, in parentheses, may hold anything. What follows begins with the third field.
 	_, after, _ := strings.Cut(string(text[max(0, bytes.LastIndexByte(text, ')')):]), ") ")
 	fields := strings.Fields(after)
-	const start = 22 - 3
-	if len(fields) <= start {
+	if len(fields) < 2 {
 		return stat{}, false
 	}
 	parent, err := strconv.Atoi(fields[1])
 	if err != nil {
 		return stat{}, false
 	}
-	group, err := strconv.Atoi(fields[2])
-	if err != nil {
-		return stat{}, false
-	}
-	return stat{state: fields[0][0], parent: parent, group: group, start: fields[start]}, true
+	return stat{state: fields[0][0], parent: parent}, true
 }
 
 // memory sums what each process uses, in bytes.
@@ -169,31 +165,43 @@ func memory(pids []int, of func(pid int) (kilobytes int64)) int64 {
 
 // residentMemory is cheap and counts shared pages for each process that has them.
 func residentMemory(pid int) int64 {
-	return sumFields(filepath.Join("/proc", strconv.Itoa(pid), "status"), "RssAnon:", "RssShmem:", "VmSwap:")
+	return sumFields(readProc(pid, "status"), "RssAnon:", "RssShmem:", "VmSwap:")
 }
 
 // proportionalMemory divides shared pages among those that share them. A process that forbids the look counts in full.
 func proportionalMemory(pid int) int64 {
-	if sum := sumFields(filepath.Join("/proc", strconv.Itoa(pid), "smaps_rollup"), "Pss_Anon:", "Pss_Shmem:", "SwapPss:"); sum > 0 {
+	if sum := sumFields(readProc(pid, "smaps_rollup"), "Pss_Anon:", "Pss_Shmem:", "SwapPss:"); sum > 0 {
 		return sum
 	}
 	return residentMemory(pid)
 }
 
 // sumFields adds the values of lines such as "RssAnon:   1234 kB".
-func sumFields(path string, names ...string) int64 {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0 // it has ended
-	}
+func sumFields(text []byte, names ...string) int64 {
 	var sum int64
-	for line := range strings.Lines(string(text)) {
+	for line := range bytes.Lines(text) {
 		for _, name := range names {
-			if value, ok := strings.CutPrefix(line, name); ok {
-				n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64) // the kernel writes a number
+			if value, ok := bytes.CutPrefix(line, []byte(name)); ok {
+				n, _ := strconv.ParseInt(string(bytes.TrimSuffix(bytes.TrimSpace(value), []byte(" kB"))), 10, 64) // the kernel writes a number
 				sum += n
 			}
 		}
 	}
 	return sum
+}
+
+// readProc reads what the kernel says of a process, in one go and past the runtime's poller, which would make each look four
+// times as dear. Of a process that has ended there is nothing to read.
+func readProc(pid int, name string) []byte {
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer shut(fd)
+	buf := make([]byte, 8<<10) // each of them is shorter
+	n, err := unix.Read(fd, buf)
+	if err != nil {
+		return nil
+	}
+	return buf[:n]
 }

@@ -163,7 +163,10 @@ func (cs *children) find(owner, session string) *child {
 func (cs *children) sharedBy(owner string) *child {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	return cs.shared[owner]
+	if c := cs.shared[owner]; c != nil && c.conn.Err() == nil {
+		return c
+	}
+	return nil
 }
 
 // name makes a process findable: by its session, or, without one, by its owner.
@@ -275,10 +278,9 @@ func (cs *children) begin(ctx context.Context, cmd *command, owner, session stri
 	}
 	life, stop := context.WithCancel(context.Background()) // longer than the call that begins it
 	c := &child{command: cmd, owner: owner, session: session, process: process, stop: stop, done: make(chan struct{}), started: time.Now()}
-	dropped := newThrottle(log.With(telemetry.KeyPID, process.Pid()))
 	c.conn = stdio.New(stdio.Config{
 		In: process.Stdin, Out: process.Stdout, Kind: kind, CallTimeout: cmd.cfg.CallTimeout,
-		Dropped: func(reason string) { dropped.warn("a local server's message was dropped", telemetry.KeyReason, reason) },
+		Dropped: newThrottle(log.With(telemetry.KeyPID, process.Pid())).dropped,
 	})
 	cs.mu.Lock()
 	cs.all[c] = true

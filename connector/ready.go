@@ -117,9 +117,11 @@ func (c *command) list(ctx context.Context) (tools int, revision mcp.Version, er
 	if err := json.Unmarshal(result, &hello); err != nil || !hello.ProtocolVersion.Sessionful() {
 		return 0, "", fmt.Errorf("%w: it answers initialize without a protocol version", errNotListed)
 	}
-	if _, err := child.conn.Do(ctx, request(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)); err != nil {
+	accepted, err := child.conn.Do(ctx, request(`{"jsonrpc":"2.0","method":"notifications/initialized"}`))
+	if err != nil {
 		return 0, "", err
 	}
+	_ = accepted.Body.Close() // empty
 	tools, err = countTools(ctx, child.conn, "")
 	return tools, hello.ProtocolVersion, err
 }

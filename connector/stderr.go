@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"sallyport.dev/secret"
+	"sallyport.dev/telemetry"
 )
 
 const (
@@ -31,17 +32,32 @@ func newThrottle(log *slog.Logger) *throttle {
 	return &throttle{log: log, limiter: rate.NewLimiter(stderrRate, stderrBurst)}
 }
 
-// warn logs one line. It is not safe for concurrent use.
-func (t *throttle) warn(msg string, attrs ...any) {
+// allow reports whether one more line may be logged, and gives the attributes that say how many were not. It is not safe
+// for concurrent use.
+func (t *throttle) allow() (attrs []any, ok bool) {
 	if !t.limiter.Allow() {
 		t.missed++
-		return
+		return nil, false
 	}
 	if t.missed > 0 {
-		attrs = append(attrs, "not_logged", t.missed)
+		attrs = []any{"not_logged", t.missed}
 		t.missed = 0
 	}
-	t.log.Warn(msg, attrs...)
+	return attrs, true
+}
+
+// dropped logs that something which a command wrote went to nobody.
+func (t *throttle) dropped(reason string) {
+	if attrs, ok := t.allow(); ok {
+		t.log.Warn("a local server's message was dropped", append(attrs, telemetry.KeyReason, reason)...)
+	}
+}
+
+// says logs a line of a command's standard error.
+func (t *throttle) says(text string) {
+	if attrs, ok := t.allow(); ok {
+		t.log.Info("a local server says", append(attrs, "stderr", text)...)
+	}
 }
 
 // logStderr logs what a command says on its standard error, line by line and without the secrets that it was given, until
@@ -57,14 +73,17 @@ func logStderr(from io.Reader, to *throttle, secrets []string) {
 		line, err := in.ReadSlice('\n')
 		text := redact.Replace(strings.TrimSpace(string(line)))
 		if text != "" {
-			to.warn("a local server says", "stderr", text[:min(len(text), stderrLine)])
+			to.says(text[:min(len(text), stderrLine)])
 		}
 		for errors.Is(err, bufio.ErrBufferFull) { // the rest of a long line
 			_, err = in.ReadSlice('\n')
 		}
 		if err != nil {
-			return
+			break
 		}
+	}
+	if to.missed > 0 {
+		to.log.Info("a local server has said more", "not_logged", to.missed)
 	}
 }
 

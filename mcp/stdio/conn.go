@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -295,12 +296,7 @@ func (c *Conn) leave(s *stream) {
 	s.abandon()
 }
 
+// without takes a stream out, in place.
 func without(all []*stream, s *stream) []*stream {
-	var left []*stream
-	for _, other := range all {
-		if other != s {
-			left = append(left, other)
-		}
-	}
-	return left
+	return slices.DeleteFunc(all, func(other *stream) bool { return other == s })
 }

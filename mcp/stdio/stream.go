@@ -131,7 +131,7 @@ func (s *stream) head(single bool) (*message, error) {
 		return nil, errLeft
 	case len(s.queue) > 0 && single && s.queue[0].final && !s.queue[0].event:
 		return &s.queue[0], nil
-	case len(s.queue) == 0 && s.err != nil && s.err != io.EOF:
+	case len(s.queue) == 0 && s.err != nil && !errors.Is(s.err, io.EOF):
 		return nil, s.err
 	}
 	return nil, nil

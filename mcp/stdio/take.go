@@ -80,8 +80,10 @@ func (c *Conn) answered(msg []byte, refs mcp.Refs) {
 		return
 	}
 	edits := []mcp.Edit{{Span: refs.ID, With: r.id}}
-	if n, ok := number(refs.Subscription.Of(msg)); ok && n == id {
-		edits = append(edits, mcp.Edit{Span: refs.Subscription, With: r.id})
+	if !refs.Subscription.IsZero() {
+		if n, ok := number(refs.Subscription.Of(msg)); ok && n == id {
+			edits = append(edits, mcp.Edit{Span: refs.Subscription, With: r.id})
+		}
 	}
 	if !s.push(message{data: mcp.Splice(msg, edits...), final: true, code: refs.Code}) {
 		c.cfg.Dropped("its answer came when the agent had gone")
