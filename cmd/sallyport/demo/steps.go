@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -86,10 +87,13 @@ func checkProgress(_ *round, _ *mcp.CallToolResult, p *progress, start time.Time
 	}
 	first := (<-p.arrived).Sub(start)
 	if first > took*2/3 {
-		return "", fmt.Errorf("%w: progress came %s into a call of %s: something buffers", ErrProof, first, took)
+		return "", fmt.Errorf("%w: progress came %s into a call of %s: %w", ErrProof, first, took, errLate)
 	}
 	return fmt.Sprintf("streamed: %d progress events, the first after %.0f ms", slowSteps, ms(first)), nil
 }
+
+// errLate is progress that came at the end of its call.
+var errLate = errors.New("something buffers")
 
 func textOf(result *mcp.CallToolResult) string {
 	var text strings.Builder
