@@ -359,7 +359,7 @@ func TestHTTPSSE(t *testing.T) {
 }
 
 func TestErrorsOf2026HaveAStatus(t *testing.T) {
-	for code, status := range map[string]int{"-32601": 404, "-32022": 400, "-32020": 400, "-32021": 400, "-32602": 200, "-32603": 200} {
+	for code, status := range map[string]int{"-32601": 404, "-32022": 400, "-32020": 400, "-32021": 400, "-32602": 400, "-32603": 200} {
 		for _, kind := range []Kind{Stateless, Session} {
 			inBubble(t, kind, func(r *rig) {
 				done := r.post(r.t.Context(), call("1", ""))

@@ -200,11 +200,12 @@ func (s *stream) lone(m *message, modern bool) *http.Response {
 }
 
 // statusOf is the HTTP status that MCP 2026-07-28 wants for an error of a server (Streamable HTTP, "Server Validation").
+// It wants 400 for invalid params where _meta lacks something; servers over HTTP in use answer 400 to all of them.
 func statusOf(code int) int {
 	switch code {
 	case -32601:
 		return http.StatusNotFound
-	case -32020, -32021, -32022:
+	case -32602, -32020, -32021, -32022:
 		return http.StatusBadRequest
 	}
 	return http.StatusOK

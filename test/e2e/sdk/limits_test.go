@@ -23,6 +23,8 @@ func (f feature) String() string {
 type limit struct {
 	// why is the cause in a peer; "" where the protocol has no such thing.
 	why string
+	// ours says that it is not there without the tunnel.
+	ours bool
 	// final says that there is no way to try.
 	final bool
 }
@@ -45,12 +47,24 @@ var limits = []struct {
 		limit: limit{final: true},
 	},
 	{
+		of: []feature{notifies}, from: []string{goSDK, mcpGo}, to: []string{mcpGoStdio}, over: streamable, since: stateless,
+		limit: limit{ours: true, why: "Over stdio, mcp-go's server does not say which subscription its notifications belong to, as this revision wants it to. Its client and go-sdk's take them all the same when they start it themselves; the connector passes on what belongs to no subscription to nobody."},
+	},
+	{
+		of: []feature{ends}, over: stdio,
+		limit: limit{final: true},
+	},
+	{
 		of: []feature{ends}, since: stateless,
 		limit: limit{final: true},
 	},
 	{
 		of: []feature{reports, asks, notifies, cancels}, from: []string{inspect},
 		limit: limit{final: true, why: "The inspector's command line makes one call in a process: it shows no progress and no notifications, has nobody to ask, and its calls are not cancelled."},
+	},
+	{
+		of: []feature{reports, asks, notifies, cancels}, to: []string{filesystemStdio},
+		limit: limit{final: true, why: "server-filesystem has no call that reports its progress, asks, announces or waits."},
 	},
 	{
 		of: []feature{ends}, from: []string{inspect, mcpRemote, supergateway},
@@ -73,7 +87,7 @@ var limits = []struct {
 		limit: limit{why: "mcp-remote passes on `notifications/cancelled`, where a client of this revision cancels by closing the answer's stream."},
 	},
 	{
-		of: []feature{cancels}, from: []string{mcpGo}, to: []string{goSDK, reference, wrapped}, over: streamable, until: stateless,
+		of: []feature{cancels}, from: []string{mcpGo}, to: []string{goSDK, reference, wrapped, goSDKStdio, mcpGoStdio, referenceStdio}, over: streamable, until: stateless,
 		limit: limit{why: "mcp-go's client sends no cancellation over HTTP, it only closes the answer's stream. Up to 2025-11-25 that is none; only mcp-go's own server takes it for one."},
 	},
 	{
