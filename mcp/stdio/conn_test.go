@@ -309,14 +309,19 @@ func TestSubscriptionKeepsItsName(t *testing.T) {
 			return `{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":` + id + `}}}`
 		}
 		time.Sleep(timeout * 100) // a subscription has no end of its own
-		r.writes(told("1"), told("2"), `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+		unnamed := `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`
+		r.writes(told("1"), told("2"), unnamed)
 		a := <-done
-		in := bufio.NewReader(a.resp.Body)
-		if line, _ := in.ReadString('\n'); line != "event: message\n" {
-			t.Errorf("got %q", line)
+		got := make([]byte, len(events(told(`"sub"`), unnamed)))
+		if _, err := io.ReadFull(a.resp.Body, got); err != nil || string(got) != events(told(`"sub"`), unnamed) {
+			t.Errorf("got %q, %v", got, err)
 		}
-		if line, _ := in.ReadString('\n'); line != "data: "+told(`"sub"`)+"\n" {
-			t.Errorf("got %q", line)
+		r.drops(1)
+		other := r.post(r.t.Context(), `{"jsonrpc":"2.0","id":"other","method":"subscriptions/listen"}`)
+		r.reads(`{"jsonrpc":"2.0","id":2,"method":"subscriptions/listen"}`)
+		r.writes(unnamed, `{"jsonrpc":"2.0","id":2,"result":{"_meta":{"io.modelcontextprotocol/subscriptionId":2}}}`)
+		if got, want := body(t, <-other), `{"jsonrpc":"2.0","id":"other","result":{"_meta":{"io.modelcontextprotocol/subscriptionId":"other"}}}`; got != want {
+			t.Errorf("the other subscription ended with %q, want %q", got, want)
 		}
 		r.drops(2)
 		leave()

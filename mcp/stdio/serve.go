@@ -146,7 +146,7 @@ func (c *Conn) enter(msgs [][]byte, s *stream) (*outgoing, *mcp.Error) {
 	for i, r := range out.requests {
 		id := out.ids[i]
 		c.pending[id] = r
-		if r.method == "subscriptions/listen" {
+		if r.method == methodListen {
 			r.timer = time.AfterFunc(forever, func() {})
 			continue
 		}
@@ -158,6 +158,9 @@ func (c *Conn) enter(msgs [][]byte, s *stream) (*outgoing, *mcp.Error) {
 	}
 	return out, nil
 }
+
+// methodListen opens a subscription (MCP 2026-07-28).
+const methodListen = "subscriptions/listen"
 
 // forever is for what has no end of its own.
 const forever = 1<<63 - 1
@@ -174,7 +177,7 @@ func (c *Conn) enterRequest(out *outgoing, msg []byte, refs mcp.Refs, s *stream)
 	}
 	out.lines = append(out.lines, mcp.Splice(flatten(msg), edits...))
 	out.requests, out.ids = append(out.requests, r), append(out.ids, c.last)
-	out.talks = out.talks || refs.Method != "subscriptions/listen"
+	out.talks = out.talks || refs.Method != methodListen
 }
 
 // enterNotification passes a notification on. What cancels a request gets our name for it; that request has no answer

@@ -126,7 +126,7 @@ func (c *Conn) notified(msg []byte, refs mcp.Refs) {
 	if span.IsZero() {
 		news := strings.HasSuffix(refs.Method, "/list_changed") || refs.Method == "notifications/resources/updated"
 		if news && c.cfg.Kind == Stateless {
-			c.cfg.Dropped("it told of a change to no subscription")
+			c.announce(msg)
 			return
 		}
 		c.give(message{data: bytes.Clone(msg)}, news)
@@ -148,6 +148,24 @@ func (c *Conn) notified(msg []byte, refs mcp.Refs) {
 	}
 	if !ok || with == nil || !s.push(message{data: mcp.Splice(msg, mcp.Edit{Span: span, With: with})}) {
 		c.cfg.Dropped("it spoke of a request that is not waiting")
+	}
+}
+
+// announce passes on news that name no subscription, as a server should not send them and some do, if there is only one
+// that they can be for.
+func (c *Conn) announce(msg []byte) {
+	var only *stream
+	c.mu.Lock()
+	subscriptions := 0
+	for _, r := range c.pending {
+		if r.method == methodListen {
+			subscriptions++
+			only = r.stream
+		}
+	}
+	c.mu.Unlock()
+	if subscriptions != 1 || only == nil || !only.push(message{data: bytes.Clone(msg)}) {
+		c.cfg.Dropped("it told of a change, and not which subscription")
 	}
 }
 

@@ -23,8 +23,6 @@ func (f feature) String() string {
 type limit struct {
 	// why is the cause in a peer; "" where the protocol has no such thing.
 	why string
-	// ours says that it is not there without the tunnel.
-	ours bool
 	// final says that there is no way to try.
 	final bool
 }
@@ -45,10 +43,6 @@ var limits = []struct {
 	{
 		of: []feature{ends}, over: httpSSE,
 		limit: limit{final: true},
-	},
-	{
-		of: []feature{notifies}, from: []string{goSDK, mcpGo}, to: []string{mcpGoStdio}, over: streamable, since: stateless,
-		limit: limit{ours: true, why: "Over stdio, mcp-go's server does not say which subscription its notifications belong to, as this revision wants it to. Its client and go-sdk's take them all the same when they start it themselves; the connector passes on what belongs to no subscription to nobody."},
 	},
 	{
 		of: []feature{ends}, over: stdio,

@@ -134,7 +134,7 @@ const brief = 500 * time.Millisecond
 
 // converse does all that the two of a cell must be able to do together, and
 // returns what has worked. Where a limit of one of them is known, it stands in
-// the place of that, and must hold without a tunnel, unless it is ours.
+// the place of that, and must hold without a tunnel.
 func converse(t *testing.T, c cell, dial dialer, peer *server, seen witness, to target) outcome {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
@@ -175,7 +175,7 @@ func converse(t *testing.T, c cell, dial dialer, peer *server, seen witness, to 
 				t.Errorf("%s: %v", f, err)
 			}
 			cancel()
-		case (c.tunnel == "" || limit.ours) && !limit.final:
+		case c.tunnel == "" && !limit.final:
 			ctx, cancel := context.WithTimeout(ctx, brief)
 			if k.do(ctx, f) == nil {
 				t.Errorf("%s: this works now: take it out of the limits (%s)", f, limit.why)
