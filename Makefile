@@ -75,9 +75,10 @@ fuzz: ## every fuzz target in turn, for T each (make fuzz T=30s)
 	@scripts/fuzz $(T)
 
 .PHONY: attack
-attack: ## run the attacks and write docs/security/attacks.md: case, transport, outcome
+attack: ## run the attacks and write docs/security/attacks.md and cells.md: case, transport, outcome
 	@mkdir -p docs/security
 	@SALLYPORT_ATTACKS_FILE=$(CURDIR)/docs/security/attacks.md go test -count=1 ./test/attack/...
+	@SALLYPORT_CELLS_FILE=$(CURDIR)/docs/security/cells.md go test -count=1 -run '^TestAttacks$$' ./cell
 
 .PHONY: conformance
 conformance: ## the MCP conformance suite on one server, directly and through the tunnel: a table, and every difference

@@ -2,6 +2,7 @@ package cell_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -56,6 +57,7 @@ func TestAttacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var all []map[string]string
 	for _, network := range []bool{false, true} {
 		spec := inCell(cell.Namespaces, "attack", string(text))
 		spec.Network = network
@@ -68,10 +70,19 @@ func TestAttacks(t *testing.T) {
 				t.Errorf("network %v: %s: %s", network, name, result)
 			}
 		}
-		if testing.Verbose() {
-			t.Logf("network %v: %d attacks", network, len(results))
-		}
+		all = append(all, results)
 	}
+	shared := inCell(cell.Namespaces, "attack")
+	shared.Network = true
+	force, err := n.Probe(t.Context(), shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids := map[int]string{targets.Parent: "the connector"}
+	for i, pid := range targets.Others {
+		pids[pid] = fmt.Sprintf("neighbour %d", i+1)
+	}
+	page(t, force, all, dir, pids)
 }
 
 // childrenOf lists a process's children, as the host counts.
