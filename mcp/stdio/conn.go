@@ -60,10 +60,11 @@ type Conn struct {
 	err      error      // why it is over
 	last     int64      // the last id that was given
 	pending  map[int64]*request
-	asked    map[string]bool // raw ids of the command's requests that agents have yet to answer
-	posts    []*stream       // that wait for an answer, oldest first; with HTTP+SSE the one stream
-	gets     []*stream       // oldest first
-	backlog  []message       // for the next stream
+	asked    map[string]bool  // raw ids of the command's requests that agents have yet to answer
+	streams  map[*stream]bool // that an agent has not left, whatever they wait for
+	posts    []*stream        // those of calls that wait for an answer, oldest first; with HTTP+SSE the one stream
+	gets     []*stream        // oldest first
+	backlog  []message        // for the next stream
 	backSize int
 	urgent   [][]byte
 	junk     int // lines in a row that were no message
@@ -90,7 +91,7 @@ func New(cfg Config) *Conn {
 	}
 	return &Conn{
 		cfg: cfg, lines: make(chan line), wake: make(chan struct{}, 1), gone: make(chan struct{}),
-		pending: make(map[int64]*request), asked: make(map[string]bool),
+		pending: make(map[int64]*request), asked: make(map[string]bool), streams: make(map[*stream]bool),
 	}
 }
 
@@ -124,7 +125,7 @@ func (c *Conn) Err() error {
 func (c *Conn) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.pending)+len(c.posts)+len(c.gets) > 0
+	return len(c.pending)+len(c.streams) > 0
 }
 
 // errEnded is a command that has closed its standard output.
@@ -240,17 +241,18 @@ func (c *Conn) end(cause error) {
 	}
 	c.err = cause
 	close(c.gone)
-	pending, posts, gets := c.pending, c.posts, c.gets
-	c.pending, c.posts, c.gets, c.backlog = map[int64]*request{}, nil, nil, nil
+	pending, streams := c.pending, c.streams
+	c.pending, c.streams, c.posts, c.gets, c.backlog = map[int64]*request{}, map[*stream]bool{}, nil, nil, nil
 	c.mu.Unlock()
 	for _, r := range pending {
 		r.timer.Stop()
 	}
-	for _, s := range posts {
-		s.fail(mcp.UpstreamBroken(cause))
-	}
-	for _, s := range gets {
-		s.fail(io.EOF)
+	for s := range streams {
+		if s.endless && c.cfg.Kind != Legacy {
+			s.fail(io.EOF)
+		} else {
+			s.fail(mcp.UpstreamBroken(cause))
+		}
 	}
 	_ = c.cfg.In.Close()
 	_ = c.cfg.Out.Close()
@@ -280,6 +282,7 @@ func (c *Conn) expire(id int64) {
 // them it does not, and their answers go to nobody.
 func (c *Conn) leave(s *stream) {
 	c.mu.Lock()
+	delete(c.streams, s)
 	c.posts, c.gets = without(c.posts, s), without(c.gets, s)
 	for id, r := range c.pending {
 		switch {

@@ -151,3 +151,58 @@ func TestLargestLine(t *testing.T) {
 		}
 	})
 }
+
+// An agent that has left before its stream is known leaves nothing behind.
+func TestAgentLeavesAtOnce(t *testing.T) {
+	for _, kind := range []Kind{Session, Stateless} {
+		inBubble(t, kind, func(r *rig) {
+			go func() { _, _ = io.Copy(io.Discard, r.in) }()
+			ctx, leave := context.WithCancel(r.t.Context())
+			leave()
+			for range 100 {
+				if a := <-r.post(ctx, call("1", "")); a.err == nil {
+					t.Error("an agent that has left got an answer")
+				}
+				resp, err := r.conn.Listen(ctx, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+			}
+			time.Sleep(2 * timeout) // the requests without an agent expire
+			synctest.Wait()
+			if r.conn.Busy() {
+				t.Errorf("kind %d: streams of agents that have left are there: %d", kind, len(r.conn.streams))
+			}
+		})
+	}
+}
+
+// When the command ends, a subscription ends too, and so does the wait for an agent that does not read.
+func TestCommandEndsUnderItsStreams(t *testing.T) {
+	inBubble(t, Stateless, func(r *rig) {
+		done := r.post(r.t.Context(), `{"jsonrpc":"2.0","id":"sub","method":"subscriptions/listen"}`)
+		r.reads(`{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}`)
+		a := <-done
+		_ = r.out.Close()
+		if got := body(t, a); !strings.Contains(got, errEnded.Error()) {
+			t.Errorf("the subscription got %q", got)
+		}
+		synctest.Wait()
+		if r.conn.Busy() {
+			t.Error("the subscription is still there")
+		}
+	})
+	inBubble(t, Session, func(r *rig) {
+		done := r.post(r.t.Context(), call("1", ""))
+		r.reads(call("1", ""))
+		note := `{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"` + strings.Repeat("x", maxQueued-200) + `"}}`
+		last := `{"jsonrpc":"2.0","id":1,"result":"` + strings.Repeat("y", 1000) + `"}`
+		r.writes(note, last)
+		_ = r.out.Close()
+		<-r.conn.Done() // although the agent has read nothing
+		if got := body(t, <-done); got != events(note, last) {
+			t.Errorf("the agent got %d bytes", len(got))
+		}
+	})
+}

@@ -28,12 +28,12 @@ func (c *Conn) Do(ctx context.Context, call *mcp.Call) (*http.Response, error) {
 	if err != nil {
 		return nil, mcp.Internal(err)
 	}
-	s := c.newStream(ctx, len(call.IDs()), false)
+	s := c.newStream(false)
 	out, refused := c.enter(msgs, s)
 	if refused != nil {
-		_ = s.Close()
 		return nil, refused
 	}
+	s.watch(ctx)
 	for i, text := range out.lines {
 		err := c.write(ctx, text)
 		switch {
@@ -77,12 +77,13 @@ func (c *Conn) Do(ctx context.Context, call *mcp.Call) (*http.Response, error) {
 // Listen returns the stream of what belongs to no call: that of a GET, or, with HTTP+SSE, of all messages, which first
 // holds the given event.
 func (c *Conn) Listen(ctx context.Context, first []byte) (*http.Response, error) {
-	s := c.newStream(ctx, 0, true)
+	s := c.newStream(true)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return nil, mcp.UpstreamBroken(c.err)
 	}
+	c.streams[s] = true
 	if len(first) > 0 {
 		s.queue = append(s.queue, message{data: first, event: true})
 	}
@@ -92,6 +93,7 @@ func (c *Conn) Listen(ctx context.Context, first []byte) (*http.Response, error)
 		c.gets = append(c.gets, s)
 	}
 	c.flush(s)
+	s.watch(ctx)
 	return s.response(), nil
 }
 
@@ -143,6 +145,8 @@ func (c *Conn) enter(msgs [][]byte, s *stream) (*outgoing, *mcp.Error) {
 			out.lines = append(out.lines, mcp.Splice(flatten(msg)))
 		}
 	}
+	s.waiting = len(out.requests)
+	c.streams[s] = true
 	for i, r := range out.requests {
 		id := out.ids[i]
 		c.pending[id] = r

@@ -23,8 +23,8 @@ type message struct {
 // stream is what one HTTP request gets to read: the body of its response.
 type stream struct {
 	conn    *Conn
-	endless bool // has no last answer: a GET
-	release func() bool
+	endless bool        // has no last answer: a GET
+	release func() bool // stops looking after the agent; set by watch
 
 	mu      sync.Mutex // guards what follows; taken behind Conn.mu where both are
 	changed *sync.Cond
@@ -37,23 +37,30 @@ type stream struct {
 	rest    []byte
 }
 
-// newStream makes a stream that ends when ctx does.
-func (c *Conn) newStream(ctx context.Context, requests int, endless bool) *stream {
-	s := &stream{conn: c, waiting: requests, endless: endless}
+func (c *Conn) newStream(endless bool) *stream {
+	s := &stream{conn: c, endless: endless}
 	s.changed = sync.NewCond(&s.mu)
-	s.release = context.AfterFunc(ctx, func() { c.leave(s) })
 	return s
 }
 
-// push queues a message, and waits while the agent is far behind. It reports whether somebody may still read it.
+// watch leaves the stream when ctx ends. The connection knows the stream by then, or it could not forget it.
+func (s *stream) watch(ctx context.Context) {
+	s.release = context.AfterFunc(ctx, func() { s.conn.leave(s) })
+}
+
+// push queues a message, and waits while the agent is far behind, but for what ends the stream. It reports whether
+// somebody may still read it.
 func (s *stream) push(m message) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.size > 0 && s.size+len(m.data) > maxQueued && s.err == nil && !s.left {
+	for s.full(len(m.data)) && !(m.final && s.waiting == 1 && !s.endless) && s.err == nil && !s.left {
 		s.changed.Wait()
 	}
 	return s.add(m)
 }
+
+// full reports whether a message of n bytes has to wait. s.mu is held.
+func (s *stream) full(n int) bool { return s.size > 0 && s.size+n > maxQueued }
 
 // add queues a message without waiting. s.mu is held.
 func (s *stream) add(m message) bool {
