@@ -23,6 +23,9 @@ const (
 	beginAfter  = 2 * time.Second // until a call without a word gets the head of an event stream, so that comments can keep it alive
 )
 
+// methodListen opens a subscription, which stays without an answer as long as it lasts (MCP 2026-07-28).
+const methodListen = "subscriptions/listen"
+
 // Kind is whom a connection serves.
 type Kind uint8
 

@@ -206,3 +206,136 @@ func TestCommandEndsUnderItsStreams(t *testing.T) {
 		}
 	})
 }
+
+// What the command has not got is as if it had not been sent; of what it may have got, nobody says that it was not.
+func TestDeliveryIsHonest(t *testing.T) {
+	refusal := func(t *testing.T, a answer) *mcp.Error {
+		t.Helper()
+		var e *mcp.Error
+		if !errors.As(a.err, &e) {
+			t.Fatalf("got %v", a.err)
+		}
+		return e
+	}
+	t.Run("half a line", func(t *testing.T) {
+		inBubble(t, Session, func(r *rig) {
+			ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
+			defer cancel()
+			done := r.post(ctx, call("1", ""))
+			if _, err := r.in.Peek(1); err != nil { // it reads some of it, and then no more for long
+				t.Fatal(err)
+			}
+			if e := refusal(t, <-done); e.Delivered != mcp.DeliveredUnknown || !errors.Is(e, context.DeadlineExceeded) {
+				t.Errorf("delivered %s: %v", e.Delivered, e)
+			}
+		})
+	})
+	t.Run("no answer within a short patience", func(t *testing.T) {
+		inBubble(t, Session, func(r *rig) {
+			ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
+			defer cancel()
+			done := r.post(ctx, call("1", ""))
+			r.reads(call("1", ""))
+			if e := refusal(t, <-done); e.Delivered != mcp.DeliveredUnknown {
+				t.Errorf("delivered %s: %v", e.Delivered, e)
+			}
+		})
+	})
+	t.Run("a reply and a cancellation that were not taken", func(t *testing.T) {
+		inBubble(t, Session, func(r *rig) {
+			done := r.post(r.t.Context(), call("1", ""))
+			r.reads(call("1", ""))
+			r.writes(`{"jsonrpc":"2.0","id":"q","method":"roots/list"}`)
+			stuck := r.post(r.t.Context(), `{"jsonrpc":"2.0","method":"n"}`) // nobody reads it for now
+			synctest.Wait()
+			reply := `{"jsonrpc":"2.0","id":"q","result":{}}`
+			cancelled := `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`
+			for _, text := range []string{reply, cancelled} {
+				ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
+				if e := refusal(t, <-r.post(ctx, text)); e.Delivered != mcp.DeliveredNo {
+					t.Errorf("%s: delivered %s", text, e.Delivered)
+				}
+				cancel()
+			}
+			r.reads(`{"jsonrpc":"2.0","method":"n"}`)
+			<-stuck
+			again := r.post(r.t.Context(), reply)
+			r.reads(reply)
+			if a := <-again; a.err != nil {
+				t.Errorf("the same reply again: %v", a.err)
+			}
+			r.writes(`{"jsonrpc":"2.0","id":1,"result":{}}`)
+			if got := body(t, <-done); !strings.HasSuffix(got, events(`{"jsonrpc":"2.0","id":1,"result":{}}`)) {
+				t.Errorf("the call got %q", got)
+			}
+		})
+	})
+	t.Run("a batch that is refused", func(t *testing.T) {
+		inBubble(t, Session, func(r *rig) {
+			done := r.post(r.t.Context(), call("1", ""))
+			r.reads(call("1", ""))
+			e := refusal(t, <-r.post(r.t.Context(), `[{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}},{"jsonrpc":"2.0","id":9,"result":{}}]`))
+			if e.Reason != "invalid_request" {
+				t.Errorf("got %v", e)
+			}
+			if got := body(t, <-done); !strings.Contains(got, "did not answer in time") { // it still has its end
+				t.Errorf("the call got %q", got)
+			}
+		})
+	})
+}
+
+// A command's requests that nobody can answer any more leave room for others.
+func TestRequestsOfTheCommandMakeRoom(t *testing.T) {
+	ask := func(id string) string { return `{"jsonrpc":"2.0","id":` + id + `,"method":"sampling/createMessage"}` }
+	inBubble(t, Session, func(r *rig) {
+		for range 2 * maxAsked { // it gives up on each
+			r.writes(ask(`"a"`), `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a"}}`)
+		}
+		synctest.Wait()
+		if len(r.conn.asked) > 0 {
+			t.Errorf("%d requests that it has cancelled wait", len(r.conn.asked))
+		}
+	})
+	inBubble(t, Session, func(r *rig) {
+		r.writes(ask(`"first"`))
+		for range maxBacklog {
+			r.writes(`{"jsonrpc":"2.0","method":"notifications/message"}`)
+		}
+		r.reads(`{"jsonrpc":"2.0","id":"first","error":{"code":-32601,"message":"no client listens"}}`)
+		if len(r.conn.asked) > 0 {
+			t.Error("a request that nobody will get waits")
+		}
+	})
+	inBubble(t, Session, func(r *rig) { // a client writes the id anew
+		r.writes(ask(`"\u00e9"`))
+		synctest.Wait()
+		reply := `{"jsonrpc":"2.0","id":"é","result":{}}`
+		done := r.post(r.t.Context(), reply)
+		r.reads(reply)
+		if a := <-done; a.err != nil {
+			t.Error(a.err)
+		}
+	})
+}
+
+// Over a command's output a subscription ends by notifications/cancelled, over HTTP by the end of its stream.
+func TestCommandEndsASubscription(t *testing.T) {
+	inBubble(t, Stateless, func(r *rig) {
+		done := r.post(r.t.Context(), `{"jsonrpc":"2.0","id":2,"method":"subscriptions/listen"}`)
+		r.reads(`{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}`)
+		other := r.post(r.t.Context(), call("1", ""))
+		r.reads(call("2", ""))
+		end := func(id string) string {
+			return `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":` + id + `}}`
+		}
+		r.writes(end("2"), end("1"), `{"jsonrpc":"2.0","id":2,"result":{}}`)
+		if got := body(t, <-done); got != "" {
+			t.Errorf("the subscription got %q", got)
+		}
+		if got := body(t, <-other); got != `{"jsonrpc":"2.0","id":1,"result":{}}` {
+			t.Errorf("the call got %q", got)
+		}
+		r.drops(1)
+	})
+}

@@ -16,8 +16,9 @@ const maxQueued = 1 << 20
 type message struct {
 	data  []byte
 	event bool
-	final bool // answers a request of the stream
-	code  int  // of an error
+	final bool   // answers a request of the stream
+	code  int    // of an error
+	asks  string // the raw id, if it is a request of the command
 }
 
 // stream is what one HTTP request gets to read: the body of its response.
