@@ -83,8 +83,9 @@ type request struct {
 
 // line is one line for the command.
 type line struct {
-	text []byte
-	done chan<- error
+	text   []byte
+	lastOf *stream // may be nil
+	done   chan<- error
 }
 
 // New makes a connection.
@@ -164,6 +165,9 @@ func (c *Conn) writeAll() error {
 		case <-c.wake:
 		case l := <-c.lines:
 			err := c.writeLine(l.text)
+			if l.lastOf != nil {
+				l.lastOf.handedOver()
+			}
 			l.done <- err
 			if err != nil {
 				return err
@@ -208,8 +212,9 @@ func (c *Conn) cancel(id int64, r *request, reason string) {
 	}
 }
 
-// write hands a line to the command. errUnsent means that it has got nothing of it.
-func (c *Conn) write(ctx context.Context, text []byte) error {
+// write hands a line to the command, the last one of a stream if that is given. errUnsent means that it has got nothing of
+// it.
+func (c *Conn) write(ctx context.Context, text []byte, lastOf *stream) error {
 	done := make(chan error, 1)
 	select {
 	case <-c.gone: // first, for both may be true
@@ -217,19 +222,17 @@ func (c *Conn) write(ctx context.Context, text []byte) error {
 	default:
 	}
 	select {
-	case c.lines <- line{text, done}:
+	case c.lines <- line{text, lastOf, done}:
 	case <-ctx.Done():
 		return errUnsent
 	case <-c.gone:
 		return errUnsent
 	}
 	select {
-	case err := <-done:
+	case err := <-done: // soon too when the conversation is over: then the command's input is closed
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-c.gone:
-		return c.Err()
 	}
 }
 

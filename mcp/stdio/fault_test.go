@@ -113,6 +113,7 @@ func TestFloodWaitsForTheAgent(t *testing.T) {
 	inBubble(t, Session, func(r *rig) {
 		done := r.post(r.t.Context(), call("1", ""))
 		r.reads(call("1", ""))
+		synctest.Wait()
 		flood := `{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"` + strings.Repeat("x", 64<<10) + `"}}`
 		written := make(chan int, 1)
 		go func() {
@@ -337,5 +338,31 @@ func TestCommandEndsASubscription(t *testing.T) {
 			t.Errorf("the call got %q", got)
 		}
 		r.drops(1)
+	})
+}
+
+// A command that reads nothing until it has written all is not waited for by whom it waits for: a call that it has not read
+// takes no more of its messages than fit.
+func TestFloodBeforeACallIsRead(t *testing.T) {
+	inBubble(t, Session, func(r *rig) {
+		first := r.post(r.t.Context(), call("1", ""))
+		r.reads(call("1", ""))
+		read := make(chan string, 1)
+		go func() { read <- body(t, <-first) }()
+		second := r.post(r.t.Context(), call("2", ""))
+		synctest.Wait()
+		began, flood := time.Now(), `{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"`+strings.Repeat("x", 64<<10)+`"}}`
+		for range 100 {
+			r.writes(flood)
+		}
+		r.writes(`{"jsonrpc":"2.0","id":1,"result":1}`)
+		r.reads(call("2", ""))
+		r.writes(`{"jsonrpc":"2.0","id":2,"result":2}`)
+		if got := strings.Count(<-read+body(t, <-second), "\n\n"); got != 102 {
+			t.Errorf("the agent got %d events of 102", got)
+		}
+		if took := time.Since(began); took > beginAfter {
+			t.Errorf("it took %s", took)
+		}
 	})
 }

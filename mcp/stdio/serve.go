@@ -37,7 +37,11 @@ func (c *Conn) Do(ctx context.Context, call *mcp.Call) (*http.Response, error) {
 	}
 	s.watch(ctx)
 	for i, text := range out.lines {
-		err := c.write(ctx, text)
+		lastOf := s
+		if i < len(out.lines)-1 {
+			lastOf = nil
+		}
+		err := c.write(ctx, text, lastOf)
 		switch {
 		case err == nil:
 		case i == 0 && errors.Is(err, errUnsent):
@@ -82,6 +86,7 @@ func unknown(ctx context.Context, err error) *mcp.Error {
 // holds the given event.
 func (c *Conn) Listen(ctx context.Context, first []byte) (*http.Response, error) {
 	s := c.newStream(true)
+	s.sent = true
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {

@@ -32,6 +32,7 @@ type stream struct {
 	queue   []message
 	size    int
 	waiting int   // requests without an answer
+	sent    bool  // the command has got the requests, so that the agent reads
 	begun   bool  // the head is due, whatever has come
 	err     error // what comes behind the queue
 	left    bool  // nobody reads any more
@@ -116,6 +117,20 @@ func (s *stream) abandon() {
 	defer s.mu.Unlock()
 	s.left, s.queue, s.size, s.rest = true, nil, 0, nil
 	s.changed.Broadcast()
+}
+
+// handedOver notes that the command has got all of it.
+func (s *stream) handedOver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = true
+}
+
+// clogged reports whether a message of n bytes would wait for an agent that waits itself until the command reads.
+func (s *stream) clogged(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.sent && s.full(n)
 }
 
 // begin makes the head due.

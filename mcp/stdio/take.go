@@ -3,6 +3,7 @@ package stdio
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -184,7 +185,7 @@ func (c *Conn) cancelled(msg []byte, refs mcp.Refs) bool {
 func (c *Conn) give(m message, news bool) {
 	for {
 		c.mu.Lock()
-		s := c.listener(news)
+		s := c.listener(news, len(m.data))
 		if s == nil {
 			lost := c.keep(m)
 			c.mu.Unlock()
@@ -203,15 +204,18 @@ func (c *Conn) give(m message, news bool) {
 	}
 }
 
-// listener finds the stream for what names no request, or nil. c.mu is held.
-func (c *Conn) listener(news bool) *stream {
+// listener finds the stream for what names no request, of n bytes, or nil. One that is clogged is passed over: the command
+// may read no more until it has written. c.mu is held.
+func (c *Conn) listener(news bool, n int) *stream {
 	first, second := c.posts, c.gets
 	if news {
 		first, second = second, first
 	}
 	for _, all := range [][]*stream{first, second} {
-		if len(all) > 0 {
-			return all[len(all)-1]
+		for _, s := range slices.Backward(all) {
+			if !s.clogged(n) {
+				return s
+			}
 		}
 	}
 	return nil
