@@ -58,6 +58,8 @@ type Conn struct {
 	lines chan line     // for the command, in the order in which they are taken
 	wake  chan struct{} // something urgent is there
 	gone  chan struct{} // closed when the conversation is over
+	room  *room
+	junk  int // lines in a row that were no message; of the reader alone
 
 	mu       sync.Mutex // guards what follows
 	err      error      // why it is over
@@ -70,7 +72,6 @@ type Conn struct {
 	backlog  []message        // for the next stream
 	backSize int
 	urgent   [][]byte
-	junk     int // lines in a row that were no message
 }
 
 // request is one request of an agent that the command has not answered.
@@ -94,7 +95,7 @@ func New(cfg Config) *Conn {
 		cfg.Dropped = func(string) {}
 	}
 	return &Conn{
-		cfg: cfg, lines: make(chan line), wake: make(chan struct{}, 1), gone: make(chan struct{}),
+		cfg: cfg, lines: make(chan line), wake: make(chan struct{}, 1), gone: make(chan struct{}), room: newRoom(),
 		pending: make(map[int64]*request), asked: make(map[string]bool), streams: make(map[*stream]bool),
 	}
 }
@@ -196,7 +197,7 @@ func (c *Conn) takeUrgent() [][]byte {
 // tell has a line of ours written soon. c.mu is held.
 func (c *Conn) tell(text string) {
 	if len(c.urgent) >= maxUrgent {
-		return // it does not read: it will be ended by its calls' timeouts
+		return // it does not read, and will miss this
 	}
 	c.urgent = append(c.urgent, []byte(text))
 	select {

@@ -3,6 +3,7 @@ package stdio
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -364,5 +365,53 @@ func TestFloodBeforeACallIsRead(t *testing.T) {
 		if took := time.Since(began); took > beginAfter {
 			t.Errorf("it took %s", took)
 		}
+	})
+}
+
+// Long answers to many calls wait for their agents within one bound, and none is lost.
+func TestManyLongAnswers(t *testing.T) {
+	const calls, size = 12, 4 << 20
+	inBubble(t, Stateless, func(r *rig) {
+		var done []<-chan answer
+		for n := range calls {
+			done = append(done, r.post(r.t.Context(), call("1", "")))
+			r.reads(call(fmt.Sprint(n+1), ""))
+		}
+		written := make(chan bool)
+		go func() {
+			defer close(written)
+			for n := range calls {
+				_, _ = fmt.Fprintf(r.out, `{"jsonrpc":"2.0","id":%d,"result":"%s"}`+"\n", n+1, strings.Repeat("x", size))
+			}
+		}()
+		synctest.Wait()
+		select {
+		case <-written:
+			t.Error("all answers wait at once")
+		default:
+		}
+		if held := r.conn.room.held; held > maxHeld+maxLine || held < maxHeld/2 {
+			t.Errorf("%d bytes wait", held)
+		}
+		for n := range calls {
+			if got := body(t, <-done[n]); len(got) < size || strings.Contains(got, "error") {
+				t.Errorf("answer %d has %d bytes", n, len(got))
+			}
+		}
+		<-written
+		if synctest.Wait(); r.conn.room.held != 0 {
+			t.Errorf("%d bytes still count", r.conn.room.held)
+		}
+	})
+	inBubble(t, Stateless, func(r *rig) { // and its end is not waited for
+		for n := range calls {
+			r.post(r.t.Context(), call("1", ""))
+			r.reads(call(fmt.Sprint(n+1), ""))
+		}
+		go func() {
+			for n := range calls {
+				_, _ = fmt.Fprintf(r.out, `{"jsonrpc":"2.0","id":%d,"result":"%s"}`+"\n", n+1, strings.Repeat("x", size))
+			}
+		}()
 	})
 }

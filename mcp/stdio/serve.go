@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -94,7 +95,7 @@ func (c *Conn) Listen(ctx context.Context, first []byte) (*http.Response, error)
 	}
 	c.streams[s] = true
 	if len(first) > 0 {
-		s.queue = append(s.queue, message{data: first, event: true})
+		c.backlog, c.backSize = slices.Insert(c.backlog, 0, message{data: first, event: true}), c.backSize+len(first)
 	}
 	if c.cfg.Kind == Legacy {
 		c.posts = append(c.posts, s)
@@ -110,6 +111,7 @@ func (c *Conn) Listen(ctx context.Context, first []byte) (*http.Response, error)
 func (c *Conn) flush(s *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.room.give(-c.backSize)
 	for _, m := range c.backlog {
 		s.add(m)
 	}
