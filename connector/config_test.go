@@ -54,7 +54,7 @@ var badConfigs = map[string][]string{
 	"url_user":        {"servers.wiki: url: write http(s)://"},
 	"no_url":          {"servers.wiki: url: write http(s)://"},
 	"timeout":         {"servers.wiki: call_timeout: 1s to 1h0m0s"},
-	"command":         {":5: ", `"command"`},
+	"command":         {"servers.wiki: command: a server has either a command or a url"},
 	"plaintext":       {"servers.wiki: credentials over plain http need allow_plaintext: true"},
 	"no_secret":       {"servers.wiki: credentials: number 1: secret is required"},
 	"template":        {"servers.wiki: credentials: number 1", "{secret} exactly once"},

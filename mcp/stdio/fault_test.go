@@ -370,7 +370,7 @@ func TestFloodBeforeACallIsRead(t *testing.T) {
 
 // Long answers to many calls wait for their agents within one bound, and none is lost.
 func TestManyLongAnswers(t *testing.T) {
-	const calls, size = 12, 4 << 20
+	const calls, size = 7, 4 << 20
 	inBubble(t, Stateless, func(r *rig) {
 		var done []<-chan answer
 		for n := range calls {
