@@ -36,6 +36,23 @@ func TestEndedProcessIsNotFound(t *testing.T) {
 	}
 }
 
+// TestLastMomentsOfASession: a message that comes between the end of a process and its being forgotten gets that 404 too.
+func TestLastMomentsOfASession(t *testing.T) {
+	out, in := io.Pipe()
+	_ = out.Close() // it reads no more, but its output is still open
+	said, saying := io.Pipe()
+	conn := stdio.New(stdio.Config{In: in, Out: said, Kind: stdio.Session, CallTimeout: time.Minute})
+	ended := make(chan error, 1)
+	go func() { ended <- conn.Run(t.Context()) }()
+	c := &child{conn: conn}
+	var e *mcp.Error
+	if _, err := c.orGone(conn.Do(t.Context(), request(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))); !errors.As(err, &e) || e.Reason != "session_not_found" {
+		t.Errorf("got %v", err)
+	}
+	_ = saying.Close()
+	<-ended
+}
+
 // TestFoundProcessIsNotIdle: what has been found for a call is not ended in favour of another before the call.
 func TestFoundProcessIsNotIdle(t *testing.T) {
 	cs := newChildren(slog.New(slog.DiscardHandler), 1, "")

@@ -28,7 +28,7 @@ func (c *command) RoundTrip(r *http.Request) (*http.Response, error) {
 		if child == nil {
 			return nil, mcp.SessionNotFound()
 		}
-		return held(release)(child.conn.Do(r.Context(), call))
+		return held(release)(child.orGone(child.conn.Do(r.Context(), call)))
 	case !call.Version.Sessionful():
 		return c.callShared(r.Context(), self, call)
 	case call.SessionID != "":
@@ -36,7 +36,7 @@ func (c *command) RoundTrip(r *http.Request) (*http.Response, error) {
 		if child == nil {
 			return nil, mcp.SessionNotFound()
 		}
-		return held(release)(c.inSession(r, child, call))
+		return held(release)(child.orGone(c.inSession(r, child, call)))
 	case r.Method == http.MethodPost && len(call.Messages) == 1 && call.Method() == "initialize":
 		return c.openSession(r.Context(), self, call)
 	}
@@ -65,6 +65,18 @@ type closing struct {
 func (c *closing) Close() error {
 	defer c.then()
 	return c.ReadCloser.Close()
+}
+
+// orGone says of a message that a process in its last moments has not got what it says of all that come later: that the
+// session has ended.
+func (c *child) orGone(resp *http.Response, err error) (*http.Response, error) {
+	var e *mcp.Error
+	if errors.As(err, &e) && e.Delivered == mcp.DeliveredNo && c.conn.Err() != nil {
+		gone := mcp.SessionNotFound()
+		gone.Err = e
+		return nil, gone
+	}
+	return resp, err
 }
 
 // openLegacy begins an MCP session over HTTP+SSE, which lasts as long as its stream.

@@ -169,6 +169,7 @@ func (c *Conn) writeAll() error {
 			if l.lastOf != nil {
 				l.lastOf.handedOver()
 			}
+			c.end(err) // first, so that whoever hears of it finds the conversation over
 			l.done <- err
 			if err != nil {
 				return err
@@ -180,7 +181,10 @@ func (c *Conn) writeAll() error {
 }
 
 func (c *Conn) writeLine(text []byte) error {
-	if _, err := c.cfg.In.Write(append(text, '\n')); err != nil {
+	switch n, err := c.cfg.In.Write(append(text, '\n')); {
+	case err != nil && n == 0:
+		return fmt.Errorf("%w: it has closed its standard input: %w", errUnsent, errEnded)
+	case err != nil:
 		return fmt.Errorf("stdio: the command has closed its standard input: %w", errEnded)
 	}
 	return nil
@@ -237,6 +241,7 @@ func (c *Conn) write(ctx context.Context, text []byte, lastOf *stream) error {
 	}
 }
 
+// errUnsent is a message of which the command has got no byte.
 var errUnsent = errors.New("stdio: the command did not take the message")
 
 // end makes the conversation end, and tells all who wait.
