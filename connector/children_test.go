@@ -50,7 +50,9 @@ func TestLastMomentsOfASession(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	_ = saying.Close()
-	<-ended
+	if err := <-ended; err == nil {
+		t.Error("the conversation goes on")
+	}
 }
 
 // TestFoundProcessIsNotIdle: what has been found for a call is not ended in favour of another before the call.

@@ -169,7 +169,9 @@ func (c *Conn) writeAll() error {
 			if l.lastOf != nil {
 				l.lastOf.handedOver()
 			}
-			c.end(err) // first, so that whoever hears of it finds the conversation over
+			if err != nil {
+				c.end(err) // first, so that whoever hears of it finds the conversation over
+			}
 			l.done <- err
 			if err != nil {
 				return err

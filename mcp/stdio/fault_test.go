@@ -329,7 +329,7 @@ func TestCommandEndsASubscription(t *testing.T) {
 		other := r.post(r.t.Context(), call("1", ""))
 		r.reads(call("2", ""))
 		end := func(id string) string {
-			return `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":` + id + `}}`
+			return `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":` + id + `,"_meta":{"io.modelcontextprotocol/subscriptionId":` + id + `}}}`
 		}
 		r.writes(end("2"), end("1"), `{"jsonrpc":"2.0","id":2,"result":{}}`)
 		if got := body(t, <-done); got != "" {

@@ -125,7 +125,7 @@ func (c *Conn) notified(msg []byte, refs mcp.Refs) {
 		span = refs.Token
 	}
 	switch {
-	case span.IsZero() && refs.Method == "notifications/cancelled" && c.cancelled(msg, refs):
+	case refs.Method == "notifications/cancelled" && c.cancelled(msg, refs):
 		return
 	case span.IsZero():
 		news := strings.HasSuffix(refs.Method, "/list_changed") || refs.Method == "notifications/resources/updated"
