@@ -149,24 +149,24 @@ func (cs *children) reap() {
 	}
 }
 
-// find returns the process of an MCP session, if it is the owner's.
-func (cs *children) find(owner, session string) *child {
+// find returns the process of an MCP session, if it is the owner's, and holds it: what is found is not idle.
+func (cs *children) find(owner, session string) (found *child, release func()) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if c := cs.sessions[session]; c != nil && c.owner == owner {
-		return c
+		return c, c.hold()
 	}
-	return nil
+	return nil, nil
 }
 
-// sharedBy returns the process that serves an owner's calls without a session, or nil.
-func (cs *children) sharedBy(owner string) *child {
+// sharedBy returns the process that serves an owner's calls without a session, if there is one, and holds it.
+func (cs *children) sharedBy(owner string) (found *child, release func()) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if c := cs.shared[owner]; c != nil && c.conn.Err() == nil {
-		return c
+		return c, c.hold()
 	}
-	return nil
+	return nil, nil
 }
 
 // name makes a process findable: by its session, or, without one, by its owner.
@@ -174,7 +174,7 @@ func (cs *children) name(c *child) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	switch {
-	case !cs.all[c]: // it has ended already
+	case c.conn.Err() != nil: // it has ended already, and may have been forgotten
 	case c.session != "":
 		cs.sessions[c.session] = c
 	default:
@@ -200,7 +200,7 @@ func (cs *children) end(c *child) {
 	c.stop()
 }
 
-// admit takes the place of one process, or says why there is none. Processes without a session give way when they are
+// admit takes the place of one process, and one in the crew, or says why there is none. Processes without a session give way when they are
 // idle: nothing is lost with them.
 func (cs *children) admit(ctx context.Context, owner string) error {
 	for {
@@ -218,6 +218,7 @@ func (cs *children) admit(ctx context.Context, owner string) error {
 			return e
 		case cs.running < cs.max:
 			cs.running++
+			cs.crew.Add(1) // while run can still wait for it
 			cs.mu.Unlock()
 			return nil
 		}
@@ -254,6 +255,7 @@ func (cs *children) start(ctx context.Context, cmd *command, owner, session stri
 	if err := cs.admit(ctx, owner); err != nil {
 		return nil, err
 	}
+	defer cs.crew.Done()
 	c, err := cs.begin(ctx, cmd, owner, session, kind)
 	if err != nil {
 		cs.mu.Lock()

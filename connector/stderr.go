@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"golang.org/x/time/rate"
@@ -64,6 +65,7 @@ func (t *throttle) says(text string) {
 // it says no more.
 func logStderr(from io.Reader, to *throttle, secrets []string) {
 	in := bufio.NewReaderSize(from, stderrRead)
+	secrets = slices.SortedFunc(slices.Values(secrets), func(a, b string) int { return len(b) - len(a) }) // one may begin with another
 	hide := make([]string, 0, 2*len(secrets))
 	for _, s := range secrets {
 		hide = append(hide, s, "[redacted]")
@@ -71,7 +73,11 @@ func logStderr(from io.Reader, to *throttle, secrets []string) {
 	redact := strings.NewReplacer(hide...)
 	for {
 		line, err := in.ReadSlice('\n')
-		text := redact.Replace(strings.TrimSpace(string(line)))
+		text := redact.Replace(string(line))
+		if errors.Is(err, bufio.ErrBufferFull) {
+			text = withoutHalf(text, secrets)
+		}
+		text = strings.TrimSpace(text)
 		if text != "" {
 			to.says(text[:min(len(text), stderrLine)])
 		}
@@ -87,12 +93,24 @@ func logStderr(from io.Reader, to *throttle, secrets []string) {
 	}
 }
 
+// withoutHalf takes away what a text ends with if a secret begins so.
+func withoutHalf(text string, secrets []string) string {
+	for _, s := range secrets {
+		for n := len(s) - 1; n > 0; n-- {
+			if rest, ok := strings.CutSuffix(text, s[:n]); ok {
+				return rest
+			}
+		}
+	}
+	return text
+}
+
 // secretTexts reveals the values that must not be logged.
 func secretTexts(secrets []secret.Value) []string {
 	var texts []string
 	for _, s := range secrets {
 		for line := range strings.SplitSeq(s.Reveal(), "\n") { // what is logged is logged by lines
-			if len(line) >= minRedacted {
+			if line = strings.TrimSpace(line); len(line) >= minRedacted {
 				texts = append(texts, line)
 			}
 		}

@@ -24,28 +24,27 @@ func (c *command) RoundTrip(r *http.Request) (*http.Response, error) {
 	case call.Endpoint == mcp.EndpointSSE:
 		return c.openLegacy(r.Context(), self)
 	case call.Endpoint == mcp.EndpointMessages:
-		child := c.children.find(self, r.URL.Query().Get("session"))
+		child, release := c.children.find(self, r.URL.Query().Get("session"))
 		if child == nil {
 			return nil, mcp.SessionNotFound()
 		}
-		return held(child)(child.conn.Do(r.Context(), call))
+		return held(release)(child.orGone(child.conn.Do(r.Context(), call)))
 	case !call.Version.Sessionful():
 		return c.callShared(r.Context(), self, call)
 	case call.SessionID != "":
-		child := c.children.find(self, call.SessionID)
+		child, release := c.children.find(self, call.SessionID)
 		if child == nil {
 			return nil, mcp.SessionNotFound()
 		}
-		return c.inSession(r, child, call)
+		return held(release)(child.orGone(c.inSession(r, child, call)))
 	case r.Method == http.MethodPost && len(call.Messages) == 1 && call.Method() == "initialize":
 		return c.openSession(r.Context(), self, call)
 	}
 	return nil, mcp.InvalidRequest("it is in no MCP session, and this server's sessions begin with initialize")
 }
 
-// held keeps a process from being idle until the response's body has been closed.
-func held(child *child) func(*http.Response, error) (*http.Response, error) {
-	release := child.hold()
+// held keeps a process from being idle until the response's body has been closed, or at once if there is none.
+func held(release func()) func(*http.Response, error) (*http.Response, error) {
 	return func(resp *http.Response, err error) (*http.Response, error) {
 		if err != nil {
 			release()
@@ -66,6 +65,18 @@ type closing struct {
 func (c *closing) Close() error {
 	defer c.then()
 	return c.ReadCloser.Close()
+}
+
+// orGone says of a message that a process in its last moments has not got what it says of all that come later: that the
+// session has ended.
+func (c *child) orGone(resp *http.Response, err error) (*http.Response, error) {
+	var e *mcp.Error
+	if errors.As(err, &e) && e.Delivered == mcp.DeliveredNo && c.conn.Err() != nil {
+		gone := mcp.SessionNotFound()
+		gone.Err = e
+		return nil, gone
+	}
+	return resp, err
 }
 
 // openLegacy begins an MCP session over HTTP+SSE, which lasts as long as its stream.
@@ -97,7 +108,7 @@ func (c *command) openSession(ctx context.Context, owner string, call *mcp.Call)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := held(child)(child.conn.Do(ctx, call))
+	resp, err := held(child.hold())(child.conn.Do(ctx, call))
 	if err != nil {
 		c.children.end(child)
 		return nil, child.because(ctx, err)
@@ -128,12 +139,12 @@ func (c *child) because(ctx context.Context, err error) error {
 func (c *command) inSession(r *http.Request, child *child, call *mcp.Call) (*http.Response, error) {
 	switch r.Method {
 	case http.MethodGet:
-		return held(child)(child.conn.Listen(r.Context(), nil))
+		return child.conn.Listen(r.Context(), nil)
 	case http.MethodDelete:
 		c.children.end(child)
 		return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody, Header: http.Header{}}, nil
 	}
-	return held(child)(child.conn.Do(r.Context(), call))
+	return child.conn.Do(r.Context(), call)
 }
 
 // callShared serves a call without a session, by the one process that the owner's calls share.
@@ -145,19 +156,21 @@ func (c *command) callShared(ctx context.Context, owner string, call *mcp.Call) 
 	case !modern:
 		return nil, mcp.UnsupportedRevision()
 	}
-	child := c.children.sharedBy(owner)
+	child, release := c.children.sharedBy(owner)
 	if child == nil {
 		if child, err = c.share(ctx, owner); err != nil {
 			return nil, err
 		}
+		release = child.hold()
 	}
-	return held(child)(child.conn.Do(ctx, call))
+	return held(release)(child.conn.Do(ctx, call))
 }
 
 // share starts the process that an owner's calls share, once however many ask at the same time.
 func (c *command) share(ctx context.Context, owner string) (*child, error) {
 	started := c.starts.DoChan(owner, func() (any, error) {
-		if child := c.children.sharedBy(owner); child != nil { // since we looked
+		if child, release := c.children.sharedBy(owner); child != nil { // since we looked
+			release()
 			return child, nil
 		}
 		child, err := c.children.start(context.WithoutCancel(ctx), c, owner, "", stdio.Stateless)

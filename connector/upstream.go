@@ -225,7 +225,8 @@ func upstreamError(ctx context.Context, err error, touched bool) *mcp.Error {
 
 // quoteless returns what may be logged of an error from net/http, whose own
 // text quotes an answer that it cannot parse: the part that comes from the
-// network, TLS or us, or else the error's type alone.
+// network, TLS or us, or else the error's type alone. A command's *mcp.Error
+// is ours.
 func quoteless(err error) error {
 	var (
 		network  *net.OpError
@@ -234,8 +235,11 @@ func quoteless(err error) error {
 		alert    tls.AlertError
 		record   tls.RecordHeaderError
 		timedOut net.Error
+		known    *mcp.Error
 	)
 	switch {
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &network):
 		return network
 	case errors.As(err, &name):

@@ -23,6 +23,9 @@ const (
 	beginAfter  = 2 * time.Second // until a call without a word gets the head of an event stream, so that comments can keep it alive
 )
 
+// methodListen opens a subscription, which stays without an answer as long as it lasts (MCP 2026-07-28).
+const methodListen = "subscriptions/listen"
+
 // Kind is whom a connection serves.
 type Kind uint8
 
@@ -55,18 +58,20 @@ type Conn struct {
 	lines chan line     // for the command, in the order in which they are taken
 	wake  chan struct{} // something urgent is there
 	gone  chan struct{} // closed when the conversation is over
+	room  *room
+	junk  int // lines in a row that were no message; of the reader alone
 
 	mu       sync.Mutex // guards what follows
 	err      error      // why it is over
 	last     int64      // the last id that was given
 	pending  map[int64]*request
-	asked    map[string]bool // raw ids of the command's requests that agents have yet to answer
-	posts    []*stream       // that wait for an answer, oldest first; with HTTP+SSE the one stream
-	gets     []*stream       // oldest first
-	backlog  []message       // for the next stream
+	asked    map[string]bool  // raw ids of the command's requests that agents have yet to answer
+	streams  map[*stream]bool // that an agent has not left, whatever they wait for
+	posts    []*stream        // those of calls that wait for an answer, oldest first; with HTTP+SSE the one stream
+	gets     []*stream        // oldest first
+	backlog  []message        // for the next stream
 	backSize int
 	urgent   [][]byte
-	junk     int // lines in a row that were no message
 }
 
 // request is one request of an agent that the command has not answered.
@@ -79,8 +84,9 @@ type request struct {
 
 // line is one line for the command.
 type line struct {
-	text []byte
-	done chan<- error
+	text   []byte
+	lastOf *stream // may be nil
+	done   chan<- error
 }
 
 // New makes a connection.
@@ -89,8 +95,8 @@ func New(cfg Config) *Conn {
 		cfg.Dropped = func(string) {}
 	}
 	return &Conn{
-		cfg: cfg, lines: make(chan line), wake: make(chan struct{}, 1), gone: make(chan struct{}),
-		pending: make(map[int64]*request), asked: make(map[string]bool),
+		cfg: cfg, lines: make(chan line), wake: make(chan struct{}, 1), gone: make(chan struct{}), room: newRoom(),
+		pending: make(map[int64]*request), asked: make(map[string]bool), streams: make(map[*stream]bool),
 	}
 }
 
@@ -124,7 +130,7 @@ func (c *Conn) Err() error {
 func (c *Conn) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.pending)+len(c.posts)+len(c.gets) > 0
+	return len(c.pending)+len(c.streams) > 0
 }
 
 // errEnded is a command that has closed its standard output.
@@ -160,6 +166,12 @@ func (c *Conn) writeAll() error {
 		case <-c.wake:
 		case l := <-c.lines:
 			err := c.writeLine(l.text)
+			if l.lastOf != nil {
+				l.lastOf.handedOver()
+			}
+			if err != nil {
+				c.end(err) // first, so that whoever hears of it finds the conversation over
+			}
 			l.done <- err
 			if err != nil {
 				return err
@@ -171,7 +183,10 @@ func (c *Conn) writeAll() error {
 }
 
 func (c *Conn) writeLine(text []byte) error {
-	if _, err := c.cfg.In.Write(append(text, '\n')); err != nil {
+	switch n, err := c.cfg.In.Write(append(text, '\n')); {
+	case err != nil && n == 0:
+		return fmt.Errorf("%w: it has closed its standard input: %w", errUnsent, errEnded)
+	case err != nil:
 		return fmt.Errorf("stdio: the command has closed its standard input: %w", errEnded)
 	}
 	return nil
@@ -188,7 +203,7 @@ func (c *Conn) takeUrgent() [][]byte {
 // tell has a line of ours written soon. c.mu is held.
 func (c *Conn) tell(text string) {
 	if len(c.urgent) >= maxUrgent {
-		return // it does not read: it will be ended by its calls' timeouts
+		return // it does not read, and will miss this
 	}
 	c.urgent = append(c.urgent, []byte(text))
 	select {
@@ -204,8 +219,9 @@ func (c *Conn) cancel(id int64, r *request, reason string) {
 	}
 }
 
-// write hands a line to the command. errUnsent means that it has got nothing of it.
-func (c *Conn) write(ctx context.Context, text []byte) error {
+// write hands a line to the command, the last one of a stream if that is given. errUnsent means that it has got nothing of
+// it.
+func (c *Conn) write(ctx context.Context, text []byte, lastOf *stream) error {
 	done := make(chan error, 1)
 	select {
 	case <-c.gone: // first, for both may be true
@@ -213,22 +229,21 @@ func (c *Conn) write(ctx context.Context, text []byte) error {
 	default:
 	}
 	select {
-	case c.lines <- line{text, done}:
+	case c.lines <- line{text, lastOf, done}:
 	case <-ctx.Done():
 		return errUnsent
 	case <-c.gone:
 		return errUnsent
 	}
 	select {
-	case err := <-done:
+	case err := <-done: // soon too when the conversation is over: then the command's input is closed
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-c.gone:
-		return c.Err()
 	}
 }
 
+// errUnsent is a message of which the command has got no byte.
 var errUnsent = errors.New("stdio: the command did not take the message")
 
 // end makes the conversation end, and tells all who wait.
@@ -240,17 +255,18 @@ func (c *Conn) end(cause error) {
 	}
 	c.err = cause
 	close(c.gone)
-	pending, posts, gets := c.pending, c.posts, c.gets
-	c.pending, c.posts, c.gets, c.backlog = map[int64]*request{}, nil, nil, nil
+	pending, streams := c.pending, c.streams
+	c.pending, c.streams, c.posts, c.gets, c.backlog = map[int64]*request{}, map[*stream]bool{}, nil, nil, nil
 	c.mu.Unlock()
 	for _, r := range pending {
 		r.timer.Stop()
 	}
-	for _, s := range posts {
-		s.fail(mcp.UpstreamBroken(cause))
-	}
-	for _, s := range gets {
-		s.fail(io.EOF)
+	for s := range streams {
+		if s.endless && c.cfg.Kind != Legacy {
+			s.fail(io.EOF)
+		} else {
+			s.fail(mcp.UpstreamBroken(cause))
+		}
 	}
 	_ = c.cfg.In.Close()
 	_ = c.cfg.Out.Close()
@@ -280,6 +296,7 @@ func (c *Conn) expire(id int64) {
 // them it does not, and their answers go to nobody.
 func (c *Conn) leave(s *stream) {
 	c.mu.Lock()
+	delete(c.streams, s)
 	c.posts, c.gets = without(c.posts, s), without(c.gets, s)
 	for id, r := range c.pending {
 		switch {

@@ -20,10 +20,11 @@ func FuzzTake(f *testing.F) {
 		c := New(Config{In: nopWriter{}, Out: io.NopCloser(bytes.NewReader(nil)), Kind: Kind(kind%3) + Session, CallTimeout: time.Hour})
 		var streams []*stream
 		for range 2 {
-			s := c.newStream(t.Context(), 1, false)
+			s := c.newStream(false)
 			if _, refused := c.enter([][]byte{[]byte(`{"jsonrpc":"2.0","id":"mine","method":"tools/call","params":{"_meta":{"progressToken":"my token"}}}`)}, s); refused != nil {
 				t.Fatal(refused)
 			}
+			s.watch(t.Context())
 			streams = append(streams, s)
 		}
 		in := newLines(bytes.NewReader(append(output, '\n')))
