@@ -37,7 +37,7 @@ func (c *command) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, mcp.SessionNotFound()
 		}
 		return held(release)(child.orGone(c.inSession(r, child, call)))
-	case r.Method == http.MethodPost && len(call.Messages) == 1 && call.Method() == "initialize":
+	case r.Method == http.MethodPost && len(call.IDs()) == 1 && call.Method() == "initialize":
 		return c.openSession(r.Context(), self, call)
 	}
 	return nil, mcp.InvalidRequest("it is in no MCP session, and this server's sessions begin with initialize")
@@ -112,6 +112,10 @@ func (c *command) openSession(ctx context.Context, owner string, call *mcp.Call)
 	if err != nil {
 		c.children.end(child)
 		return nil, child.because(ctx, err)
+	}
+	if !mcp.IsEventStream(resp.Header) && !child.conn.Greeted() { // refused, for example for its revision
+		c.children.end(child)
+		return resp, nil
 	}
 	c.children.name(child)
 	resp.Header.Set(headerMCPSession, session)

@@ -62,6 +62,8 @@ type Conn struct {
 	junk  int // lines in a row that were no message; of the reader alone
 
 	mu       sync.Mutex // guards what follows
+	heard    time.Time  // when the command has last written a line
+	greeted  bool       // it has answered initialize, and not by an error
 	err      error      // why it is over
 	last     int64      // the last id that was given
 	pending  map[int64]*request
@@ -80,6 +82,7 @@ type request struct {
 	method    string
 	stream    *stream // nil if the agent has left
 	timer     *time.Timer
+	since     time.Time // when it was made
 }
 
 // line is one line for the command.
@@ -126,12 +129,22 @@ func (c *Conn) Err() error {
 	return c.err
 }
 
+// Greeted reports whether the command has answered initialize by a result.
+func (c *Conn) Greeted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.greeted
+}
+
 // Busy reports whether a request or a stream of an agent is there.
 func (c *Conn) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.pending)+len(c.streams) > 0
 }
+
+// errSilent is a command that has written nothing for as long as a call may take.
+var errSilent = errors.New("stdio: the command has written nothing since a call that it has not answered in time")
 
 // errEnded is a command that has closed its standard output.
 var errEnded = errors.New("stdio: the command has closed its standard output")
@@ -280,16 +293,14 @@ func (c *Conn) expire(id int64) {
 	if ok {
 		c.cancel(id, r, "no answer in time")
 	}
+	hangs := ok && c.cfg.Kind == Stateless && c.heard.Before(r.since)
 	c.mu.Unlock()
-	if !ok || r.stream == nil {
-		return
+	if ok && r.stream != nil {
+		r.stream.expire(r.id, c.cfg.Kind == Legacy)
 	}
-	e := mcp.UpstreamTimeout(errors.New("stdio: the command did not answer in time"))
-	if c.cfg.Kind == Legacy {
-		r.stream.push(message{data: mcp.ErrorEvent(e, "", r.id), event: true})
-		return
+	if hangs { // the next call gets another process; a session's agent can begin another itself
+		c.end(errSilent)
 	}
-	r.stream.fail(e)
 }
 
 // leave forgets a stream whose agent has gone. In a revision without sessions that cancels its requests; in one with

@@ -54,6 +54,25 @@ func TestCommandFails(t *testing.T) {
 			r.drops(1)
 		})
 	})
+	t.Run("hangs, without sessions", func(t *testing.T) {
+		for _, speaks := range []bool{false, true} {
+			inBubble(t, Stateless, func(r *rig) {
+				done := r.post(r.t.Context(), call("1", ""))
+				r.reads(call("1", ""))
+				if speaks {
+					time.Sleep(time.Second)
+					r.writes(`{"jsonrpc":"2.0","method":"notifications/message"}`)
+				}
+				if got := body(t, <-done); !strings.Contains(got, "did not answer in time") {
+					t.Errorf("the call got %q", got)
+				}
+				synctest.Wait()
+				if err := r.conn.Err(); (err == nil) != speaks || !speaks && !errors.Is(err, errSilent) {
+					t.Errorf("it has spoken: %v, and the conversation ended with %v", speaks, err)
+				}
+			})
+		}
+	})
 	t.Run("half a line, then the end", func(t *testing.T) {
 		inBubble(t, Session, func(r *rig) {
 			done := r.post(r.t.Context(), call("1", ""))

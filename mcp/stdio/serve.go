@@ -202,7 +202,7 @@ func (c *Conn) askedAs(raw []byte) (id string, ok bool) {
 func (c *Conn) enterRequest(out *outgoing, msg []byte, refs mcp.Refs, s *stream) {
 	c.last++
 	ours := []byte(strconv.FormatInt(c.last, 10))
-	r := &request{id: append([]byte(nil), refs.ID.Of(msg)...), method: refs.Method, stream: s}
+	r := &request{id: append([]byte(nil), refs.ID.Of(msg)...), method: refs.Method, stream: s, since: time.Now()}
 	edits := []mcp.Edit{{Span: refs.ID, With: ours}}
 	if !refs.MetaToken.IsZero() {
 		r.token = append([]byte(nil), refs.MetaToken.Of(msg)...)

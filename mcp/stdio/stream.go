@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"sallyport.dev/mcp"
 )
 
 // maxQueued bounds what waits for one agent to read it, in bytes; one message more than that may always wait. Behind it
@@ -166,6 +168,16 @@ func (s *stream) fail(err error) {
 	s.over.Store(true)
 	s.conn.room.give(0)
 	s.changed.Broadcast()
+}
+
+// expire tells the agent that a request has had no answer in time: by an event, if the stream goes on, or as its end.
+func (s *stream) expire(id []byte, goesOn bool) {
+	e := mcp.UpstreamTimeout(errors.New("stdio: the command did not answer in time"))
+	if goesOn {
+		s.push(message{data: mcp.ErrorEvent(e, "", id), event: true})
+		return
+	}
+	s.fail(e)
 }
 
 // abandon drops all, because nobody reads.

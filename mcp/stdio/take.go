@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sallyport.dev/mcp"
 )
@@ -15,6 +16,9 @@ var errJunk = errors.New("stdio: the command wrote a thousand lines in a row tha
 
 // take takes one line of the command.
 func (c *Conn) take(text []byte) error {
+	c.mu.Lock()
+	c.heard = time.Now()
+	c.mu.Unlock()
 	msgs, err := mcp.Elements(flatten(text))
 	if err != nil {
 		return c.dropJunk()
@@ -71,6 +75,7 @@ func (c *Conn) answered(msg []byte, refs mcp.Refs) {
 	}
 	delete(c.pending, id)
 	r.timer.Stop()
+	c.greeted = c.greeted || r.method == "initialize" && !refs.Failed
 	s := r.stream
 	if s != nil && s.last() {
 		c.posts = without(c.posts, s)

@@ -24,10 +24,11 @@ import (
 const childVariable = "SALLYPORT_TEST_CHILD"
 
 const (
-	childOld  = "old"  // those with sessions
-	childBoth = "both" // 2026-07-28 too
-	childMute = "mute" // none: it says nothing at all
-	childGone = "gone" // none: it exits at once
+	childOld   = "old"   // those with sessions
+	childBoth  = "both"  // 2026-07-28 too
+	childPicky = "picky" // none that a client asks for
+	childMute  = "mute"  // none: it says nothing at all
+	childGone  = "gone"  // none: it exits at once
 )
 
 // local is a server that is this test binary as a local command.
@@ -107,6 +108,10 @@ func (c *childServer) text(id json.RawMessage, text string) {
 func (c *childServer) serve(m childMessage) {
 	switch m.Method {
 	case "initialize":
+		if c.knows == childPicky {
+			fmt.Printf(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32602,"message":"another revision, please"}}`+"\n", m.ID)
+			return
+		}
 		c.result(m.ID, map[string]any{"protocolVersion": "2025-11-25", "capabilities": map[string]any{"tools": map[string]any{}}, "serverInfo": map[string]any{"name": "child", "version": "1"}})
 	case "server/discover":
 		if c.knows != childBoth {
@@ -131,7 +136,7 @@ func (c *childServer) tool(id json.RawMessage, name string) {
 	case "environment":
 		c.text(id, strings.Join(os.Environ(), "\n"))
 	case "flood":
-		for range 20_000 {
+		for range 5_000 {
 			fmt.Printf(log, strings.Repeat("x", 1000))
 		}
 		c.text(id, "flooded")

@@ -148,7 +148,7 @@ func TestLocalServerMisbehaves(t *testing.T) {
 		t.Parallel() // most of it is waiting
 		tag := rand.Text()
 		s := stack.New(t, stack.Options{Transport: transport, Servers: locals(t, childOld, tagged(tag), func(s *connector.Server) {
-			s.CallTimeout = 3 * time.Second
+			s.CallTimeout = 6 * time.Second
 			s.Limits.MemoryMiB = 256
 		})})
 		agent, url := s.Agent(t, true), s.URL("local")
@@ -197,8 +197,8 @@ func TestLocalServerMisbehaves(t *testing.T) {
 						t.Errorf("DELETE: status %d, %s", got.status, got.body)
 					}
 				}
-				until(t, patience, "only the bystander's process is left", func() bool {
-					return len(processes(t, tag)) == 1
+				until(t, patience, "only the bystander's process is left, and its session is gone", func() bool {
+					return len(processes(t, tag)) == 1 && use(t, agent, url, session, "who").status == http.StatusNotFound
 				})
 				mustNotHave(t, agent, url, session)
 			})
@@ -244,6 +244,18 @@ func TestLocalServerThatEndsAtOnce(t *testing.T) {
 	until(t, patience, "the log says why", func() bool {
 		return strings.Contains(s.Log.String(), "a local server is not ready") && strings.Contains(s.Log.String(), "code 3")
 	})
+}
+
+// A session that the command refuses to begin is none, and leaves no process.
+func TestLocalServerThatRefuses(t *testing.T) {
+	t.Parallel()
+	tag := rand.Text()
+	s := stack.New(t, stack.Options{Transport: tunnel.Memory, Servers: locals(t, childPicky, tagged(tag))})
+	got := inSession(t, s.Agent(t, true), http.MethodPost, s.URL("local"), "", initialize)
+	if got.status != http.StatusOK || !strings.Contains(string(got.body), "another revision, please") || got.header.Get("Mcp-Session-Id") != "" {
+		t.Errorf("status %d, session %q, %s", got.status, got.header.Get("Mcp-Session-Id"), got.body)
+	}
+	noProcess(t, tag)
 }
 
 // No more processes than allowed run at once; whoever finds no room is told, and
