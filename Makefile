@@ -19,7 +19,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
-run: build ## build if needed and run the demo: gateway, tunnel, connector and two private MCP servers in one process
+run: build ## build if needed and run the demo: gateway, tunnel, connector and three private MCP servers
 	@bin/sallyport demo
 
 .PHONY: setup
@@ -75,9 +75,10 @@ fuzz: ## every fuzz target in turn, for T each (make fuzz T=30s)
 	@scripts/fuzz $(T)
 
 .PHONY: attack
-attack: ## run the attacks and write docs/security/attacks.md: case, transport, outcome
+attack: ## run the attacks and write docs/security/attacks.md and cells.md: case, transport, outcome
 	@mkdir -p docs/security
 	@SALLYPORT_ATTACKS_FILE=$(CURDIR)/docs/security/attacks.md go test -count=1 ./test/attack/...
+	@SALLYPORT_CELLS_FILE=$(CURDIR)/docs/security/cells.md go test -count=1 -run '^TestAttacks$$' ./cell
 
 .PHONY: conformance
 conformance: ## the MCP conformance suite on one server, directly and through the tunnel: a table, and every difference

@@ -27,6 +27,8 @@ type AttachRequest struct {
 	Version string `json:"version"`
 	// Servers are the names of the servers that it serves.
 	Servers []string `json:"servers"`
+	// Bound are those of them whose MCP sessions live in the connector's own process: no other instance knows them.
+	Bound []string `json:"bound,omitempty"`
 }
 
 // AttachAnswer is what a gateway tells a connector that has attached, or that

@@ -53,7 +53,7 @@ func (c *Connector) introduce(ctx context.Context, s *tunnel.Session, path strin
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
 	var answer auth.AttachAnswer
-	body, err := auth.MarshalAttach(auth.AttachRequest{Instance: c.instance, Version: c.cfg.Version, Servers: c.names})
+	body, err := auth.MarshalAttach(auth.AttachRequest{Instance: c.instance, Version: c.cfg.Version, Servers: c.names, Bound: c.localNames()})
 	if err != nil {
 		return answer, err
 	}

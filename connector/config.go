@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport.dev/cell"
 	"sallyport.dev/credential"
 	"sallyport.dev/policy"
 	"sallyport.dev/secret"
@@ -38,9 +39,13 @@ type Config struct {
 	Servers map[string]Server `yaml:"servers"`
 	// Policy is a list of rules, or the word open. Required: without a matching rule a call is denied.
 	Policy policy.Policy `yaml:"policy"`
+	// MaxProcesses is how many processes of local servers may run at once, 1 to 1024. Default 32.
+	MaxProcesses int `yaml:"max_processes"`
 	// MaxBody is the most bytes that one request body may have. Default 4194304 (4 MiB).
 	MaxBody int64 `yaml:"max_body"`
 
+	// File is the file that this was read from: no local server may see it. Optional.
+	File string `yaml:"-"`
 	// Logger gets the log. Optional; default none.
 	Logger *slog.Logger `yaml:"-"`
 	// Version is the software version, for the gateway's log.
@@ -58,9 +63,9 @@ type Upstream struct {
 	AllowedIPs []string `yaml:"allowed_ips"`
 }
 
-// Server is one MCP server over HTTP.
+// Server is one MCP server: over HTTP, or a local command.
 type Server struct {
-	// URL is the upstream's MCP endpoint, over streamable HTTP. Required unless sse_url is set.
+	// URL is the upstream's MCP endpoint, over streamable HTTP. Required unless sse_url or command is set.
 	URL string `yaml:"url"`
 	// SSEURL is where the upstream's event stream over HTTP+SSE begins (revision 2024-11-05), for agents that use the
 	// server's …/sse. With url it must have the same scheme, host and port. Optional.
@@ -71,8 +76,29 @@ type Server struct {
 	CAFile string `yaml:"ca_file"`
 	// Credentials are put into every request to this upstream, last, and nowhere else.
 	Credentials []Credential `yaml:"credentials"`
-	// CallTimeout bounds a call until its answer is complete, or, for an event stream, until it begins. Default 300s.
+	// CallTimeout bounds a call until its answer is complete, or, for an event stream over HTTP, until it begins. Default
+	// 300s.
 	CallTimeout time.Duration `yaml:"call_timeout"`
+
+	// Command is a local MCP server that speaks over its standard input and output: the program and its arguments, without
+	// a shell. Each MCP session, or each caller where there are no sessions, gets a process of its own. Optional.
+	Command []string `yaml:"command"`
+	// Env are variables of the command's environment, each a text or { secret: REF }, which the command then has. Beside
+	// them it has PATH, HOME, LANG and TMPDIR, and nothing else. Optional.
+	Env map[string]Variable `yaml:"env"`
+	// Isolation is how the command is kept apart: namespaces, or none, for which it sees all that the connector sees.
+	// Where the one is impossible, the command is not started unless none is written. Default namespaces.
+	Isolation cell.Isolation `yaml:"isolation"`
+	// Network is what the command reaches: host, all that this machine does, or none. Default host.
+	Network string `yaml:"network"`
+	// Read are absolute paths that the command sees beside the system's programs and libraries. Optional.
+	Read []string `yaml:"read"`
+	// Write are absolute paths that it sees and may change, as far as its user may. Optional.
+	Write []string `yaml:"write"`
+	// Limits bound what each process of the command may use. Optional.
+	Limits Limits `yaml:"limits"`
+	// IdleTimeout is after how long without a call a process is ended; its MCP session then has to begin anew. Default 10m.
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
 }
 
 // Credential says how a secret is put in, and where it comes from.
@@ -105,6 +131,9 @@ func (c *Config) Validate() error {
 	if c.MaxBody == 0 {
 		c.MaxBody = defaultMaxBody
 	}
+	if c.MaxProcesses == 0 {
+		c.MaxProcesses = defaultMaxProcesses
+	}
 	var errs []error
 	if _, _, err := net.SplitHostPort(c.Gateway); err != nil && c.Dial == nil {
 		errs = append(errs, errors.New("gateway: host:port is required, such as tunnel.example.com:443"))
@@ -120,6 +149,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Connections < 1 || c.Connections > maxConnections {
 		errs = append(errs, fmt.Errorf("connections: 1 to %d are allowed", maxConnections))
+	}
+	if c.MaxProcesses < 1 || c.MaxProcesses > maxMaxProcesses {
+		errs = append(errs, fmt.Errorf("max_processes: 1 to %d are allowed", maxMaxProcesses))
 	}
 	if c.MaxBody < 1 || c.MaxBody > maxMaxBody {
 		errs = append(errs, fmt.Errorf("max_body: 1 to %d bytes are allowed", maxMaxBody))
@@ -143,8 +175,11 @@ func (c *Config) checkServers() error {
 		s := c.Servers[name]
 		if s.CallTimeout == 0 {
 			s.CallTimeout = defaultCallTimeout
-			c.Servers[name] = s
 		}
+		if s.isLocal() && s.IdleTimeout == 0 {
+			s.IdleTimeout = defaultIdleTimeout
+		}
+		c.Servers[name] = s
 		if err := s.check(name); err != nil {
 			errs = append(errs, fmt.Errorf("servers.%s: %w", name, err))
 		}
@@ -156,12 +191,18 @@ func (s Server) check(name string) error {
 	if !validName(name) {
 		return errors.New("the name must be 1 to 40 of a-z, 0-9 and -, without --")
 	}
+	if s.CallTimeout < time.Second || s.CallTimeout > maxCallTimeout {
+		return fmt.Errorf("call_timeout: 1s to %s are allowed", maxCallTimeout)
+	}
+	if s.isLocal() {
+		return s.checkLocal()
+	}
+	if key := s.localKeys(); key != "" {
+		return fmt.Errorf("%s: it is for a server with a command", key)
+	}
 	u, err := s.checkURLs()
 	if err != nil {
 		return err
-	}
-	if s.CallTimeout < time.Second || s.CallTimeout > maxCallTimeout {
-		return fmt.Errorf("call_timeout: 1s to %s are allowed", maxCallTimeout)
 	}
 	if u.Scheme == "http" && len(s.Credentials) > 0 && !s.AllowPlaintext {
 		return errors.New("credentials over plain http need allow_plaintext: true; prefer https")
@@ -188,7 +229,7 @@ func (s Server) checkURLs() (*url.URL, error) {
 	case err != nil:
 		return nil, err
 	case streamable == nil && sse == nil:
-		return nil, errors.New("url: write http(s)://host[:port]/path (or sse_url, for a server that has HTTP+SSE only)")
+		return nil, errors.New("url: write http(s)://host[:port]/path (or sse_url, for a server that has HTTP+SSE only, or command, for a local one)")
 	case streamable == nil:
 		return sse, nil
 	case sse != nil && (sse.Scheme != streamable.Scheme || sse.Host != streamable.Host):

@@ -54,7 +54,7 @@ var badConfigs = map[string][]string{
 	"url_user":        {"servers.wiki: url: write http(s)://"},
 	"no_url":          {"servers.wiki: url: write http(s)://"},
 	"timeout":         {"servers.wiki: call_timeout: 1s to 1h0m0s"},
-	"command":         {":5: ", `"command"`},
+	"command":         {"servers.wiki: command: a server has either a command or a url"},
 	"plaintext":       {"servers.wiki: credentials over plain http need allow_plaintext: true"},
 	"no_secret":       {"servers.wiki: credentials: number 1: secret is required"},
 	"template":        {"servers.wiki: credentials: number 1", "{secret} exactly once"},
@@ -104,13 +104,13 @@ func TestWarningsAndCheck(t *testing.T) {
 	if said := strings.Join(c.Warnings(), "\n"); !strings.Contains(said, path+" is readable by group or others") {
 		t.Errorf("%q", said)
 	}
-	if errs := c.Check(t.Context()); len(errs) != 0 {
+	if _, errs := c.Check(t.Context()); len(errs) != 0 {
 		t.Errorf("%v", errs)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	errs := c.Check(t.Context())
+	_, errs := c.Check(t.Context())
 	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "servers.wiki: header Authorization") || strings.Contains(errs[0].Error(), testKey) {
 		t.Errorf("%v", errs)
 	}

@@ -52,6 +52,7 @@ type Connector struct {
 	bodies   *semaphore.Weighted
 	buffers  mcp.Buffers
 	places   *places
+	children *children // the processes of local servers
 }
 
 // New checks the configuration, resolves the tunnel token and reads the CA
@@ -87,7 +88,13 @@ func New(cfg Config) (*Connector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream.allowed_ips: %w", err)
 	}
+	c.children = newChildren(logger, cfg.MaxProcesses, cfg.StateDir)
+	hide := cfg.hidden()
 	for _, name := range c.names {
+		if s := cfg.Servers[name]; s.isLocal() {
+			c.servers[name] = newCommand(name, s, hide, c.children)
+			continue
+		}
 		if c.servers[name], err = newUpstream(cfg.Servers[name], addresses); err != nil {
 			return nil, fmt.Errorf("servers.%s: %w", name, err)
 		}
@@ -159,6 +166,13 @@ func (c *Connector) Warnings() []string {
 	addresses, _ := credential.ParseAddresses(c.cfg.Upstream.AllowedIPs) // checked by Validate
 	for _, name := range c.names {
 		s := c.cfg.Servers[name]
+		if command := c.servers[name].command; command != nil {
+			warnings = append(warnings, command.exposed()...)
+			for _, variable := range slices.Sorted(maps.Keys(s.Env)) {
+				warnings = append(warnings, s.Env[variable].Secret.Warnings()...)
+			}
+			continue
+		}
 		u := c.servers[name].origin()
 		if u.Scheme == "http" && len(s.Credentials) > 0 {
 			warnings = append(warnings, fmt.Sprintf("servers.%s: credentials go over plain http", name))
@@ -188,6 +202,8 @@ func (c *Connector) Run(ctx context.Context) error {
 	defer c.closeUpstreams()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	stopLocal := c.runLocal(ctx)
+	defer stopLocal()
 	var crew sync.WaitGroup
 	for i := range c.cfg.Connections {
 		crew.Go(func() {
@@ -203,6 +219,34 @@ func (c *Connector) Run(ctx context.Context) error {
 		return fmt.Errorf("the gateway ended the session for good: %w", ended)
 	}
 	return nil
+}
+
+// runLocal keeps local servers possible, and makes them ready, until the returned function has been called: after the
+// calls in flight have ended.
+func (c *Connector) runLocal(ctx context.Context) (stop func()) {
+	if len(c.localNames()) == 0 {
+		return func() {}
+	}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	started := make(chan struct{})
+	var crew sync.WaitGroup
+	crew.Go(func() { c.children.run(life, started) })
+	<-started
+	crew.Go(func() { c.getReady(ctx) })
+	return func() {
+		end()
+		crew.Wait()
+	}
+}
+
+// localNames are the names of the servers that are local commands.
+func (c *Connector) localNames() (names []string) {
+	for _, name := range c.names {
+		if c.servers[name].command != nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (c *Connector) closeUpstreams() {
@@ -222,15 +266,20 @@ func (c *Connector) httpServer(handler http.Handler) *http.Server {
 }
 
 // Check reports what could keep the connector from working, without dialling
-// the gateway: every credential that cannot be resolved now.
-func (c *Connector) Check(ctx context.Context) []error {
-	var errs []error
+// the gateway: every credential that cannot be resolved now, and every local
+// server that cannot be kept apart as configured. The facts say how the others
+// are.
+func (c *Connector) Check(ctx context.Context) (facts []string, errs []error) {
 	for _, name := range c.names {
-		for _, err := range c.servers[name].check(ctx) {
+		more, problems := c.servers[name].check(ctx)
+		for _, fact := range more {
+			facts = append(facts, fmt.Sprintf("server %s: %s", name, fact))
+		}
+		for _, err := range problems {
 			errs = append(errs, fmt.Errorf("servers.%s: %w", name, err))
 		}
 	}
-	return errs
+	return facts, errs
 }
 
 // logFields are the attributes of a session's log lines.

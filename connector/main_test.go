@@ -21,13 +21,17 @@ import (
 
 	"sallyport.dev/auth"
 	"sallyport.dev/auth/authtest"
+	"sallyport.dev/cell"
 	"sallyport.dev/mcp"
 	"sallyport.dev/policy"
 	"sallyport.dev/secret"
 	"sallyport.dev/tunnel"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	cell.Main()
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	testTunnel      = "acme"

@@ -54,6 +54,7 @@ func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *ht
 	if refused {
 		e = mcp.UpstreamInvalid(err)
 	}
+	_ = errors.As(err, &e) // a command's errors say more
 	n.outcome = e.Reason
 	for _, id := range a.pending.Left() {
 		_, _ = w.Write(mcp.ErrorEvent(e, n.requestID, id))

@@ -40,8 +40,11 @@ type upstream struct {
 	url       *url.URL // of streamable HTTP; nil if there is only sse
 	sse       *url.URL // of HTTP+SSE; nil if there is none
 	timeout   time.Duration
-	pool      *http.Transport
-	transport *credential.Transport // the pool, with credentials put in last
+	transport http.RoundTripper
+
+	pool     *http.Transport      // of connections; nil for a command
+	bindings []credential.Binding // which transport puts in last
+	command  *command             // nil for a server over HTTP
 }
 
 func newUpstream(cfg Server, addresses credential.Addresses) (*upstream, error) {
@@ -75,15 +78,16 @@ func newUpstream(cfg Server, addresses credential.Addresses) (*upstream, error) 
 			HTTP2:                  &http.HTTP2Config{SendPingTimeout: upstreamPingTimeout},
 		},
 	}
-	u.transport = &credential.Transport{Next: u.pool}
 	for _, c := range cfg.Credentials {
-		u.transport.Bindings = append(u.transport.Bindings, credential.Binding{
+		u.bindings = append(u.bindings, credential.Binding{
 			Source:      credential.NewSource(c.Secret),
 			Header:      c.Header,
 			Destination: credential.Destination{URL: u.origin(), AllowPlaintext: cfg.AllowPlaintext},
 		})
 	}
-	return u, u.transport.Validate()
+	transport := &credential.Transport{Next: u.pool, Bindings: u.bindings}
+	u.transport = transport
+	return u, transport.Validate()
 }
 
 // parseURL parses a URL that may be left out.
@@ -114,17 +118,23 @@ func (u *upstream) serves(e mcp.Endpoint) bool {
 	return u.sse != nil
 }
 
-func (u *upstream) close() { u.pool.CloseIdleConnections() }
+func (u *upstream) close() {
+	if u.pool != nil {
+		u.pool.CloseIdleConnections()
+	}
+}
 
 // check fetches every credential and drops the value.
-func (u *upstream) check(ctx context.Context) []error {
-	var errs []error
-	for _, b := range u.transport.Bindings {
+func (u *upstream) check(ctx context.Context) (facts []string, errs []error) {
+	if u.command != nil {
+		return u.command.check(ctx)
+	}
+	for _, b := range u.bindings {
 		if _, err := b.Source.Fetch(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("header %s: %w", b.Header.Name, err))
 		}
 	}
-	return errs
+	return nil, errs
 }
 
 // callUpstream sends an allowed call to the upstream and streams the answer
@@ -196,6 +206,10 @@ func upstreamError(ctx context.Context, err error, touched bool) *mcp.Error {
 	var dial *net.OpError
 	cause := quoteless(err)
 	timedOut := errors.Is(context.Cause(ctx), errCallTimeout)
+	var known *mcp.Error
+	if errors.As(err, &known) { // a command's
+		return known
+	}
 	switch {
 	case errors.Is(err, credential.ErrUnavailable), errors.Is(err, credential.ErrUnusable), errors.Is(err, credential.ErrDestination):
 		return mcp.CredentialUnavailable(err) // which quotes nothing
@@ -211,7 +225,8 @@ func upstreamError(ctx context.Context, err error, touched bool) *mcp.Error {
 
 // quoteless returns what may be logged of an error from net/http, whose own
 // text quotes an answer that it cannot parse: the part that comes from the
-// network, TLS or us, or else the error's type alone.
+// network, TLS or us, or else the error's type alone. A command's *mcp.Error
+// is ours.
 func quoteless(err error) error {
 	var (
 		network  *net.OpError
@@ -220,8 +235,11 @@ func quoteless(err error) error {
 		alert    tls.AlertError
 		record   tls.RecordHeaderError
 		timedOut net.Error
+		known    *mcp.Error
 	)
 	switch {
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &network):
 		return network
 	case errors.As(err, &name):

@@ -49,7 +49,9 @@ const connectorIntro = `
 ## connector.yaml
 
 The private side. It dials out to the gateway, and opens no port. ` + "`servers`" + ` are what agents can reach, ` + "`policy`" + ` says who may call
-which of them, and credentials stay here: they are put into requests to their own upstream, last, and go nowhere else.
+which of them, and credentials stay here: they are put into requests to their own upstream, last, and go nowhere else. A server is one over
+HTTP (` + "`url`" + `) or a local command (` + "`command`" + `, see [the guide](guides/stdio.md)). Secrets in a command's ` + "`env`" + ` are **exposed to child**: the
+command gets them, unlike a credential of a server over HTTP, and ` + "`--check`" + ` says so.
 
 `
 
@@ -89,7 +91,9 @@ var limits = []struct {
 	{"connector", "Connector", []string{
 		"dialTimeout", "attachTimeout", "backoffFirst", "backoffLongest", "healthyAfter", "probeEvery", "promoteAfter", "drainTime",
 		"keepAliveAfter", "dialUpstream", "idleUpstream", "idlePerUpstream", "maxUpstreamHead", "maxRequestHead", "bodyBudget", "clockLeeway",
+		"stopGrace", "discoverTimeout", "readyTimeout", "readyWait", "stderrRate", "stderrBurst", "stderrLine",
 	}},
+	{"mcp/stdio", "Local servers", []string{"maxLine", "maxPending", "maxAsked", "maxQueued", "maxBacklog", "backlogSize", "maxJunk", "beginAfter"}},
 	{"tunnel", "Tunnel", []string{
 		"DefaultStreams", "GatewayStreams", "StreamWindow", "helloTimeout", "heartbeatInterval", "suspectAfter", "deadAfter", "stallTimeout",
 		"tcpHeadStart",
@@ -119,7 +123,8 @@ func generate(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text = strings.NewReplacer("| credential.Header |", "| keys, see below |", "| policy.Policy |", "| rules, see below |", "list of netip.Prefix", "list of prefixes").Replace(text)
+		text = strings.NewReplacer("| credential.Header |", "| keys, see below |", "| policy.Policy |", "| rules, see below |", "| cell.Isolation |", "| text |",
+			"| named Variable |", "| named texts or { secret: REF } |", "list of netip.Prefix", "list of prefixes").Replace(text)
 		// The role's own heading stands above; the type's name says nothing to an operator.
 		_, table, _ := strings.Cut(text, "\n| Key |")
 		out.WriteString("| Key |" + table)

@@ -232,12 +232,18 @@ func (at *attachment) attach(r *http.Request, body []byte) (*attached, int, erro
 	if len(asked.Servers) == 0 || len(asked.Servers) > maxServers {
 		return nil, http.StatusBadRequest, errors.Join(errAttach, errors.New("1 to 256 servers are allowed"))
 	}
-	a := &attached{Session: at.session, tunnel: identity.Name, instance: asked.Instance, servers: make(map[string]bool)}
+	a := &attached{Session: at.session, tunnel: identity.Name, instance: asked.Instance, servers: make(map[string]bool), bound: make(map[string]bool)}
 	for _, name := range asked.Servers {
 		if !validName(name) {
 			return nil, http.StatusBadRequest, errors.Join(errAttach, errors.New("a server's name is not 1 to 40 of a-z, 0-9 and -"))
 		}
 		a.servers[name] = true
+	}
+	for _, name := range asked.Bound {
+		if !a.servers[name] {
+			return nil, http.StatusBadRequest, errors.Join(errAttach, errors.New("a bound server is none of its servers"))
+		}
+		a.bound[name] = true
 	}
 	if r.URL.Path == auth.DescribePath {
 		return a, http.StatusOK, nil

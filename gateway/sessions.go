@@ -33,6 +33,7 @@ type attached struct {
 	tunnel   string
 	instance string
 	servers  map[string]bool
+	bound    map[string]bool // servers whose MCP sessions live in this instance alone
 	inFlight atomic.Int64
 }
 
@@ -116,7 +117,7 @@ func (s *sessions) all() []*attached {
 type wanted struct {
 	route    route
 	instance string // of the connector that is best, if it is there
-	only     bool   // no other connector will do
+	only     bool   // no other connector will do; so it is too where the server's MCP sessions are bound
 }
 
 // pick returns the usable session with the fewest calls in flight, of the
@@ -152,7 +153,7 @@ func (s *sessions) find(want wanted, except func(*attached) bool) (*attached, <-
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var best *attached
-	others, serving, holding := 0, 0, 0
+	others, serving, holding, only := 0, 0, 0, want.only
 	s.turn++
 	all := s.byTunnel[want.route.tunnel]
 	for i := range all {
@@ -167,7 +168,8 @@ func (s *sessions) find(want wanted, except func(*attached) bool) (*attached, <-
 		serving++ // even if it cannot take a call now: the server exists
 		if a.instance == want.instance {
 			holding++
-		} else if want.only {
+		} else if want.only || want.instance != "" && a.bound[want.route.server] {
+			only = true
 			continue
 		}
 		if usable && (except == nil || !except(a)) && (best == nil || want.prefers(a, best)) {
@@ -179,7 +181,7 @@ func (s *sessions) find(want wanted, except func(*attached) bool) (*attached, <-
 		return best, s.changed, nil
 	case others > 0 && serving == 0:
 		return nil, s.changed, errNoServer
-	case want.only && holding == 0:
+	case only && holding == 0:
 		return nil, s.changed, errNoInstance
 	}
 	return nil, s.changed, errOffline

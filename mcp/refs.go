@@ -89,7 +89,7 @@ type refReader struct {
 	buf  bytes.Buffer
 	refs Refs
 
-	hasID, hasMethod, hasResult, hasError, hasVersion bool
+	hasID, hasMethod, hasParams, hasMeta, hasResult, hasError, hasVersion bool
 }
 
 func (r *refReader) message() error {
@@ -104,6 +104,9 @@ func (r *refReader) message() error {
 	case !r.hasVersion, r.hasMethod && answers, r.hasResult && r.hasError, answers && !r.hasID:
 		return errNoMessage
 	case r.hasMethod && r.hasID:
+		if kind := r.refs.ID.Of(r.msg)[0]; kind == 'n' || kind == 't' || kind == 'f' { // null, true and false name nothing
+			return errNoMessage
+		}
 		r.refs.Kind = Request
 	case r.hasMethod:
 		r.refs.Kind = Notification
@@ -156,6 +159,10 @@ func (r *refReader) envelope(name string, raw []byte) error {
 		r.hasMethod, r.refs.Method = true, methodName(value)
 		return nil
 	case "params":
+		if r.hasParams {
+			return errNoMessage
+		}
+		r.hasParams = true
 		return r.object(r.params)
 	case "result":
 		if r.hasResult {
@@ -183,14 +190,22 @@ func (r *refReader) params(name string, _ []byte) error {
 	case "requestId":
 		return r.scalar(&r.refs.RequestID)
 	case "_meta":
-		return r.object(r.meta)
+		return r.metaOnce()
 	}
 	return r.dec.SkipValue()
 }
 
+func (r *refReader) metaOnce() error {
+	if r.hasMeta {
+		return errNoMessage
+	}
+	r.hasMeta = true
+	return r.object(r.meta)
+}
+
 func (r *refReader) result(name string, _ []byte) error {
 	if name == "_meta" {
-		return r.object(r.meta)
+		return r.metaOnce()
 	}
 	return r.dec.SkipValue()
 }

@@ -39,6 +39,8 @@ func TestReadRefs(t *testing.T) {
 		`{"jsonrpc":"2.0","id":1,"result":1,"error":{}}`, `{"jsonrpc":"2.0","id":1,"method":"m","result":1}`, `{"jsonrpc":"2.0","result":1}`,
 		`{"jsonrpc":"2.0","id":1,"result":1} {"jsonrpc":"2.0","id":1,"result":1}`, `{"jsonrpc":"2.0","id":1,"result":1`,
 		`{"jsonrpc":"2.0","method":"n","params":{"progressToken":1,"progressToken":2}}`, `{"jsonrpc":"2.0","id":1,"result":01}`,
+		`{"jsonrpc":"2.0","method":"n","params":{"progressToken":1},"params":{}}`, `{"jsonrpc":"2.0","id":null,"method":"m"}`, `{"jsonrpc":"2.0","id":true,"method":"m"}`,
+		`{"jsonrpc":"2.0","method":"n","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":1},"_meta":{}}}`,
 		`{"jsonrpc":"2.0","id":"` + strings.Repeat("x", 300) + `","result":1}`,
 	} {
 		if r, err := ReadRefs([]byte(msg)); err == nil {

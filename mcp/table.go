@@ -71,6 +71,14 @@ func InvalidParams(problem string) *Error {
 		Message: "The request was refused: " + problem + "." + fixAndSend}
 }
 
+// UnsupportedRevision is a request of a revision without sessions to a server that has only those with them. A client of
+// both takes a 4xx whose code it does not know for an older server, which this one is (MCP 2026-07-28, "Backward
+// Compatibility"), and begins with initialize.
+func UnsupportedRevision() *Error {
+	return &Error{Status: http.StatusBadRequest, Code: -32004, Reason: "unsupported_revision", Delivered: DeliveredNo,
+		Message: "This server knows only protocol revisions up to 2025-11-25, which begin with initialize." + nothingSent + " Begin with initialize."}
+}
+
 // HeaderMismatch is a mirrored header that is missing, malformed, repeated or different from the body (SEP-2243).
 func HeaderMismatch(problem string) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: -32020, Reason: "header_mismatch", Delivered: DeliveredNo,

@@ -50,6 +50,8 @@ const (
 	KeyGateway = "gateway"
 	// KeyUpstream is the scheme, host and port that a connector calls.
 	KeyUpstream = "upstream"
+	// KeyPID is the id of a process of ours.
+	KeyPID = "pid"
 	// KeyPath is a file in the local file system.
 	KeyPath = "path"
 

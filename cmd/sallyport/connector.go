@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -22,7 +24,8 @@ func newConnector() *cobra.Command {
 signal exits at once. The log, on standard error, says where it is attached and over what.
 
 HTTPS_PROXY and NO_PROXY count for the tunnel over TCP, never for your servers. --check validates
-the file, fetches every credential and says what is open; it dials nobody.`,
+the file, fetches every credential, tries how local servers can be kept apart, and says what is
+open; it dials nobody and starts no server.`,
 		Example: "  sallyport connector -c /etc/sallyport/connector.yaml --check\n  sallyport connector -c /etc/sallyport/connector.yaml",
 		Args:    exactArgs(0, 0),
 	}
@@ -38,16 +41,20 @@ the file, fetches every credential and says what is open; it dials nobody.`,
 			return err
 		}
 		cfg.Logger, cfg.Version = log.With("role", "connector"), versionText()
+		if cfg.File, err = filepath.Abs(flags.path); err != nil {
+			return err
+		}
 		cfg.Proxy = httpproxy.FromEnvironment().ProxyFunc()
 		c, err := connector.New(cfg)
 		if err != nil {
 			return flags.inFile(err)
 		}
 		if flags.check {
-			if err := flags.inFile(c.Check(cmd.Context())...); err != nil {
+			facts, errs := c.Check(cmd.Context())
+			if err := flags.inFile(errs...); err != nil {
 				return err
 			}
-			flags.report(cmd, connectorFacts(cfg), c.Warnings())
+			flags.report(cmd, append(connectorFacts(cfg), facts...), c.Warnings())
 			return nil
 		}
 		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), flush)
@@ -63,6 +70,10 @@ func connectorFacts(cfg connector.Config) []string {
 	facts := []string{fmt.Sprintf("dials %s (transport %s, %d sessions); listens on no port", cfg.Gateway, cfg.Transport, cfg.Connections)}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Servers)) {
 		s := cfg.Servers[name]
+		if len(s.Command) > 0 {
+			facts = append(facts, fmt.Sprintf("server %s: the local command %q, %d variables, network %s", name, s.Command[0], len(s.Env), cmp.Or(s.Network, "host")))
+			continue
+		}
 		urls := strings.Join(slices.DeleteFunc([]string{s.URL, s.SSEURL}, func(u string) bool { return u == "" }), " and ")
 		facts = append(facts, fmt.Sprintf("server %s: %s, %d credentials", name, urls, len(s.Credentials)))
 	}

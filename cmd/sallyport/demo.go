@@ -15,15 +15,17 @@ func newDemo() *cobra.Command {
 	var once, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run everything in one process on loopback, with two private MCP servers",
-		Long: `Runs a gateway, a connector that dials it, and two private MCP servers that only the connector
-reaches, and prints how to call them. Everything is on loopback; keys and certificates are made
-for this run in a private directory that goes when it ends.`,
+		Short: "Run everything on loopback: gateway, connector and private MCP servers",
+		Long: `Runs a gateway, a connector that dials it, and private MCP servers that only the connector reaches:
+two over HTTP, and this program once more as a local command, kept apart from all the rest. It prints
+how to call them. Everything is on loopback; keys and certificates are made for this run in a private
+directory that goes when it ends. Where Linux does not let it keep a command apart, and on other
+systems, the local one is left out, and the demo says why.`,
 		Example: "  sallyport demo\n  sallyport demo --once\n  sallyport demo --connector-config my-servers.yaml",
 		Args:    exactArgs(0, 0),
 	}
 	flags.add(cmd, "error")
-	cmd.Flags().BoolVar(&once, "once", false, "call both servers over QUIC and over TCP, show and check what each hop saw, and exit")
+	cmd.Flags().BoolVar(&once, "once", false, "call all servers over QUIC and over TCP, show and check what each hop saw, and exit")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON with servers, token and ca_file when ready")
 	cmd.Flags().StringVar(&listen, "listen", "", "the gateway's loopback address (default 127.0.0.1:7443, or any free port)")
 	cmd.Flags().StringVar(&extra, "connector-config", "", "partial connector.yaml, with servers, upstream and policy only, to serve as well")
@@ -51,5 +53,6 @@ for this run in a private directory that goes when it ends.`,
 		}
 		return demoError(stayUp(cmd, cfg, asJSON))
 	}
+	cmd.AddCommand(newServeStdio())
 	return cmd
 }

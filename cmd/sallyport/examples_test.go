@@ -219,6 +219,32 @@ func testClient(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
 }
 
+// TestDropIn holds the drop-in for local servers to what the guide shows and says of it.
+func TestDropIn(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(deploy, "systemd", "sallyport-connector.service.d", "local-servers.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	guide, err := os.ReadFile(filepath.Join(deploy, "..", "docs", "guides", "stdio.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, settings, ok := strings.Cut(string(text), "[Service]\n")
+	if !ok || !strings.Contains(string(guide), "```text\n[Service]\n"+settings+"```") {
+		t.Error("docs/guides/stdio.md shows another drop-in than deploy has")
+	}
+	unit, err := os.ReadFile(filepath.Join(deploy, "systemd", "sallyport-connector.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(settings) {
+		key, _, ok := strings.Cut(line, "=")
+		if ok && !strings.HasPrefix(key, "#") && !strings.Contains(string(unit), "\n"+key+"=") {
+			t.Errorf("%s= is loosened, and the unit does not have it", key)
+		}
+	}
+}
+
 // TestUnits makes sure that the systemd units start this program with flags that it has.
 func TestUnits(t *testing.T) {
 	units, err := filepath.Glob(filepath.Join(deploy, "systemd", "*.service"))

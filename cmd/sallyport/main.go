@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"sallyport.dev/cell"
 )
 
 // version is set by the linker.
@@ -26,6 +28,7 @@ const (
 )
 
 func main() {
+	cell.Main() // does not return in a process that keeps a local server apart
 	// What net/http has to say without a logger to say it to: it quotes bytes that an upstream sends behind its answer, which
 	// may be anything, a credential too. All that matters goes through slog.
 	log.SetOutput(io.Discard)

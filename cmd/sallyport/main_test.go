@@ -173,19 +173,40 @@ func TestDemoOnce(t *testing.T) {
 	if r.code != 0 || r.errOut != "" {
 		t.Fatalf("exit code %d\n%s%s", r.code, r.out, r.errOut)
 	}
-	for _, part := range []string{"Over QUIC:", "Over TCP:", "What each hop saw", "3 progress events", "All of this was checked"} {
+	for _, part := range []string{"Over QUIC:", "Over TCP:", "What each hop saw", "3 progress events", "HOME LANG PATH TMPDIR; 2 processes; 0 files of the demo", "All of this was checked"} {
 		if !strings.Contains(r.out, part) {
 			t.Errorf("%q is missing in\n%s", part, r.out)
 		}
 	}
 }
 
+// TestDemoOnceWithoutIsolation, in a user namespace that allows none below it: the demo does without its local server.
+func TestDemoOnceWithoutIsolation(t *testing.T) {
+	apart := func(args ...string) *exec.Cmd {
+		return exec.CommandContext(t.Context(), "unshare", append([]string{"--user", "--map-root-user"}, args...)...)
+	}
+	if out, err := apart("true").CombinedOutput(); err != nil {
+		t.Fatalf("the test needs a user namespace to try it in: %v %s", err, out)
+	}
+	out, err := apart("sh", "-c", `echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" demo --once --listen 127.0.0.1:0`, binary()).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	expect(t, string(out), []string{
+		"an agent calls two private MCP servers", "The third, a local command, is left out: servers.local: isolation: cell: isolation is not available: make namespaces",
+		"  notes  whoami", "All of this was checked",
+	})
+	if strings.Contains(string(out), "  local  ") {
+		t.Errorf("the local server was called\n%s", out)
+	}
+}
+
 func TestDemoServesToolsAndCall(t *testing.T) {
 	p, c := startDemo(t)
-	if len(c.Servers) != 2 || c.Servers[0].Name != "diag" || c.Servers[1].Name != "notes" {
+	if len(c.Servers) != 3 || c.Servers[0].Name != "diag" || c.Servers[1].Name != "notes" || c.Servers[2].Name != "local" {
 		t.Fatalf("servers are %+v", c.Servers)
 	}
-	diag, notes := c.Servers[0].URL, c.Servers[1].URL
+	diag, notes, local := c.Servers[0].URL, c.Servers[1].URL, c.Servers[2].URL
 	tokenFile := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(tokenFile, []byte(c.Token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -204,6 +225,7 @@ func TestDemoServesToolsAndCall(t *testing.T) {
 		{"call without arguments", []string{"call", "--token", c.Token, "--ca", c.CAFile, notes, "whoami"}, "", 0, []string{"credential: Authorization: present (sha256:"}, nil},
 		{"call from standard input", []string{"call", "--token", c.Token, "--ca", c.CAFile, diag, "echo", "-"}, `{"text":"from stdin"}`, 0, []string{"from stdin\n"}, nil},
 		{"call as JSON", []string{"call", "--token", c.Token, "--ca", c.CAFile, "--json", diag, "echo", `{"n":9007199254740993}`}, "", 0, []string{`"structuredContent":{"n":9007199254740993}`}, nil},
+		{"a local command", []string{"call", "--token", c.Token, "--ca", c.CAFile, local, "look"}, "", 0, []string{"environment: HOME, LANG, PATH, TMPDIR\nprocesses: 2\ninterfaces: lo\nhome: nothing\nvisible: nothing\n"}, nil},
 		{"a tool that fails", []string{"call", "--token", c.Token, "--ca", c.CAFile, notes, "read", `{"id":"nope"}`}, "", 1, []string{"there is no note"}, []string{"the tool says that it failed"}},
 		{"no such tool", []string{"call", "--token", c.Token, "--ca", c.CAFile, notes, "nope"}, "", 1, nil, []string{"-32602"}},
 		{"no token", []string{"tools", "--ca", c.CAFile, diag}, "", 1, nil, []string{"unauthenticated", "--token-file"}},
@@ -291,10 +313,10 @@ func TestDemoWithServersOfTheUsers(t *testing.T) {
       - { header: { name: Authorization, value: "Bearer {secret}" }, secret: "file:%s" }
 `, theirs.Servers[1].URL, theirs.CAFile, token))
 	p, c := startDemo(t, "--connector-config", partial)
-	if len(c.Servers) != 3 || c.Servers[2].Name != "mine" {
+	if len(c.Servers) != 4 || c.Servers[3].Name != "mine" {
 		t.Fatalf("servers are %+v", c.Servers)
 	}
-	r := execute(t, "", "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[2].URL, "search", `{"query":"vpn"}`)
+	r := execute(t, "", "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[3].URL, "search", `{"query":"vpn"}`)
 	if r.code != 0 || !strings.Contains(r.out, "Getting onto the VPN") {
 		t.Errorf("exit code %d\n%s%s", r.code, r.out, r.errOut)
 	}

@@ -1,4 +1,5 @@
-// Package diag is a built-in MCP server to try a path with: it echoes, takes its time, streams, and tells what reached it.
+// Package diag is a built-in MCP server to try a path with: it echoes, takes its time, streams, and tells what reached it or,
+// as a local command, what it can see.
 // It knows nothing of tunnels, of who may call it or of what carries its requests.
 package diag
 
@@ -22,14 +23,19 @@ type Config struct {
 // New returns the server as a handler of MCP over streamable HTTP, for all revisions up to 2026-07-28. It keeps no state
 // between requests, and authenticates nobody.
 func New(cfg Config) http.Handler {
-	s := server.NewMCPServer(cmp.Or(cfg.Name, "diag"), cmp.Or(cfg.Version, "dev"),
+	s := newServer(cfg, "Diagnostic tools: echo, slow, stream and whoami. They touch nothing.")
+	s.AddTools(echo(), slow(s), stream(s), Whoami())
+	return Handler(s)
+}
+
+// newServer returns a server without tools.
+func newServer(cfg Config, instructions string) *server.MCPServer {
+	return server.NewMCPServer(cmp.Or(cfg.Name, "diag"), cmp.Or(cfg.Version, "dev"),
 		server.WithToolCapabilities(false),
 		server.WithLogging(),
 		server.WithLogger(slog.New(slog.DiscardHandler)),
-		server.WithInstructions("Diagnostic tools: echo, slow, stream and whoami. They touch nothing."),
+		server.WithInstructions(instructions),
 	)
-	s.AddTools(echo(), slow(s), stream(s), Whoami())
-	return Handler(s)
 }
 
 // Handler serves s over streamable HTTP, without MCP sessions, so that its tools can see the request that reached them, as

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -15,12 +16,15 @@ import (
 const (
 	maxPending  = 1024            // requests of agents without an answer
 	maxAsked    = 256             // requests of the command without an answer
-	maxBacklog  = 256             // messages of the command that wait for a stream
-	backlogSize = 1 << 20         // and their bytes
+	maxBacklog  = 256             // messages of the command that wait for an agent to listen
+	backlogSize = 1 << 20         // bytes of messages of the command that wait so
 	maxUrgent   = 4096            // lines of ours that wait for the command to read: at most one a request
-	maxJunk     = 1000            // lines in a row that are no message
+	maxJunk     = 1000            // lines in a row that are no message, after which the command is ended
 	beginAfter  = 2 * time.Second // until a call without a word gets the head of an event stream, so that comments can keep it alive
 )
+
+// methodListen opens a subscription, which stays without an answer as long as it lasts (MCP 2026-07-28).
+const methodListen = "subscriptions/listen"
 
 // Kind is whom a connection serves.
 type Kind uint8
@@ -54,18 +58,22 @@ type Conn struct {
 	lines chan line     // for the command, in the order in which they are taken
 	wake  chan struct{} // something urgent is there
 	gone  chan struct{} // closed when the conversation is over
+	room  *room
+	junk  int // lines in a row that were no message; of the reader alone
 
 	mu       sync.Mutex // guards what follows
+	heard    time.Time  // when the command has last written a line
+	greeted  bool       // it has answered initialize, and not by an error
 	err      error      // why it is over
 	last     int64      // the last id that was given
 	pending  map[int64]*request
-	asked    map[string]bool // raw ids of the command's requests that agents have yet to answer
-	posts    []*stream       // that wait for an answer, oldest first; with HTTP+SSE the one stream
-	gets     []*stream       // oldest first
-	backlog  []message       // for the next stream
+	asked    map[string]bool  // raw ids of the command's requests that agents have yet to answer
+	streams  map[*stream]bool // that an agent has not left, whatever they wait for
+	posts    []*stream        // those of calls that wait for an answer, oldest first; with HTTP+SSE the one stream
+	gets     []*stream        // oldest first
+	backlog  []message        // for the next stream
 	backSize int
 	urgent   [][]byte
-	junk     int // lines in a row that were no message
 }
 
 // request is one request of an agent that the command has not answered.
@@ -74,12 +82,14 @@ type request struct {
 	method    string
 	stream    *stream // nil if the agent has left
 	timer     *time.Timer
+	since     time.Time // when it was made
 }
 
 // line is one line for the command.
 type line struct {
-	text []byte
-	done chan<- error
+	text   []byte
+	lastOf *stream // may be nil
+	done   chan<- error
 }
 
 // New makes a connection.
@@ -88,8 +98,8 @@ func New(cfg Config) *Conn {
 		cfg.Dropped = func(string) {}
 	}
 	return &Conn{
-		cfg: cfg, lines: make(chan line), wake: make(chan struct{}, 1), gone: make(chan struct{}),
-		pending: make(map[int64]*request), asked: make(map[string]bool),
+		cfg: cfg, lines: make(chan line), wake: make(chan struct{}, 1), gone: make(chan struct{}), room: newRoom(),
+		pending: make(map[int64]*request), asked: make(map[string]bool), streams: make(map[*stream]bool),
 	}
 }
 
@@ -119,12 +129,22 @@ func (c *Conn) Err() error {
 	return c.err
 }
 
+// Greeted reports whether the command has answered initialize by a result.
+func (c *Conn) Greeted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.greeted
+}
+
 // Busy reports whether a request or a stream of an agent is there.
 func (c *Conn) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.pending)+len(c.posts)+len(c.gets) > 0
+	return len(c.pending)+len(c.streams) > 0
 }
+
+// errSilent is a command that has written nothing for as long as a call may take.
+var errSilent = errors.New("stdio: the command has written nothing since a call that it has not answered in time")
 
 // errEnded is a command that has closed its standard output.
 var errEnded = errors.New("stdio: the command has closed its standard output")
@@ -159,6 +179,12 @@ func (c *Conn) writeAll() error {
 		case <-c.wake:
 		case l := <-c.lines:
 			err := c.writeLine(l.text)
+			if l.lastOf != nil {
+				l.lastOf.handedOver()
+			}
+			if err != nil {
+				c.end(err) // first, so that whoever hears of it finds the conversation over
+			}
 			l.done <- err
 			if err != nil {
 				return err
@@ -170,7 +196,10 @@ func (c *Conn) writeAll() error {
 }
 
 func (c *Conn) writeLine(text []byte) error {
-	if _, err := c.cfg.In.Write(append(text, '\n')); err != nil {
+	switch n, err := c.cfg.In.Write(append(text, '\n')); {
+	case err != nil && n == 0:
+		return fmt.Errorf("%w: it has closed its standard input: %w", errUnsent, errEnded)
+	case err != nil:
 		return fmt.Errorf("stdio: the command has closed its standard input: %w", errEnded)
 	}
 	return nil
@@ -187,7 +216,7 @@ func (c *Conn) takeUrgent() [][]byte {
 // tell has a line of ours written soon. c.mu is held.
 func (c *Conn) tell(text string) {
 	if len(c.urgent) >= maxUrgent {
-		return // it does not read: it will be ended by its calls' timeouts
+		return // it does not read, and will miss this
 	}
 	c.urgent = append(c.urgent, []byte(text))
 	select {
@@ -203,8 +232,9 @@ func (c *Conn) cancel(id int64, r *request, reason string) {
 	}
 }
 
-// write hands a line to the command. errUnsent means that it has got nothing of it.
-func (c *Conn) write(ctx context.Context, text []byte) error {
+// write hands a line to the command, the last one of a stream if that is given. errUnsent means that it has got nothing of
+// it.
+func (c *Conn) write(ctx context.Context, text []byte, lastOf *stream) error {
 	done := make(chan error, 1)
 	select {
 	case <-c.gone: // first, for both may be true
@@ -212,22 +242,21 @@ func (c *Conn) write(ctx context.Context, text []byte) error {
 	default:
 	}
 	select {
-	case c.lines <- line{text, done}:
+	case c.lines <- line{text, lastOf, done}:
 	case <-ctx.Done():
 		return errUnsent
 	case <-c.gone:
 		return errUnsent
 	}
 	select {
-	case err := <-done:
+	case err := <-done: // soon too when the conversation is over: then the command's input is closed
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-c.gone:
-		return c.Err()
 	}
 }
 
+// errUnsent is a message of which the command has got no byte.
 var errUnsent = errors.New("stdio: the command did not take the message")
 
 // end makes the conversation end, and tells all who wait.
@@ -239,17 +268,18 @@ func (c *Conn) end(cause error) {
 	}
 	c.err = cause
 	close(c.gone)
-	pending, posts, gets := c.pending, c.posts, c.gets
-	c.pending, c.posts, c.gets, c.backlog = map[int64]*request{}, nil, nil, nil
+	pending, streams := c.pending, c.streams
+	c.pending, c.streams, c.posts, c.gets, c.backlog = map[int64]*request{}, map[*stream]bool{}, nil, nil, nil
 	c.mu.Unlock()
 	for _, r := range pending {
 		r.timer.Stop()
 	}
-	for _, s := range posts {
-		s.fail(mcp.UpstreamBroken(cause))
-	}
-	for _, s := range gets {
-		s.fail(io.EOF)
+	for s := range streams {
+		if s.endless && c.cfg.Kind != Legacy {
+			s.fail(io.EOF)
+		} else {
+			s.fail(mcp.UpstreamBroken(cause))
+		}
 	}
 	_ = c.cfg.In.Close()
 	_ = c.cfg.Out.Close()
@@ -263,22 +293,21 @@ func (c *Conn) expire(id int64) {
 	if ok {
 		c.cancel(id, r, "no answer in time")
 	}
+	hangs := ok && c.cfg.Kind == Stateless && c.heard.Before(r.since)
 	c.mu.Unlock()
-	if !ok || r.stream == nil {
-		return
+	if ok && r.stream != nil {
+		r.stream.expire(r.id, c.cfg.Kind == Legacy)
 	}
-	e := mcp.UpstreamTimeout(errors.New("stdio: the command did not answer in time"))
-	if c.cfg.Kind == Legacy {
-		r.stream.push(message{data: mcp.ErrorEvent(e, "", r.id), event: true})
-		return
+	if hangs { // the next call gets another process; a session's agent can begin another itself
+		c.end(errSilent)
 	}
-	r.stream.fail(e)
 }
 
 // leave forgets a stream whose agent has gone. In a revision without sessions that cancels its requests; in one with
 // them it does not, and their answers go to nobody.
 func (c *Conn) leave(s *stream) {
 	c.mu.Lock()
+	delete(c.streams, s)
 	c.posts, c.gets = without(c.posts, s), without(c.gets, s)
 	for id, r := range c.pending {
 		switch {
@@ -295,12 +324,7 @@ func (c *Conn) leave(s *stream) {
 	s.abandon()
 }
 
+// without takes a stream out, in place.
 func without(all []*stream, s *stream) []*stream {
-	var left []*stream
-	for _, other := range all {
-		if other != s {
-			left = append(left, other)
-		}
-	}
-	return left
+	return slices.DeleteFunc(all, func(other *stream) bool { return other == s })
 }

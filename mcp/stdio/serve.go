@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,45 +17,45 @@ var errFull = errors.New("stdio: too many requests wait for the command")
 type outgoing struct {
 	lines    [][]byte
 	requests []*request
-	ids      []int64 // of the requests
-	settled  []*request
-	talks    bool // has a request that is not a subscription
+	ids      []int64            // of the requests
+	settled  map[int64]*request // which it cancels
+	answers  []string           // the raw ids of the command's requests that it answers
+	talks    bool               // has a request that is not a subscription
 }
 
 // Do hands a POST's messages to the command, and returns the response when it is known what it looks like: one message,
-// or a stream of events that goes on until all requests have their answer. An error is a *mcp.Error, or that of ctx.
+// or a stream of events that goes on until all requests have their answer. An error is a *mcp.Error, also when ctx ends: it
+// says whether the command may have got something.
 func (c *Conn) Do(ctx context.Context, call *mcp.Call) (*http.Response, error) {
 	msgs, err := mcp.Elements(call.Body)
 	if err != nil {
 		return nil, mcp.Internal(err)
 	}
-	s := c.newStream(ctx, len(call.IDs()), false)
+	s := c.newStream(false)
 	out, refused := c.enter(msgs, s)
 	if refused != nil {
-		_ = s.Close()
 		return nil, refused
 	}
+	s.watch(ctx)
 	for i, text := range out.lines {
-		err := c.write(ctx, text)
+		lastOf := s
+		if i < len(out.lines)-1 {
+			lastOf = nil
+		}
+		err := c.write(ctx, text, lastOf)
 		switch {
 		case err == nil:
 		case i == 0 && errors.Is(err, errUnsent):
 			c.withdraw(out)
 			_ = s.Close()
 			return nil, mcp.NotDelivered(err)
-		case ctx.Err() != nil:
-			_ = s.Close()
-			return nil, context.Cause(ctx)
 		default:
+			c.settle(out)
 			_ = s.Close()
-			return nil, mcp.UpstreamBroken(err)
+			return nil, unknown(ctx, err)
 		}
 	}
-	for _, r := range out.settled {
-		if r.stream != nil {
-			r.stream.settle()
-		}
-	}
+	c.settle(out)
 	if len(out.requests) == 0 || c.cfg.Kind == Legacy {
 		_ = s.Close()
 		return accepted(), nil
@@ -64,8 +65,8 @@ func (c *Conn) Do(ctx context.Context, call *mcp.Call) (*http.Response, error) {
 	switch {
 	case err != nil:
 		_ = s.Close()
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+		if errors.Is(err, errLeft) {
+			err = unknown(ctx, err)
 		}
 		return nil, err
 	case m != nil:
@@ -74,17 +75,27 @@ func (c *Conn) Do(ctx context.Context, call *mcp.Call) (*http.Response, error) {
 	return s.response(), nil
 }
 
+// unknown is the error of a call of which the command has got something, and no more than that is known.
+func unknown(ctx context.Context, err error) *mcp.Error {
+	if ctx.Err() != nil {
+		return mcp.UpstreamTimeout(context.Cause(ctx))
+	}
+	return mcp.UpstreamBroken(err)
+}
+
 // Listen returns the stream of what belongs to no call: that of a GET, or, with HTTP+SSE, of all messages, which first
 // holds the given event.
 func (c *Conn) Listen(ctx context.Context, first []byte) (*http.Response, error) {
-	s := c.newStream(ctx, 0, true)
+	s := c.newStream(true)
+	s.sent = true
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return nil, mcp.UpstreamBroken(c.err)
 	}
+	c.streams[s] = true
 	if len(first) > 0 {
-		s.queue = append(s.queue, message{data: first, event: true})
+		c.backlog, c.backSize = slices.Insert(c.backlog, 0, message{data: first, event: true}), c.backSize+len(first)
 	}
 	if c.cfg.Kind == Legacy {
 		c.posts = append(c.posts, s)
@@ -92,6 +103,7 @@ func (c *Conn) Listen(ctx context.Context, first []byte) (*http.Response, error)
 		c.gets = append(c.gets, s)
 	}
 	c.flush(s)
+	s.watch(ctx)
 	return s.response(), nil
 }
 
@@ -99,6 +111,7 @@ func (c *Conn) Listen(ctx context.Context, first []byte) (*http.Response, error)
 func (c *Conn) flush(s *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.room.give(-c.backSize)
 	for _, m := range c.backlog {
 		s.add(m)
 	}
@@ -106,12 +119,18 @@ func (c *Conn) flush(s *stream) {
 }
 
 // enter gives each message its form for the command, and remembers the requests.
-func (c *Conn) enter(msgs [][]byte, s *stream) (*outgoing, *mcp.Error) {
+func (c *Conn) enter(msgs [][]byte, s *stream) (_ *outgoing, refused *mcp.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return nil, mcp.NotDelivered(c.err)
 	}
+	out := &outgoing{settled: make(map[int64]*request)}
+	defer func() {
+		if refused != nil {
+			c.undo(out)
+		}
+	}()
 	if len(c.pending)+len(msgs) > maxPending {
 		e := mcp.Overloaded()
 		e.Err = errFull
@@ -123,7 +142,6 @@ func (c *Conn) enter(msgs [][]byte, s *stream) (*outgoing, *mcp.Error) {
 			target = c.posts[0]
 		}
 	}
-	out := new(outgoing)
 	for _, msg := range msgs {
 		refs, err := mcp.ReadRefs(msg)
 		if err != nil {
@@ -135,22 +153,21 @@ func (c *Conn) enter(msgs [][]byte, s *stream) (*outgoing, *mcp.Error) {
 		case mcp.Notification:
 			c.enterNotification(out, msg, refs)
 		case mcp.Response:
-			id := string(refs.ID.Of(msg))
-			if !c.asked[id] {
+			id, ok := c.askedAs(refs.ID.Of(msg))
+			if !ok {
 				return nil, mcp.InvalidRequest("it answers a request that the server has not made")
 			}
 			delete(c.asked, id)
+			out.answers = append(out.answers, id)
 			out.lines = append(out.lines, mcp.Splice(flatten(msg)))
 		}
 	}
+	s.waiting = len(out.requests)
+	c.streams[s] = true
 	for i, r := range out.requests {
 		id := out.ids[i]
 		c.pending[id] = r
-		if r.method == "subscriptions/listen" {
-			r.timer = time.AfterFunc(forever, func() {})
-			continue
-		}
-		r.timer = time.AfterFunc(c.cfg.CallTimeout, func() { c.expire(id) })
+		r.timer = time.AfterFunc(c.patience(r), func() { c.expire(id) })
 	}
 	if out.talks && c.cfg.Kind != Legacy {
 		c.posts = append(c.posts, s)
@@ -159,14 +176,33 @@ func (c *Conn) enter(msgs [][]byte, s *stream) (*outgoing, *mcp.Error) {
 	return out, nil
 }
 
-// forever is for what has no end of its own.
-const forever = 1<<63 - 1
+// patience is how long a request may stay without an answer. A subscription has no end of its own.
+func (c *Conn) patience(r *request) time.Duration {
+	if r.method == methodListen {
+		return 1<<63 - 1
+	}
+	return c.cfg.CallTimeout
+}
+
+// askedAs finds the raw id by which the command has made a request, for the id that an agent answers: clients decode ids
+// and write them anew. c.mu is held.
+func (c *Conn) askedAs(raw []byte) (id string, ok bool) {
+	if c.asked[string(raw)] {
+		return string(raw), true
+	}
+	for id := range c.asked {
+		if mcp.SameID([]byte(id), raw) {
+			return id, true
+		}
+	}
+	return "", false
+}
 
 // enterRequest gives a request our id, and its progress too. c.mu is held.
 func (c *Conn) enterRequest(out *outgoing, msg []byte, refs mcp.Refs, s *stream) {
 	c.last++
 	ours := []byte(strconv.FormatInt(c.last, 10))
-	r := &request{id: append([]byte(nil), refs.ID.Of(msg)...), method: refs.Method, stream: s}
+	r := &request{id: append([]byte(nil), refs.ID.Of(msg)...), method: refs.Method, stream: s, since: time.Now()}
 	edits := []mcp.Edit{{Span: refs.ID, With: ours}}
 	if !refs.MetaToken.IsZero() {
 		r.token = append([]byte(nil), refs.MetaToken.Of(msg)...)
@@ -174,7 +210,7 @@ func (c *Conn) enterRequest(out *outgoing, msg []byte, refs mcp.Refs, s *stream)
 	}
 	out.lines = append(out.lines, mcp.Splice(flatten(msg), edits...))
 	out.requests, out.ids = append(out.requests, r), append(out.ids, c.last)
-	out.talks = out.talks || refs.Method != "subscriptions/listen"
+	out.talks = out.talks || refs.Method != methodListen
 }
 
 // enterNotification passes a notification on. What cancels a request gets our name for it; that request has no answer
@@ -190,7 +226,7 @@ func (c *Conn) enterNotification(out *outgoing, msg []byte, refs mcp.Refs) {
 	}
 	r.timer.Stop()
 	delete(c.pending, id)
-	out.settled = append(out.settled, r)
+	out.settled[id] = r
 	out.lines = append(out.lines, mcp.Splice(flatten(msg), mcp.Edit{Span: refs.RequestID, With: []byte(strconv.FormatInt(id, 10))}))
 }
 
@@ -207,10 +243,33 @@ func (c *Conn) find(raw []byte) (id int64, found *request) {
 	return id, found
 }
 
-// withdraw forgets requests that the command has not got.
+// settle ends the wait for what the agent has cancelled.
+func (c *Conn) settle(out *outgoing) {
+	for _, r := range out.settled {
+		if r.stream != nil {
+			r.stream.settle()
+		}
+	}
+}
+
+// withdraw takes back what the command has not got.
 func (c *Conn) withdraw(out *outgoing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.undo(out)
+}
+
+// undo makes everything as it was before enter, so that the agent may send the same again. c.mu is held.
+func (c *Conn) undo(out *outgoing) {
+	for _, id := range out.answers {
+		c.asked[id] = true
+	}
+	for id, r := range out.settled {
+		if c.err == nil {
+			c.pending[id] = r
+			r.timer.Reset(c.patience(r))
+		}
+	}
 	for _, id := range out.ids {
 		if r := c.pending[id]; r != nil {
 			r.timer.Stop()

@@ -3,8 +3,10 @@ package stdio
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sallyport.dev/mcp"
 )
@@ -14,6 +16,9 @@ var errJunk = errors.New("stdio: the command wrote a thousand lines in a row tha
 
 // take takes one line of the command.
 func (c *Conn) take(text []byte) error {
+	c.mu.Lock()
+	c.heard = time.Now()
+	c.mu.Unlock()
 	msgs, err := mcp.Elements(flatten(text))
 	if err != nil {
 		return c.dropJunk()
@@ -70,6 +75,7 @@ func (c *Conn) answered(msg []byte, refs mcp.Refs) {
 	}
 	delete(c.pending, id)
 	r.timer.Stop()
+	c.greeted = c.greeted || r.method == "initialize" && !refs.Failed
 	s := r.stream
 	if s != nil && s.last() {
 		c.posts = without(c.posts, s)
@@ -80,8 +86,10 @@ func (c *Conn) answered(msg []byte, refs mcp.Refs) {
 		return
 	}
 	edits := []mcp.Edit{{Span: refs.ID, With: r.id}}
-	if n, ok := number(refs.Subscription.Of(msg)); ok && n == id {
-		edits = append(edits, mcp.Edit{Span: refs.Subscription, With: r.id})
+	if !refs.Subscription.IsZero() {
+		if n, ok := number(refs.Subscription.Of(msg)); ok && n == id {
+			edits = append(edits, mcp.Edit{Span: refs.Subscription, With: r.id})
+		}
 	}
 	if !s.push(message{data: mcp.Splice(msg, edits...), final: true, code: refs.Code}) {
 		c.cfg.Dropped("its answer came when the agent had gone")
@@ -106,7 +114,7 @@ func (c *Conn) requested(msg []byte, refs mcp.Refs) {
 	}
 	c.asked[id] = true
 	c.mu.Unlock()
-	c.give(message{data: bytes.Clone(msg)}, false)
+	c.give(message{data: bytes.Clone(msg), asks: id}, false)
 }
 
 // refuseRequest answers the command in the agent's place. c.mu is held.
@@ -121,10 +129,13 @@ func (c *Conn) notified(msg []byte, refs mcp.Refs) {
 	if refs.Method == "notifications/progress" {
 		span = refs.Token
 	}
-	if span.IsZero() {
+	switch {
+	case refs.Method == "notifications/cancelled" && c.cancelled(msg, refs):
+		return
+	case span.IsZero():
 		news := strings.HasSuffix(refs.Method, "/list_changed") || refs.Method == "notifications/resources/updated"
 		if news && c.cfg.Kind == Stateless {
-			c.cfg.Dropped("it told of a change to no subscription")
+			c.announce(msg)
 			return
 		}
 		c.give(message{data: bytes.Clone(msg)}, news)
@@ -149,12 +160,55 @@ func (c *Conn) notified(msg []byte, refs mcp.Refs) {
 	}
 }
 
+// announce passes on news that name no subscription, as a server should not send them and some do, if there is only one
+// that they can be for.
+func (c *Conn) announce(msg []byte) {
+	var only *stream
+	c.mu.Lock()
+	subscriptions := 0
+	for _, r := range c.pending {
+		if r.method == methodListen {
+			subscriptions++
+			only = r.stream
+		}
+	}
+	c.mu.Unlock()
+	if subscriptions != 1 || only == nil || !only.push(message{data: bytes.Clone(msg)}) {
+		c.cfg.Dropped("it told of a change, and not which subscription")
+	}
+}
+
+// cancelled takes what the command cancels, and reports whether that is all: without sessions it ends a subscription, which
+// over HTTP is the end of its stream (MCP 2026-07-28, subscriptions/listen); with them it is a request of its own, which
+// needs no answer any more and of which the agent learns.
+func (c *Conn) cancelled(msg []byte, refs mcp.Refs) bool {
+	raw := refs.RequestID.Of(msg)
+	c.mu.Lock()
+	if c.cfg.Kind != Stateless {
+		delete(c.asked, string(raw))
+		c.mu.Unlock()
+		return false
+	}
+	id, ok := number(raw)
+	r := c.pending[id]
+	if !ok || r == nil || r.method != methodListen {
+		c.mu.Unlock()
+		c.cfg.Dropped("it cancelled what is no subscription")
+		return true
+	}
+	r.timer.Stop()
+	delete(c.pending, id)
+	c.mu.Unlock()
+	r.stream.settle()
+	return true
+}
+
 // give passes on what names no request: to the stream of the newest request that waits, because that is most likely what
 // it belongs to, or to a GET stream; news that belong to no request the other way round. Without any it waits.
 func (c *Conn) give(m message, news bool) {
 	for {
 		c.mu.Lock()
-		s := c.listener(news)
+		s := c.listener(news, len(m.data))
 		if s == nil {
 			lost := c.keep(m)
 			c.mu.Unlock()
@@ -173,15 +227,18 @@ func (c *Conn) give(m message, news bool) {
 	}
 }
 
-// listener finds the stream for what names no request, or nil. c.mu is held.
-func (c *Conn) listener(news bool) *stream {
+// listener finds the stream for what names no request, of n bytes, or nil. One that is clogged is passed over: the command
+// may read no more until it has written. c.mu is held.
+func (c *Conn) listener(news bool, n int) *stream {
 	first, second := c.posts, c.gets
 	if news {
 		first, second = second, first
 	}
 	for _, all := range [][]*stream{first, second} {
-		if len(all) > 0 {
-			return all[len(all)-1]
+		for _, s := range slices.Backward(all) {
+			if !s.clogged(n) {
+				return s
+			}
 		}
 	}
 	return nil
@@ -194,7 +251,11 @@ func (c *Conn) keep(m message) (lost bool) {
 	}
 	c.backlog, c.backSize = append(c.backlog, m), c.backSize+len(m.data)
 	for len(c.backlog) > maxBacklog || c.backSize > backlogSize {
-		c.backSize -= len(c.backlog[0].data)
+		oldest := c.backlog[0]
+		if oldest.asks != "" && c.asked[oldest.asks] {
+			c.refuseRequest(oldest.asks, "no client listens")
+		}
+		c.backSize -= len(oldest.data)
 		c.backlog[0] = message{}
 		c.backlog, lost = c.backlog[1:], true
 	}

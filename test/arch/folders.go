@@ -39,7 +39,7 @@ var folders = map[string]folder{
 		},
 	},
 	"connector": {
-		may: []string{"tunnel", "auth", "mcp", "policy", "credential", "secret", "audit", "telemetry"}, testsMay: throughLoader,
+		may: []string{"tunnel", "auth", "mcp", "policy", "credential", "secret", "cell", "audit", "telemetry"}, testsMay: throughLoader,
 		why: "the private side needs exactly these",
 		never: map[string]string{
 			"gateway": "the connector takes nothing from the gateway but bytes",
@@ -52,6 +52,7 @@ var folders = map[string]folder{
 	"auth":       {may: []string{"secret"}, why: "auth answers who is calling and nothing else"},
 	"mcp":        {may: []string{"secret"}, why: "mcp knows the protocol, not who speaks it nor how it travels"},
 	"credential": {may: []string{"secret"}, testsMay: throughLoader, why: "credential puts a value in; it does not know who asked"},
+	"cell":       {may: []string{"secret"}, why: "cell keeps strangers' code apart; it knows no protocol, and whoever knows one must not be needed for that"},
 	"secret":     {why: "the unprintable value is the bottom leaf"},
 	"audit":      {why: "audit records events that others describe"},
 	"store":      {may: []string{"secret"}, why: "store keeps state; it decides nothing"},

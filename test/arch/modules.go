@@ -35,6 +35,8 @@ var modules = []importLimit{
 	{path: "github.com/spf13/pflag", only: []string{"cmd"}, why: "only cmd reads flags"},
 	{path: "go.yaml.in/yaml/v3", only: []string{"config", "policy", "credential", "gateway", "connector", "cmd", "test"}, why: "configuration is decoded by config; others only hold the types that decode themselves"},
 	{path: "github.com/go-json-experiment/json", only: []string{"mcp", "auth", "gateway", "connector", "cmd", "test"}, why: "the strict parser belongs where strangers' JSON arrives"},
+	{path: "github.com/landlock-lsm/go-landlock", only: []string{"cell"}, why: "one package gives up rights, and only in the process that becomes a cell"},
+	{path: "kernel.org/pub/linux/libs/security/libcap/psx", only: []string{"cell"}, why: "it calls the kernel from every thread; go-landlock brings it"},
 	{path: "go.uber.org/goleak", tests: true, why: "it is for tests"},
 	{path: "golang.org/x/net/nettest", tests: true, why: "it is for tests"},
 	{path: "golang.org/x/crypto", not: []string{}, why: "maintained with Go"},
@@ -57,7 +59,7 @@ var standardLimits = []importLimit{
 	{path: "net/netip", not: []string{}, why: "a value type"},
 	{path: "net/url", not: []string{}, why: "a value type"},
 	{path: "database/sql", only: []string{"store", "mcp", "test"}, notItself: "mcp", why: "state is kept by store; built-in database servers live under mcp"},
-	{path: "unsafe", why: "nothing here is worth the risk"},
+	{path: "unsafe", only: []string{"cell"}, files: []string{"kernel_linux.go"}, why: "nothing here is worth the risk; the two structures that a cell hands to the kernel are in kernel_linux.go"},
 	{path: "reflect", not: []string{"tunnel", "auth", "mcp", "policy", "credential", "gateway", "connector"}, tests: true, why: "a call's path is plain code that can be read"},
 	{path: "plugin", why: "the connector takes no code from anyone"},
 }

@@ -50,9 +50,9 @@ var bans = []ban{
 	{rule: "global-output", from: "os", names: []string{"Exit"}, except: []string{"cmd"},
 		why: "only cmd turns an error into an exit code; os.Exit runs no deferred call"},
 
-	{rule: "no-listener", from: "net", names: []string{"Listen", "ListenTCP", "ListenUnix", "ListenConfig", "FileListener"}, in: []string{"connector", "policy", "credential", "auth", "mcp"},
+	{rule: "no-listener", from: "net", names: []string{"Listen", "ListenTCP", "ListenUnix", "ListenConfig", "FileListener"}, in: []string{"connector", "policy", "credential", "auth", "mcp", "cell"},
 		why: "the connector opens no door: it dials out, and nothing on its side may accept a connection"},
-	{rule: "no-listener", from: "crypto/tls", names: []string{"Listen"}, in: []string{"connector", "policy", "credential", "auth", "mcp"},
+	{rule: "no-listener", from: "crypto/tls", names: []string{"Listen"}, in: []string{"connector", "policy", "credential", "auth", "mcp", "cell"},
 		why: "the connector opens no door: it dials out, and nothing on its side may accept a connection"},
 }
 

@@ -1,6 +1,7 @@
 // Package conformance_test holds a server behind the tunnel to what the MCP
 // conformance suite finds of the same server without it: every check must end
-// alike. It does not know what the checks are, nor whether the server should
+// alike, also where the server is a local command of the connector and speaks
+// over stdio, but for what the table of exemptions names. It does not know what the checks are, nor whether the server should
 // pass them.
 package conformance_test
 
@@ -17,13 +18,17 @@ import (
 
 	"go.uber.org/goleak"
 
+	"sallyport.dev/cell"
 	"sallyport.dev/connector"
 	"sallyport.dev/gateway"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	cell.Main()
+	goleak.VerifyTestMain(m)
+}
 
 // revision is one of the suite's sets of scenarios, and how the server that
 // is tested must be started for it: no process of it speaks both.
@@ -44,8 +49,29 @@ func revisions() []revision {
 	}
 }
 
+// path is how the suite reaches the server.
+type path struct {
+	tunnel tunnel.Transport // "" for none
+	// stdio says that the server is a local command of the connector, and speaks no HTTP.
+	stdio bool
+}
+
 // direct is the path without a tunnel.
-const direct tunnel.Transport = "direct"
+func direct() path { return path{} }
+
+func paths() []path {
+	return []path{direct(), {tunnel: tunnel.QUIC}, {tunnel: tunnel.TCP}, {tunnel: tunnel.QUIC, stdio: true}}
+}
+
+func (p path) String() string {
+	switch {
+	case p == direct():
+		return "direct"
+	case p.stdio:
+		return string(p.tunnel) + ", stdio"
+	}
+	return string(p.tunnel)
+}
 
 // One run after the other: some scenarios wait for seconds, and a busy machine
 // would answer them too late.
@@ -56,15 +82,17 @@ func TestConformance(t *testing.T) {
 	for _, rev := range revisions() {
 		t.Run(rev.name, func(t *testing.T) {
 			var want report
-			for _, path := range []tunnel.Transport{direct, tunnel.QUIC, tunnel.TCP} {
+			for _, path := range paths() {
 				got := suite.run(t, rev, path, server)
-				if path == direct {
+				if path == direct() {
 					want = got
 					if want.passed < rev.passes {
 						t.Errorf("the server alone passes %d checks, and passed %d when this test was written", want.passed, rev.passes)
 					}
 				}
-				table.add(rev, path, got, differ(t, path, want, got))
+				exempt := excused(rev, path)
+				needed(t, exempt, want, got)
+				table.add(rev, path, got, differ(t, path, want.without(exempt), got.without(exempt)))
 			}
 		})
 	}
@@ -72,16 +100,20 @@ func TestConformance(t *testing.T) {
 }
 
 // run calls the suite on a fresh server over one path.
-func (s suite) run(t *testing.T, rev revision, path tunnel.Transport, server string) report {
+func (s suite) run(t *testing.T, rev revision, path path, server string) report {
 	t.Helper()
-	upstream := startServer(t, server, rev.flag)
-	f := &forwarder{listener: listen(t), target: upstream, dialer: new(net.Dialer)}
+	peer := connector.Server{Command: []string{server}}
+	f := &forwarder{listener: listen(t), dialer: new(net.Dialer)}
+	if !path.stdio {
+		f.target = startServer(t, server, rev.flag)
+		peer = connector.Server{URL: "http://" + f.target + endpoint}
+	}
 	url := "http://" + f.address() + endpoint
-	if path != direct {
+	if path != direct() {
 		const name = "server"
 		tunnelled := stack.New(t, stack.Options{
-			Transport: path,
-			Servers:   map[string]connector.Server{name: {URL: "http://" + upstream + endpoint}},
+			Transport: path.tunnel,
+			Servers:   map[string]connector.Server{name: peer},
 			// The suite calls as a page of the server itself would: the forwarder is the server to it.
 			Gateway: func(c *gateway.Config) { c.Agents.Origins = []string{"http://" + f.address()} },
 		})
@@ -99,7 +131,7 @@ func (s suite) run(t *testing.T, rev revision, path tunnel.Transport, server str
 
 // differ reports the checks that did not end as they do directly, and returns
 // their scenarios. A check may come several times in a scenario.
-func differ(t *testing.T, path tunnel.Transport, want, got report) (scenarios []string) {
+func differ(t *testing.T, path path, want, got report) (scenarios []string) {
 	t.Helper()
 	all := maps.Clone(want.checks)
 	maps.Copy(all, got.checks)
@@ -125,10 +157,10 @@ func newTable() table {
 	return table{text, rows}
 }
 
-func (t table) add(rev revision, path tunnel.Transport, r report, differ []string) {
+func (t table) add(rev revision, path path, r report, differ []string) {
 	names := "none"
 	switch {
-	case path == direct:
+	case path == direct():
 		names = "-"
 	case len(differ) > 0:
 		names = strings.Join(differ, ", ")

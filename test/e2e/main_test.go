@@ -19,12 +19,20 @@ import (
 
 	"go.uber.org/goleak"
 
+	"sallyport.dev/cell"
 	"sallyport.dev/connector"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	cell.Main()
+	if knows := os.Getenv(childVariable); knows != "" {
+		childMain(knows)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must happen soon, on a machine
 // that has other things to do.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -79,6 +80,45 @@ func TestProcesses(t *testing.T) {
 				d.call(t)
 			}
 			connector.terminate(t)
+			gateway.terminate(t)
+		})
+	}
+}
+
+// A connector that is killed leaves none of its commands behind, nor what they
+// have started, whether they are kept apart or not.
+func TestKilledConnectorLeavesNoProcess(t *testing.T) {
+	t.Parallel()
+	binary := build(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, isolation := range []string{"namespaces", "none"} {
+		t.Run(isolation, func(t *testing.T) {
+			t.Parallel()
+			tag := rand.Text()
+			d := deploy(t, "http://127.0.0.1:9/mcp", "tcp")
+			d.serve(t, fmt.Sprintf(`{ echo: { command: [%q, %q], env: { %s: %s }, isolation: %s } }`, self, tag, childVariable, childOld, isolation))
+			gateway := start(t, binary, "gateway", d.gateway)
+			gateway.says(t, `"gateway is up"`, 1)
+			connector := start(t, binary, "connector", d.connector)
+			connector.says(t, `"attached"`, 2)
+			connector.says(t, `"a local server is ready"`, 1)
+			s := &stack.Stack{PublicURL: "https://" + d.addr, Roots: roots(t, d.ca)}
+			agent := s.Agent(t, false)
+			defer agent.CloseIdleConnections()
+			for _, tool := range []string{"who", "stubborn", "breed"} {
+				use(t, agent, s.URL("echo"), begin(t, agent, s.URL("echo")), tool)
+			}
+			until(t, patience, "three sessions' processes run, and what one of them has started", func() bool { return len(processes(t, tag)) >= 5 })
+			connector.kill(t)
+			noProcess(t, tag)
+			connector = start(t, binary, "connector", d.connector)
+			connector.says(t, `"a local server is ready"`, 1)
+			begin(t, agent, s.URL("echo"))
+			connector.terminate(t)
+			noProcess(t, tag)
 			gateway.terminate(t)
 		})
 	}
@@ -173,6 +213,24 @@ policy: open
 		}
 	}
 	return d
+}
+
+// serve gives the connector other servers.
+func (d deployment) serve(t *testing.T, servers string) {
+	t.Helper()
+	text, err := os.ReadFile(d.connector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, "servers:") {
+			lines[i] = "servers: " + servers
+		}
+	}
+	if err := os.WriteFile(d.connector, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // post makes one call, as an agent without kept connections.

@@ -10,7 +10,7 @@ import (
 	"sallyport.dev/policy"
 )
 
-// connectorConfig is the connector's configuration: the demo's two servers, and the user's.
+// connectorConfig is the connector's configuration: the demo's own servers, and the user's.
 func (d *Demo) connectorConfig(transport string) (connector.Config, error) {
 	cfg := connector.Config{
 		Gateway:     d.gatewayAddr(),
@@ -31,20 +31,24 @@ func (d *Demo) connectorConfig(transport string) (connector.Config, error) {
 		Logger:  slog.New(d.watch.role(roleConnector)),
 		Version: d.cfg.Version,
 	}
-	own, err := policy.New([]policy.Rule{{Servers: []string{diagName, notesName}, Allow: true}})
-	if err != nil {
-		return cfg, err
+	if d.local != nil {
+		cfg.Servers[localName] = *d.local
 	}
-	cfg.Policy = own
-	if d.cfg.Extra == nil {
-		return cfg, nil
+	var err error
+	if cfg.Policy, err = allow(d.ownNames()...); err != nil || d.cfg.Extra == nil {
+		return cfg, err
 	}
 	return cfg, d.cfg.Extra.addTo(&cfg)
 }
 
+// allow makes the policy that allows everything on these servers.
+func allow(servers ...string) (policy.Policy, error) {
+	return policy.New([]policy.Rule{{Servers: servers, Allow: true}})
+}
+
 // names are the names of all servers, the demo's own first.
 func (d *Demo) names() []string {
-	names := []string{diagName, notesName}
+	names := d.ownNames()
 	if d.cfg.Extra != nil {
 		names = append(names, slices.Sorted(maps.Keys(d.cfg.Extra.Servers))...)
 	}

@@ -1,5 +1,6 @@
-// Package demo runs a whole Sallyport on loopback: a gateway, a connector behind it, and two private MCP servers that
-// only the connector reaches. It does not know flags or the terminal: its caller says where to write.
+// Package demo runs a whole Sallyport on loopback: a gateway, a connector behind it, and private MCP servers that only the
+// connector reaches: two over HTTP, and this program as a local command. Its process calls cell.Main first, and serves
+// `demo serve-stdio`. It does not know flags or the terminal: its caller says where to write.
 package demo
 
 import (
@@ -36,6 +37,8 @@ type Config struct {
 	Log slog.Handler
 	// Calls gets every call that has ended. Optional; it must not block.
 	Calls func(CallSeen)
+	// Program is the sallyport binary that is run as a local server. Optional; default this one.
+	Program string
 	// Version is the software version.
 	Version string
 }
@@ -53,20 +56,23 @@ type Demo struct {
 	keyFile  secret.Ref
 	diag     *upstream
 	notes    *upstream
+	local    *connector.Server // nil if this system cannot keep it apart
+	without  error             // and why
 	sockets  []interface{ Close() error }
 	ownCalls chan CallSeen
 	over     string // what carries the tunnel, once the connector is attached
 }
 
-// New makes keys, tokens and certificates in a private directory, and opens the gateway's port and those of the two
-// servers. The caller closes the demo, whether it has run or not.
+// New makes keys, tokens and certificates in a private directory, opens the gateway's port and those of the servers over
+// HTTP, and tries whether the local one can be kept apart. The caller closes the demo, whether it has run or not.
 func New(cfg Config) (d *Demo, err error) {
-	d = &Demo{cfg: cfg, ownCalls: make(chan CallSeen, 64)}
+	made := &Demo{cfg: cfg, ownCalls: make(chan CallSeen, 64)}
 	defer func() {
 		if err != nil {
-			d.Close()
+			made.Close()
 		}
 	}()
+	d = made
 	d.watch = newWatch(cfg.Log, d.sawCall)
 	if d.dir, err = os.MkdirTemp("", "sallyport-demo-"); err != nil {
 		return nil, fmt.Errorf("make a directory for the demo: %w", err)
@@ -81,7 +87,10 @@ func New(cfg Config) (d *Demo, err error) {
 	if d.keyFile, err = d.secretFile("connector", "notes.key", d.key); err != nil {
 		return nil, err
 	}
-	return d, d.newGateway()
+	if err = d.newGateway(); err == nil {
+		err = d.newLocal()
+	}
+	return d, err
 }
 
 // Close removes the demo's directory and closes its ports.

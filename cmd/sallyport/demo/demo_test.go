@@ -1,35 +1,65 @@
 package demo
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"sallyport.dev/cell"
 	"sallyport.dev/cmd/sallyport/agent"
 	"sallyport.dev/config"
 	"sallyport.dev/mcp/diag"
 	"sallyport.dev/telemetry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	cell.Main()
+	goleak.VerifyTestMain(m)
+}
 
 const anyPort = "127.0.0.1:0"
 
+// program builds sallyport, which the demo runs as its local server. The test's own binary will not do: under the race
+// detector it maps more memory than a cell allows.
+func program(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sallyport")
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, "..").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return path
+}
+
+// needsLocal fails a test where there is no local server.
+func needsLocal(t *testing.T, d *Demo) {
+	t.Helper()
+	if d.Without() != nil {
+		t.Fatalf("the tests need a system that can keep a command apart: %v", d.Without())
+	}
+}
+
 func TestOnceShowsAndChecksWhatEachHopSaw(t *testing.T) {
-	dir := t.TempDir()
+	program, dir := program(t), t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	var out strings.Builder
-	if err := Once(t.Context(), Config{Listen: anyPort}, &out); err != nil {
+	if err := Once(t.Context(), Config{Listen: anyPort, Program: program}, &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	for _, part := range []string{
@@ -39,6 +69,15 @@ func TestOnceShowsAndChecksWhatEachHopSaw(t *testing.T) {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("%q is missing in\n%s", part, out.String())
 		}
+	}
+	local := strings.Contains(out.String(), "three private MCP servers")
+	for _, part := range []string{"  local  look ", "HOME LANG PATH TMPDIR; 2 processes; 0 files of the demo", "  local      of the environment 4 names"} {
+		if local != strings.Contains(out.String(), part) {
+			t.Errorf("with a local server: %t; %q in\n%s", local, part, out.String())
+		}
+	}
+	if local == strings.Contains(out.String(), "The third, a local command, is left out: ") {
+		t.Errorf("nothing says why there is no local server, or it is there:\n%s", out.String())
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
@@ -56,6 +95,9 @@ func TestProof(t *testing.T) {
 	good := func() (*round, hops) {
 		r := &round{demo: d, transport: "quic", logs: new(transcript), wire: new(transcript), key: "present (sha256:" + diag.Fingerprint(key) + ")"}
 		r.wire.tokens = []string{"Bearer " + token}
+		if d.Without() == nil {
+			r.view = &diag.View{Environment: []string{"HOME", "LANG", "PATH", "TMPDIR"}, Interfaces: []string{"lo"}, Processes: 2}
+		}
 		facts := hops{calls: []CallSeen{{Principal: d.public + "|" + principalName, Transport: "quic", Status: 200, Outcome: "upstream", Rule: "rule 1", Connector: 1}}}
 		facts.add(diagName, reached{header: "Accept: x"})
 		facts.add(notesName, reached{authorization: "Bearer " + key, header: "Authorization: Bearer " + key})
@@ -82,6 +124,21 @@ func TestProof(t *testing.T) {
 		{"a server was not reached", func(_ *round, facts *hops) { delete(facts.reached, notesName) }},
 		{"another key was reported", func(r *round, _ *hops) { r.key = "present (sha256:00000000)" }},
 	}
+	if d.Without() == nil {
+		cases = append(cases, []struct {
+			name  string
+			spoil func(r *round, facts *hops)
+		}{
+			{"the local server was not asked", func(r *round, _ *hops) { r.view = nil }},
+			{"a variable more", func(r *round, _ *hops) { r.view.Environment = append(r.view.Environment, "TOKEN") }},
+			{"a variable less", func(r *round, _ *hops) { r.view.Environment = r.view.Environment[1:] }},
+			{"another process", func(r *round, _ *hops) { r.view.Processes = 3 }},
+			{"no process", func(r *round, _ *hops) { r.view.Processes = 0 }},
+			{"a network", func(r *round, _ *hops) { r.view.Interfaces = []string{"eth0", "lo"} }},
+			{"a file in HOME", func(r *round, _ *hops) { r.view.Home = []string{".ssh"} }},
+			{"a file of the demo", func(r *round, _ *hops) { r.view.Visible = []string{d.dir} }},
+		}...)
+	}
 	for _, c := range cases {
 		r, facts := good()
 		if c.spoil != nil {
@@ -97,6 +154,90 @@ func TestProof(t *testing.T) {
 	r, facts := good()
 	if err := r.prove(facts); !errors.Is(err, ErrProof) {
 		t.Error("the key in the gateway's directory was not noticed")
+	}
+}
+
+// TestLookSeesWhatIsThere: a command that is kept apart from nothing fails each check of what a cell shows.
+func TestLookSeesWhatIsThere(t *testing.T) {
+	d, err := New(Config{Listen: anyPort})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	home := t.TempDir()
+	if err := os.WriteFile(filepath.Join(home, "here"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in, say := io.Pipe()
+	hear, out := io.Pipe()
+	var crew sync.WaitGroup
+	crew.Go(func() {
+		if err := diag.ServeStdio(t.Context(), diag.Config{}, in, out, diag.Look{Environment: os.Environ(), Home: home, Paths: []string{d.dir, "/nonexistent"}}); err != nil {
+			t.Error(err)
+		}
+		_ = out.Close()
+	})
+	crew.Go(func() {
+		_, _ = io.WriteString(say, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`+"\n"+
+			`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"look","arguments":{}}}`+"\n")
+	})
+	var view *diag.View
+	for lines := bufio.NewScanner(hear); view == nil && lines.Scan(); {
+		var answer struct {
+			ID     int `json:"id"`
+			Result struct {
+				View *diag.View `json:"structuredContent"`
+			} `json:"result"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &answer); err != nil {
+			t.Fatal(err)
+		}
+		if answer.ID == 2 {
+			view = answer.Result.View
+		}
+	}
+	_ = say.Close()
+	crew.Wait()
+	if view == nil {
+		t.Fatal("look has not answered")
+	}
+	for _, path := range []string{d.dir, filepath.Join(d.dir, "connector", "notes.key"), filepath.Join(d.dir, "gateway", "agent.token")} {
+		if !slices.Contains(view.Visible, path) {
+			t.Errorf("%s is not seen: %q", path, view.Visible)
+		}
+	}
+	if slices.Contains(view.Visible, "/nonexistent") || !slices.Equal(view.Home, []string{"here"}) || !slices.Contains(view.Environment, "HOME") {
+		t.Errorf("got %+v", view)
+	}
+	problems := 0
+	proveView(view, func(ok bool, _ string) {
+		if !ok {
+			problems++
+		}
+	})
+	if want := 5; problems < want-1 { // a machine may have no interface but lo
+		t.Errorf("%d of %d checks failed for %+v", problems, want, view)
+	}
+}
+
+// TestWithoutIsolation leaves the local server out, and says why.
+func TestWithoutIsolation(t *testing.T) {
+	d, err := New(Config{Listen: anyPort})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	d.local, d.without = nil, fmt.Errorf("make namespaces: %w", cell.ErrUnsupported)
+	var card, line strings.Builder
+	if err := errors.Join(d.PrintCard(&card, "sallyport"), d.PrintJSON(&line)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(card.String(), "two private MCP servers") || !strings.Contains(card.String(), "left out: make namespaces: cell: isolation is not available") || strings.Contains(card.String()+line.String(), d.URL(localName)) {
+		t.Errorf("got %s%s", card.String(), line.String())
+	}
+	cfg, err := d.connectorConfig("auto")
+	if _, there := cfg.Servers[localName]; err != nil || there {
+		t.Errorf("the connector has %v, %v", cfg.Servers, err)
 	}
 }
 
@@ -178,6 +319,7 @@ func TestExtra(t *testing.T) {
 		{"a key of the demo's own", server + "gateway: example.com:443\n", `my.yaml:3: unknown key "gateway"`},
 		{"a token", server + "tunnel_token: env:X\n", `my.yaml:3: unknown key "tunnel_token"`},
 		{"a name that is taken", "servers:\n  diag: { url: https://x.internal/mcp }\n", "servers.diag: the demo has a server of this name"},
+		{"the local server's name", "servers:\n  local: { url: https://x.internal/mcp }\n", "servers.local: the demo has a server of this name"},
 		{"a rule for an unknown server", server + "policy: [{ servers: [other], allow: true }]\n", `there is no server "other"`},
 		{"a rule for the demo's servers", server + "policy: [{ servers: [notes], allow: false }]\n", `there is no server "notes"`},
 	} {
@@ -237,7 +379,8 @@ func TestPrintJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.String()), &card); err != nil {
 		t.Fatal(err)
 	}
-	if len(card.Servers) != 2 || card.Servers[0].Name != "diag" || card.Servers[1].URL != d.URL("notes") || card.Token != d.token.Reveal() {
+	needsLocal(t, d)
+	if len(card.Servers) != 3 || card.Servers[2].Name != "local" || card.Servers[0].Name != "diag" || card.Servers[1].URL != d.URL("notes") || card.Token != d.token.Reveal() {
 		t.Errorf("got %+v", card)
 	}
 	if _, err := os.Stat(card.CAFile); err != nil {

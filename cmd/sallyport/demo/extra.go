@@ -13,7 +13,7 @@ import (
 // Extra is a partial connector.yaml: servers of the user's that the demo serves beside its own. Every other key of
 // connector.yaml is refused, because the demo decides it.
 type Extra struct {
-	// Servers are added to the demo's; the names diag and notes are taken. Required.
+	// Servers are added to the demo's; the names diag, notes and local are taken. Required.
 	Servers map[string]connector.Server `yaml:"servers"`
 	// Upstream bounds what may be dialled. Optional.
 	Upstream connector.Upstream `yaml:"upstream"`
@@ -27,7 +27,7 @@ func (e *Extra) Validate() error {
 	if len(e.Servers) == 0 {
 		errs = append(errs, errors.New("servers: at least one is required"))
 	}
-	for _, name := range []string{diagName, notesName} {
+	for _, name := range []string{diagName, notesName, localName} {
 		if _, taken := e.Servers[name]; taken {
 			errs = append(errs, fmt.Errorf("servers.%s: the demo has a server of this name: rename yours", name))
 		}

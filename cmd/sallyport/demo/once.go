@@ -11,6 +11,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 
 	"sallyport.dev/cmd/sallyport/agent"
+	"sallyport.dev/mcp/diag"
 )
 
 // ErrProof means that a hop saw what it must not see, or lacked what it needs.
@@ -20,9 +21,10 @@ const (
 	callTimeout = 20 * time.Second
 	joinTimeout = 3 * time.Second // until both roles have logged a call
 	slowSteps   = 3
+	lateTries   = 5 // of a call whose progress came late: what buffers does so each time, a busy machine does not
 )
 
-// Once calls both servers as an agent would, over QUIC and again over TCP, writes what each hop saw and how long it took,
+// Once calls the servers as an agent would, over QUIC and again over TCP, writes what each hop saw and how long it took,
 // and fails if a hop saw what it must not see.
 func Once(ctx context.Context, cfg Config, out io.Writer) error {
 	gatewayLog := new(transcript)
@@ -32,7 +34,10 @@ func Once(ctx context.Context, cfg Config, out io.Writer) error {
 		return err
 	}
 	defer d.Close()
-	fmt.Fprintf(out, "Sallyport demo, once: an agent calls two private MCP servers.\n")
+	fmt.Fprintf(out, "Sallyport demo, once: an agent calls %s.\n", d.howMany())
+	if d.without != nil {
+		fmt.Fprintf(out, "The third, a local command, is left out: %v\n", d.without)
+	}
 	err = d.Run(ctx, func(ctx context.Context) error {
 		for _, transport := range []string{"quic", "tcp"} {
 			r := &round{demo: d, transport: transport, out: out, logs: gatewayLog, wire: new(transcript)}
@@ -56,10 +61,12 @@ type round struct {
 	logs      *transcript // of both roles
 	wire      *transcript // of the agent
 	timings   []timing
-	key       string // fingerprint of the credential that the notes server says it got
+	key       string     // fingerprint of the credential that the notes server says it got
+	view      *diag.View // what the local server says it sees
 }
 
-// timing is one call, in milliseconds as each hop has measured it.
+// timing is one call, in milliseconds as each hop has measured it. Upstream is 0 for a local command, which nobody but the
+// connector can time.
 type timing struct {
 	server, call                        string
 	agent, gateway, connector, upstream float64
@@ -68,7 +75,7 @@ type timing struct {
 
 func (r *round) run(ctx context.Context) error {
 	var facts hops
-	for _, server := range []string{diagName, notesName} {
+	for _, server := range r.demo.ownNames() {
 		if err := r.callServer(ctx, server, &facts); err != nil {
 			return fmt.Errorf("call %s over %s: %w", server, r.transport, err)
 		}
@@ -105,7 +112,7 @@ func (r *round) callServer(ctx context.Context, server string, facts *hops) erro
 		return err
 	}
 	r.timings[len(r.timings)-1].note = fmt.Sprintf("%d tools", len(tools))
-	for _, step := range stepsOn(server) {
+	do := func(step step) error {
 		progress.reset()
 		start = time.Now()
 		result, err := a.Call(ctx, step.call)
@@ -114,6 +121,14 @@ func (r *round) callServer(ctx context.Context, server string, facts *hops) erro
 		}
 		if err == nil {
 			r.timings[len(r.timings)-1].note, err = step.check(r, result, &progress, start)
+		}
+		return err
+	}
+	for _, step := range stepsOn(server) {
+		err := do(step)
+		for try := 1; errors.Is(err, errLate) && try < lateTries; try++ {
+			r.timings = r.timings[:len(r.timings)-1]
+			err = do(step)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", step.call.Tool, err)
@@ -129,16 +144,15 @@ func (r *round) measure(ctx context.Context, server, call string, start time.Tim
 	if err != nil {
 		return fmt.Errorf("%s: %w", call, err)
 	}
-	upstream := r.demo.notes
-	if server == diagName {
-		upstream = r.demo.diag
+	t := timing{server: server, call: call, agent: ms(took), gateway: seen.Gateway, connector: seen.Connector}
+	if upstream, overHTTP := map[string]*upstream{diagName: r.demo.diag, notesName: r.demo.notes}[server]; overHTTP {
+		one, err := upstream.next(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", call, err)
+		}
+		t.upstream = ms(one.took)
+		facts.add(server, one)
 	}
-	one, err := upstream.next(ctx)
-	if err != nil {
-		return fmt.Errorf("%s: %w", call, err)
-	}
-	t := timing{server: server, call: call, agent: ms(took), gateway: seen.Gateway, connector: seen.Connector, upstream: ms(one.took)}
-	facts.add(server, one)
 	facts.calls = append(facts.calls, seen)
 	r.timings = append(r.timings, t)
 	return nil
@@ -150,7 +164,11 @@ func (r *round) print(facts hops) {
 		names[r.transport], r.demo.gatewayAddr(), r.transport)
 	fmt.Fprintf(r.out, "  %-6s %-10s %8s %8s %10s %8s\n", "server", "call", "agent", "gateway", "connector", "server")
 	for _, t := range r.timings {
-		fmt.Fprintf(r.out, "  %-6s %-10s %8.1f %8.1f %10.1f %8.1f   %s\n", t.server, t.call, t.agent, t.gateway, t.connector, t.upstream, t.note)
+		upstream := "-"
+		if t.upstream > 0 {
+			upstream = fmt.Sprintf("%.1f", t.upstream)
+		}
+		fmt.Fprintf(r.out, "  %-6s %-10s %8.1f %8.1f %10.1f %8s   %s\n", t.server, t.call, t.agent, t.gateway, t.connector, upstream, t.note)
 	}
 	fmt.Fprintln(r.out, "\nWhat each hop saw:")
 	for _, line := range r.saw(facts) {

@@ -33,13 +33,17 @@ func (r *round) saw(facts hops) []sight {
 	for _, c := range facts.calls {
 		principal, rule = c.Principal, c.Rule
 	}
-	return []sight{
+	sights := []sight{
 		{"agent", fmt.Sprintf("sent its own token (sha256:%s) and no key; got no key back", diag.Fingerprint(d.token.Reveal()))},
 		{"gateway", fmt.Sprintf("principal %s; the key is in nothing that it logged, stored or passed on", principal)},
 		{"connector", fmt.Sprintf("%s allows the call; put the key (sha256:%s) in for %s alone", rule, diag.Fingerprint(d.key.Reveal()), d.notes.url())},
 		{notesName, fmt.Sprintf("Authorization %s: the connector's key; the agent's token did not arrive", r.key)},
 		{diagName, "no Authorization at all: it is not bound to a credential"},
 	}
+	if d.local != nil {
+		sights = append(sights, sight{localName, sawInCell(r.view)})
+	}
+	return sights
 }
 
 // prove checks each sentence of saw.
@@ -74,6 +78,9 @@ func (r *round) prove(facts hops) error {
 		must(!strings.Contains(one.header, token), "the agent's token reached a server")
 	}
 	must(r.key == "present (sha256:"+diag.Fingerprint(key)+")", "the notes server reports another key")
+	if d.local != nil {
+		proveView(r.view, must)
+	}
 	return errors.Join(errs...)
 }
 

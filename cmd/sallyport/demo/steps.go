@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -21,12 +22,17 @@ type step struct {
 
 // stepsOn lists the calls on a server.
 func stepsOn(server string) []step {
-	if server == diagName {
+	echo := step{agent.Call{Tool: "echo", Arguments: agent.RawObject(`{"text":"hello","n":9007199254740993}`)}, checkEcho}
+	slow := step{agent.Call{Tool: "slow", Arguments: agent.RawObject(fmt.Sprintf(`{"seconds":0.3,"steps":%d}`, slowSteps)), Progress: true}, checkProgress}
+	switch server {
+	case diagName:
 		return []step{
-			{agent.Call{Tool: "echo", Arguments: agent.RawObject(`{"text":"hello","n":9007199254740993}`)}, checkEcho},
+			echo,
 			{agent.Call{Tool: "whoami"}, checkNobody},
-			{agent.Call{Tool: "slow", Arguments: agent.RawObject(fmt.Sprintf(`{"seconds":0.3,"steps":%d}`, slowSteps)), Progress: true}, checkProgress},
+			slow,
 		}
+	case localName:
+		return []step{echo, {agent.Call{Tool: "look"}, checkView}, slow}
 	}
 	return []step{
 		{agent.Call{Tool: "search", Arguments: agent.RawObject(`{"query":"vpn"}`)}, checkSearch},
@@ -58,6 +64,14 @@ func checkKey(r *round, result *mcp.CallToolResult, _ *progress, _ time.Time) (s
 	return "Authorization " + r.key, nil
 }
 
+func checkView(r *round, result *mcp.CallToolResult, _ *progress, _ time.Time) (string, error) {
+	r.view = new(diag.View)
+	if err := json.Unmarshal(result.RawStructuredContent, r.view); err != nil {
+		return "", fmt.Errorf("read the answer of look: %w", err)
+	}
+	return fmt.Sprintf("%s; %d processes; %d files of the demo", strings.Join(r.view.Environment, " "), r.view.Processes, len(r.view.Visible)), nil
+}
+
 func checkSearch(_ *round, result *mcp.CallToolResult, _ *progress, _ time.Time) (string, error) {
 	if !strings.Contains(textOf(result), "vpn") {
 		return "", fmt.Errorf("%w: the note was not found", ErrProof)
@@ -73,10 +87,13 @@ func checkProgress(_ *round, _ *mcp.CallToolResult, p *progress, start time.Time
 	}
 	first := (<-p.arrived).Sub(start)
 	if first > took*2/3 {
-		return "", fmt.Errorf("%w: progress came %s into a call of %s: something buffers", ErrProof, first, took)
+		return "", fmt.Errorf("%w: progress came %s into a call of %s: %w", ErrProof, first, took, errLate)
 	}
 	return fmt.Sprintf("streamed: %d progress events, the first after %.0f ms", slowSteps, ms(first)), nil
 }
+
+// errLate is progress that came at the end of its call.
+var errLate = errors.New("something buffers")
 
 func textOf(result *mcp.CallToolResult) string {
 	var text strings.Builder

@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"sallyport.dev/cell"
 )
 
 // TestMain lets the test binary be the children of the runs that it tests.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == roleArgument {
+	cell.Main()
+	if len(os.Args) == 2 && (os.Args[1] == roleArgument || os.Args[1] == echoArgument) {
 		main()
 		os.Exit(0)
 	}
@@ -41,9 +44,13 @@ func TestRun(t *testing.T) {
 			}
 		}
 	}
+	local, err := p.measureLocal(t.Context(), self)
+	if err != nil {
+		t.Fatal(err)
+	}
 	results, strangers := quietest(results)
 	path := filepath.Join(t.TempDir(), "docs", "performance.md")
-	if err := writeReport(path, p, results, strangers); err != nil {
+	if err := writeReport(path, p, results, local, strangers); err != nil {
 		t.Fatal(err)
 	}
 	page, err := os.ReadFile(path)
@@ -54,6 +61,9 @@ func TestRun(t *testing.T) {
 		if n := strings.Count(string(page), "| "+r.name+" |"); n != 2 {
 			t.Errorf("%s is in %d tables", r.name, n)
 		}
+	}
+	if n := strings.Count(string(page), "in a cell, "); n != 2 || middle(local.bridge) <= 0 || middle(local.namespaces) <= 0 {
+		t.Errorf("%d kinds of cells were measured: %+v", n, local)
 	}
 	if n := strings.Count(string(page), ", silent streams |"); n != 2 {
 		t.Errorf("silent streams were measured over %d transports", n)

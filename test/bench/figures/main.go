@@ -13,12 +13,15 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"sallyport.dev/cell"
 )
 
 // roleArgument is the first argument of a child process: this program, in one role.
 const roleArgument = "role"
 
 func main() {
+	cell.Main()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := command(ctx, os.Args[1:], os.Stdin, os.Stdout)
 	stop()
@@ -35,6 +38,9 @@ func main() {
 func command(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	if len(args) == 1 && args[0] == roleArgument {
 		return serveRole(ctx, in, out)
+	}
+	if len(args) == 1 && args[0] == echoArgument {
+		return echo(in, out)
 	}
 	plan := plan{rounds: 24, agents: 64, load: 400 * time.Millisecond, single: 100 * time.Millisecond, streams: 10, idle: 1800}
 	var report string
@@ -56,14 +62,19 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if err != nil {
 		return err
 	}
+	local, err := plan.measureLocal(ctx, self)
+	if err != nil {
+		return fmt.Errorf("local commands: %w", err)
+	}
 	results, strangers := quietest(results)
 	if err := writeTables(out, results); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\n%s", idleTable(results))
+	fmt.Fprintf(out, "\n%s", local.table(plan.agents))
 	fmt.Fprintf(out, "\n%d rounds counted; in them other processes took at most %.0f %% of the machine\n", len(results[0].samples), 100*strangers)
 	if report == "" {
 		return nil
 	}
-	return writeReport(report, plan, results, strangers)
+	return writeReport(report, plan, results, local, strangers)
 }

@@ -60,6 +60,50 @@ func (c cell) hostRevision() string {
 	return min(c.revision, sessionful)
 }
 
+// planLocal lists the cells of servers that the connector starts. What these
+// cannot do is found without a connector too, where the client speaks stdio.
+// Revisions that differ from a later one by little go over one tunnel each.
+func planLocal() []cell {
+	var out []cell
+	for _, from := range []string{goSDK, mcpGo} {
+		for _, to := range []string{goSDKStdio, mcpGoStdio, referenceStdio, filesystemStdio} {
+			last := sessionful
+			if to == goSDKStdio || to == mcpGoStdio {
+				last = stateless
+			}
+			out = append(out, cell{client: from, server: to, revision: last, over: stdio})
+			for _, revision := range []string{v20241105, v20250326, v20250618, sessionful, stateless} {
+				if revision > last || to == filesystemStdio && revision > v20241105 && revision < sessionful {
+					continue
+				}
+				c := cell{client: from, server: to, revision: revision, over: streamable, tunnel: tunnel.TCP}
+				if revision == v20241105 {
+					c.over = httpSSE
+				}
+				both := revision >= sessionful || revision == v20241105 && to != referenceStdio && to != filesystemStdio
+				if both || revision != v20250618 {
+					out = append(out, c)
+				}
+				if c.tunnel, c.h2 = tunnel.QUIC, true; both || revision == v20250618 {
+					out = append(out, c)
+				}
+			}
+		}
+	}
+	for _, to := range []string{goSDKStdio, mcpGoStdio, referenceStdio, filesystemStdio} {
+		out = append(out,
+			cell{client: inspect, server: to, revision: sessionful, over: streamable, tunnel: tunnel.QUIC},
+			cell{client: inspect, server: to, revision: sessionful, over: httpSSE, tunnel: tunnel.TCP})
+		if to == goSDKStdio || to == mcpGoStdio {
+			out = append(out, cell{client: inspect, server: to, revision: stateless, over: streamable, tunnel: tunnel.QUIC})
+		}
+	}
+	return out
+}
+
+// isLocal reports whether the connector starts the server.
+func (c cell) isLocal() bool { return strings.HasSuffix(c.server, " over stdio") }
+
 // plan lists all cells.
 func plan() []cell {
 	var out []cell
@@ -118,7 +162,7 @@ func plan() []cell {
 			}
 		}
 	}
-	return out
+	return append(out, planLocal()...)
 }
 
 // Clients and servers that others wrote do through the tunnel, in every
@@ -132,6 +176,10 @@ func TestCompatibility(t *testing.T) {
 		for _, c := range cells {
 			t.Run(c.name(), func(t *testing.T) {
 				t.Parallel()
+				if c.isLocal() {
+					seen.add(c, meetLocal(t, c, dialers[c.client]))
+					return
+				}
 				seen.add(c, meet(t, c, dialers[c.client], serverOf(t, c)))
 			})
 		}
@@ -174,18 +222,32 @@ func meet(t *testing.T, c cell, dial dialer, peer *server) outcome {
 		to.url = upstream.URL + "/sse"
 	}
 	if c.tunnel != "" {
-		s := stack.New(t, stack.Options{Transport: c.tunnel, Servers: map[string]connector.Server{
-			"peer": {URL: upstream.URL + "/mcp", SSEURL: upstream.URL + "/sse"},
-		}})
-		to.url, to.agent, to.ca = s.URL("peer"), s.Agent(t, c.h2), s.CAFile
-		if c.over == httpSSE {
-			to.url = s.SSEURL("peer")
-		}
-		t.Cleanup(func() {
-			if t.Failed() {
-				t.Logf("the log of gateway and connector:\n%s", s.Log)
-			}
-		})
+		to = behind(t, c, connector.Server{URL: upstream.URL + "/mcp", SSEURL: upstream.URL + "/sse"})
 	}
 	return converse(t, c, dial, peer, seen, to)
+}
+
+// meetLocal is meet for a server that the connector starts.
+func meetLocal(t *testing.T, c cell, dial dialer) outcome {
+	at, peer := serveLocal(t, c.server)
+	to := target{over: c.over, revision: c.revision, local: at}
+	if c.tunnel != "" {
+		to = behind(t, c, at.configured())
+	}
+	return converse(t, c, dial, peer, transcript{at.record}, to)
+}
+
+// behind starts a tunnel to the server of a cell.
+func behind(t *testing.T, c cell, peer connector.Server) target {
+	s := stack.New(t, stack.Options{Transport: c.tunnel, Servers: map[string]connector.Server{"peer": peer}})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the log of gateway and connector:\n%s", s.Log)
+		}
+	})
+	to := target{over: c.over, revision: c.revision, url: s.URL("peer"), agent: s.Agent(t, c.h2), ca: s.CAFile}
+	if c.over == httpSSE {
+		to.url = s.SSEURL("peer")
+	}
+	return to
 }

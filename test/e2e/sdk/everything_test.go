@@ -108,10 +108,16 @@ func everything(mcp, sse http.Handler) *server {
 	mux := http.NewServeMux()
 	mux.Handle("/mcp", mcp)
 	mux.Handle("/", sse)
+	out := everythingOverStdio()
+	out.Handler = mux
+	return out
+}
+
+// everythingOverStdio is the reference server, but for what serves it.
+func everythingOverStdio() *server {
 	var once sync.Once
 	return &server{
-		Handler: mux,
-		script:  everythingScript(),
+		script: everythingScript(),
 		news: func(ctx context.Context, c client) {
 			once.Do(func() { // a second call would stop it; it logs every 5 s
 				_, _ = c.call(ctx, request{"toggle-simulated-logging", noArguments()})

@@ -3,7 +3,9 @@ package sdk_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"os/exec"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -12,7 +14,10 @@ import (
 type goClient struct{ *mcp.ClientSession }
 
 func dialGoSDK(ctx context.Context, _ *testing.T, to target, on events) (client, error) {
-	if to.over == httpSSE {
+	switch to.over {
+	case stdio:
+		return connectGoSDK(ctx, &mcp.CommandTransport{Command: to.local.cmd()}, to.revision, on)
+	case httpSSE:
 		return connectGoSDK(ctx, &mcp.SSEClientTransport{Endpoint: to.url, HTTPClient: to.agent}, to.revision, on)
 	}
 	return connectGoSDK(ctx, &mcp.StreamableClientTransport{Endpoint: to.url, HTTPClient: to.agent}, to.revision, on)
@@ -47,7 +52,16 @@ func connectGoSDK(ctx context.Context, over mcp.Transport, revision string, on e
 
 func (c goClient) version() string { return c.InitializeResult().ProtocolVersion }
 
-func (c goClient) close() error { return c.Close() }
+func (c goClient) close() error { return leftBehind(c.Close()) }
+
+// leftBehind is the error of a client whose server over stdio may not end by
+// itself when it is left, and is then killed by the client.
+func leftBehind(err error) error {
+	if _, killed := errors.AsType[*exec.ExitError](err); killed {
+		return nil
+	}
+	return err
+}
 
 func (c goClient) tools(ctx context.Context) ([]string, error) {
 	list, err := c.ListTools(ctx, nil)
@@ -140,6 +154,13 @@ func serveGoSDK(revision string) *server {
 			return text("nobody has cancelled until the end"), nil, nil
 		}
 	})
+	mcp.AddTool(s, &mcp.Tool{Name: "change"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ argument) (*mcp.CallToolResult, any, error) {
+		out.news(ctx, nil)
+		return text("changed"), nil, nil
+	})
+	out.stdio = func(ctx context.Context, in io.ReadCloser, to io.WriteCloser) error {
+		return s.Run(ctx, &mcp.IOTransport{Reader: in, Writer: to})
+	}
 	get := func(*http.Request) *mcp.Server { return s }
 	mux := http.NewServeMux()
 	mux.Handle("/mcp", mcp.NewStreamableHTTPHandler(get, &mcp.StreamableHTTPOptions{PropagateRequestCancellation: true, Stateless: revision == stateless}))

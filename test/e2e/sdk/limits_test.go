@@ -45,12 +45,20 @@ var limits = []struct {
 		limit: limit{final: true},
 	},
 	{
+		of: []feature{ends}, over: stdio,
+		limit: limit{final: true},
+	},
+	{
 		of: []feature{ends}, since: stateless,
 		limit: limit{final: true},
 	},
 	{
 		of: []feature{reports, asks, notifies, cancels}, from: []string{inspect},
 		limit: limit{final: true, why: "The inspector's command line makes one call in a process: it shows no progress and no notifications, has nobody to ask, and its calls are not cancelled."},
+	},
+	{
+		of: []feature{reports, asks, notifies, cancels}, to: []string{filesystemStdio},
+		limit: limit{final: true, why: "server-filesystem has no call that reports its progress, asks, announces or waits."},
 	},
 	{
 		of: []feature{ends}, from: []string{inspect, mcpRemote, supergateway},
@@ -73,7 +81,7 @@ var limits = []struct {
 		limit: limit{why: "mcp-remote passes on `notifications/cancelled`, where a client of this revision cancels by closing the answer's stream."},
 	},
 	{
-		of: []feature{cancels}, from: []string{mcpGo}, to: []string{goSDK, reference, wrapped}, over: streamable, until: stateless,
+		of: []feature{cancels}, from: []string{mcpGo}, to: []string{goSDK, reference, wrapped, goSDKStdio, mcpGoStdio, referenceStdio}, over: streamable, until: stateless,
 		limit: limit{why: "mcp-go's client sends no cancellation over HTTP, it only closes the answer's stream. Up to 2025-11-25 that is none; only mcp-go's own server takes it for one."},
 	},
 	{

@@ -6,16 +6,21 @@ package sdk_test
 import (
 	"context"
 	"flag"
+	"io"
 	"net/http"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	apart "sallyport.dev/cell"
 )
 
 // TestMain lets more conversations go on beside each other than there are
 // processors: most of them wait for a process that starts.
 func TestMain(m *testing.M) {
+	apart.Main()
+	playPeer()
 	if err := flag.Set("test.parallel", "3"); err != nil {
 		panic(err)
 	}
@@ -38,6 +43,8 @@ type wire string
 const (
 	streamable wire = "streamable HTTP"
 	httpSSE    wire = "HTTP+SSE"
+	// stdio is how a client calls a local server directly; it is in no tunnel.
+	stdio wire = "stdio"
 )
 
 const patience = time.Minute
@@ -52,6 +59,7 @@ type target struct {
 	revision string
 	agent    *http.Client // adds the token, and trusts ca
 	ca       string       // a file; "" where the URL is of plain HTTP
+	local    local        // in place of all that, over stdio
 }
 
 // client is one of the client implementations, connected.
@@ -105,6 +113,8 @@ type script struct {
 // at /mcp and HTTP+SSE at /sse.
 type server struct {
 	http.Handler
+	// stdio serves one client over stdin and stdout, until it leaves; nil if it cannot.
+	stdio  func(ctx context.Context, in io.ReadCloser, out io.WriteCloser) error
 	script script
 	// news makes the server send what it sends unasked. It may be called again.
 	news func(ctx context.Context, c client)

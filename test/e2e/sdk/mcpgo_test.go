@@ -3,6 +3,7 @@ package sdk_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"testing"
@@ -44,6 +45,8 @@ func dialMCPGo(ctx context.Context, _ *testing.T, to target, on events) (client,
 	var err error
 	quiet := slog.New(slog.DiscardHandler)
 	switch {
+	case to.over == stdio:
+		over = transport.NewStdio(to.local.command[0], to.local.environ(), to.local.command[1:]...)
 	case to.over == httpSSE:
 		over, err = transport.NewSSE(to.url, transport.WithHTTPClient(to.agent), transport.WithSSELogger(quiet))
 	case to.revision < stateless:
@@ -74,7 +77,7 @@ func dialMCPGo(ctx context.Context, _ *testing.T, to target, on events) (client,
 		return nil, errors.Join(err, c.Close())
 	}
 	stop := func() {}
-	if to.revision == stateless {
+	if c.ProtocolVersion() == stateless {
 		stop, err = c.ListenAsync(ctx, mcp.SubscriptionFilter{ToolsListChanged: true}, func(error) {})
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
@@ -87,7 +90,7 @@ func (c mcpGoClient) version() string { return c.ProtocolVersion() }
 
 func (c mcpGoClient) close() error {
 	c.stop()
-	return c.Close()
+	return leftBehind(c.Close())
 }
 
 func (c mcpGoClient) tools(ctx context.Context) ([]string, error) {
@@ -170,7 +173,14 @@ func serveMCPGo(string) *server {
 			return mcp.NewToolResultText("nobody has cancelled until the end"), nil
 		}
 	})
+	s.AddTool(mcp.NewTool("change"), func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		out.news(ctx, nil)
+		return mcp.NewToolResultText("changed"), nil
+	})
 	s.EnableSampling()
+	out.stdio = func(ctx context.Context, in io.ReadCloser, to io.WriteCloser) error {
+		return mcpserver.NewStdioServer(s).Listen(ctx, in, to)
+	}
 	h := mcpserver.NewStreamableHTTPServer(s, mcpserver.WithStreamableHTTPLogger(slog.New(slog.DiscardHandler)))
 	legacy := mcpserver.NewSSEServer(s)
 	mux := http.NewServeMux()

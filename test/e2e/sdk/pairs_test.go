@@ -17,6 +17,20 @@ import (
 	"time"
 )
 
+// witness says what has come at a server.
+type witness interface {
+	// calls is how many calls of tools have come.
+	calls() int
+	// told reports whether the server has been told that the last of them is cancelled.
+	told() bool
+	// listens reports whether the client has opened the stream of what belongs to no call.
+	listens() bool
+	// ended reports whether the client has ended its MCP session.
+	ended() bool
+	// spoke returns the revisions that requests have named.
+	spoke() []string
+}
+
 // recorder is a server in front of a server, which notes what comes.
 type recorder struct {
 	next http.Handler
@@ -83,6 +97,12 @@ func (r *recorder) told() bool {
 	return r.cancelled
 }
 
+// listens reports whether the client has opened the GET stream.
+func (r *recorder) listens() bool { return r.sawIn(http.MethodGet) }
+
+// ended reports whether the client has deleted the MCP session.
+func (r *recorder) ended() bool { return r.sawIn(http.MethodDelete) }
+
 // sawIn reports whether a request has come in the MCP session that the server
 // has issued, under the server's own name for it.
 func (r *recorder) sawIn(httpMethod string) bool {
@@ -102,7 +122,7 @@ func (r *recorder) spoke() []string {
 type talk struct {
 	cell
 	peer     *server
-	seen     *recorder
+	seen     witness
 	agent    client
 	progress atomic.Int64
 	asked    atomic.Int64
@@ -115,7 +135,7 @@ const brief = 500 * time.Millisecond
 // converse does all that the two of a cell must be able to do together, and
 // returns what has worked. Where a limit of one of them is known, it stands in
 // the place of that, and must hold without a tunnel.
-func converse(t *testing.T, c cell, dial dialer, peer *server, seen *recorder, to target) outcome {
+func converse(t *testing.T, c cell, dial dialer, peer *server, seen witness, to target) outcome {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	k := &talk{cell: c, peer: peer, seen: seen, notified: make(chan struct{}, 1)}
@@ -163,7 +183,7 @@ func converse(t *testing.T, c cell, dial dialer, peer *server, seen *recorder, t
 			cancel()
 		}
 	}
-	if got := seen.spoke(); len(got) > 1 || len(got) == 1 && got[0] != c.revision || len(got) == 0 && (c.over == streamable || k.agent.version() == "") {
+	if got := seen.spoke(); len(got) > 1 || len(got) == 1 && got[0] != c.revision || len(got) == 0 && (c.over != httpSSE || k.agent.version() == "") {
 		t.Errorf("the requests name the revisions %q", got)
 	}
 	return out
@@ -178,11 +198,12 @@ func (k *talk) do(ctx context.Context, f feature) error {
 		if err != nil {
 			return err
 		}
-		got, err := k.agent.call(ctx, use.echo(oddText))
+		echo := use.echo(oddText)
+		got, err := k.agent.call(ctx, echo)
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(names, "echo") || got != use.echoed+oddText {
+		if !slices.Contains(names, echo.tool) || got != use.echoed+oddText {
 			return fmt.Errorf("the tools are %q, and the echo is %q", names, got)
 		}
 		return nil
@@ -205,7 +226,7 @@ func (k *talk) do(ctx context.Context, f feature) error {
 		return nil
 	case notifies:
 		if k.sessions() {
-			if err := eventually(ctx, "the GET stream is open", func() bool { return k.seen.sawIn(http.MethodGet) }); err != nil {
+			if err := eventually(ctx, "the GET stream is open", k.seen.listens); err != nil {
 				return err
 			}
 		}
@@ -240,7 +261,7 @@ func (k *talk) do(ctx context.Context, f feature) error {
 			return errors.New("the cancelled call goes on at the server")
 		}
 	case ends:
-		return eventually(ctx, "the session is deleted", func() bool { return k.seen.sawIn(http.MethodDelete) })
+		return eventually(ctx, "the session is deleted", k.seen.ended)
 	}
 	panic("no such feature")
 }

@@ -28,7 +28,8 @@ this file differs from what they see. They hold many of the conversations withou
 | peer | version |
 |---|---|
 %s
-*supergateway + server-everything* is supergateway as a server, in front of server-everything's stdio mode. As clients, supergateway and
+A server *over stdio* is a command that the connector starts, in a cell of its own; the others are called over HTTP. What reaches such a
+server is read at its standard input, and it is called over stdio by the libraries directly too. *supergateway + server-everything* is supergateway as a server, in front of server-everything's stdio mode. As clients, supergateway and
 mcp-remote are bridges from stdio to the tunnel; their host is go-sdk's client, over stdio.
 
 Each conversation is in exactly the revision above it: the client says so if it can, and what reaches the server names no other.
@@ -38,7 +39,7 @@ Each conversation is in exactly the revision above it: the client says so if it 
 - *Question*: in the middle of a call the server asks the client: to sample up to 2025-03-26, to elicit after that.
 - *Notification*: the server says something unasked, on the GET stream, the stream of HTTP+SSE or a subscription.
 - *Cancellation*: the server learns that a call is cancelled.
-- *Session's end*: the client deletes its MCP session.
+- *Session's end*: the client deletes its MCP session; a server over stdio sees its input end.
 
 ✓ has worked, – does not exist in this revision over this transport, and a number is a limit of the client or the server, with its
 cause below. *Tunnel* is what carried the connector's session: QUIC, or yamux over TLS and TCP; pipe is memory, for tests. Libraries
@@ -175,7 +176,7 @@ func versions(t *testing.T) string {
 	for _, module := range []string{"github.com/modelcontextprotocol/go-sdk", "github.com/mark3labs/mcp-go"} {
 		fmt.Fprintf(&b, "| %s (`%s`) | %s |\n", filepath.Base(module), module, required[module])
 	}
-	for _, name := range []string{"@modelcontextprotocol/inspector", "mcp-remote", "supergateway", "@modelcontextprotocol/server-everything"} {
+	for _, name := range []string{"@modelcontextprotocol/inspector", "mcp-remote", "supergateway", "@modelcontextprotocol/server-everything", "@modelcontextprotocol/server-filesystem"} {
 		fmt.Fprintf(&b, "| %s (npm `%s`) | %s |\n", filepath.Base(name), name, lock.Packages["node_modules/"+name].Version)
 	}
 	return b.String()
