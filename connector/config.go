@@ -171,6 +171,7 @@ func (c *Config) checkServers() error {
 		return fmt.Errorf("servers: 1 to %d are required", maxServers)
 	}
 	var errs []error
+	c.Servers = maps.Clone(c.Servers) // the caller's may be another connector's too
 	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {
 		s := c.Servers[name]
 		if s.CallTimeout == 0 {
