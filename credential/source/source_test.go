@@ -1,4 +1,4 @@
-package credential_test
+package source_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package credential_test
+package inject_test
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 )
 
 func TestHeaderValidate(t *testing.T) {
-	for _, good := range []credential.Header{
+	for _, good := range []inject.Header{
 		{Name: "Authorization", Template: "Bearer {secret}"},
 		{Name: "X-Api-Key", Template: "{secret}"},
 		{Name: "api_key", Template: "{secret}"},
@@ -59,7 +59,7 @@ func TestHeaderValidate(t *testing.T) {
 		{"X-Key", "{secret} ", "printable ASCII"},
 		{"X-Key", "{secret}" + strings.Repeat("x", 256), "longer than"},
 	} {
-		err := credential.Header{Name: test.name, Template: test.template}.Validate()
+		err := inject.Header{Name: test.name, Template: test.template}.Validate()
 		if !errors.Is(err, credential.ErrConfig) || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%q: %q gives %v, want %s", test.name, test.template, err, test.says)
 		}
@@ -81,7 +81,7 @@ func TestInjectReplacesEveryVariant(t *testing.T) {
 			r.Header[name] = []string{"from the agent", "twice"}
 			r.Trailer[name] = nil
 		}
-		header := credential.Header{Name: test.name, Template: "Bearer {secret}"}
+		header := inject.Header{Name: test.name, Template: "Bearer {secret}"}
 		if err := header.Inject(r, secret.New(canary)); err != nil {
 			t.Fatal(err)
 		}
@@ -95,10 +95,10 @@ func TestInjectReplacesEveryVariant(t *testing.T) {
 }
 
 func TestInjectRefusesAndStrips(t *testing.T) {
-	header := credential.Header{Name: "Authorization", Template: "Bearer {secret}"}
+	header := inject.Header{Name: "Authorization", Template: "Bearer {secret}"}
 	for _, test := range []struct {
 		name   string
-		header credential.Header
+		header inject.Header
 		value  secret.Value
 		want   error
 	}{
@@ -111,9 +111,9 @@ func TestInjectRefusesAndStrips(t *testing.T) {
 		{"not ASCII", header, secret.New(canary + "é"), credential.ErrUnusable},
 		{"space first", header, secret.New(" " + canary), credential.ErrUnusable},
 		{"space last", header, secret.New(canary + " "), credential.ErrUnusable},
-		{"no placeholder", credential.Header{Name: "Authorization"}, secret.New(canary), credential.ErrConfig},
-		{"no name", credential.Header{Template: "{secret}"}, secret.New(canary), credential.ErrConfig},
-		{"reserved name", credential.Header{Name: "Connection", Template: "{secret}"}, secret.New(canary), credential.ErrConfig},
+		{"no placeholder", inject.Header{Name: "Authorization"}, secret.New(canary), credential.ErrConfig},
+		{"no name", inject.Header{Template: "{secret}"}, secret.New(canary), credential.ErrConfig},
+		{"reserved name", inject.Header{Name: "Connection", Template: "{secret}"}, secret.New(canary), credential.ErrConfig},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := &http.Request{Header: http.Header{"Authorization": {"Bearer of the agent"}}}
@@ -139,7 +139,7 @@ func FuzzInjectNeverMakesASecondField(f *testing.F) {
 	f.Add("a\r\nb: c", "X-Api-Key")
 	f.Fuzz(func(t *testing.T, value, sent string) {
 		r := &http.Request{Header: http.Header{sent: {"from the agent"}}}
-		header := credential.Header{Name: "X-Api-Key", Template: "k={secret}"}
+		header := inject.Header{Name: "X-Api-Key", Template: "k={secret}"}
 		err := header.Inject(r, secret.New(value))
 		for name, values := range r.Header {
 			folded := strings.ReplaceAll(strings.ToLower(name), "_", "-")
