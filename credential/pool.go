@@ -16,11 +16,17 @@ const (
 // Pools keep the connections to one upstream apart: a request goes over one that has carried no other principal's, and
 // none with other secrets. Make it with [NewPools]. It is safe for concurrent use.
 type Pools struct {
-	make func(*tls.Certificate) *http.Transport
+	make func(*tls.Certificate) Conns
 
 	mu    sync.Mutex // guards what follows
 	pools map[poolKey]*pool
 	swept time.Time
+}
+
+// Conns are connections to an upstream over which requests go: an *http.Transport.
+type Conns interface {
+	http.RoundTripper
+	CloseIdleConnections()
 }
 
 type poolKey struct {
@@ -29,14 +35,14 @@ type poolKey struct {
 }
 
 type pool struct {
-	transport *http.Transport
-	used      time.Time
+	conns Conns
+	used  time.Time
 }
 
-// NewPools returns pools of transports that newTransport makes. Its argument is the certificate to show to the upstream, nil
-// for none.
-func NewPools(newTransport func(*tls.Certificate) *http.Transport) *Pools {
-	return &Pools{make: newTransport, pools: make(map[poolKey]*pool)}
+// NewPools returns pools of connections that newConns makes. Its argument is the certificate to show to the upstream, nil for
+// none.
+func NewPools(newConns func(*tls.Certificate) Conns) *Pools {
+	return &Pools{make: newConns, pools: make(map[poolKey]*pool)}
 }
 
 // of returns the transport for a principal's requests with secrets of a version. certificate is asked when it is new.
@@ -51,11 +57,11 @@ func (p *Pools) of(who Principal, version Version, certificate func() (*tls.Cert
 		if err != nil {
 			return nil, err
 		}
-		found = &pool{transport: p.make(shown)}
+		found = &pool{conns: p.make(shown)}
 		p.pools[key] = found
 	}
 	found.used = now
-	return found.transport, nil
+	return found.conns, nil
 }
 
 // sweep closes what is not used any more, and, when there are too many, what has been unused for longest. Requests that
@@ -82,7 +88,7 @@ func (p *Pools) sweep(now time.Time) {
 }
 
 func (p *Pools) drop(key poolKey) {
-	p.pools[key].transport.CloseIdleConnections()
+	p.pools[key].conns.CloseIdleConnections()
 	delete(p.pools, key)
 }
 

@@ -53,8 +53,8 @@ type entry[V any] struct {
 	expire  time.Time
 	used    time.Time
 
-	err     error     // of the last fetch, if that failed
-	retry   time.Time // when a failure does not stand any more
+	err     error         // of the last fetch, if that failed
+	retry   time.Time     // when a failure does not stand any more
 	pending chan struct{} // closed when the fetch that is under way has ended; nil if none is
 }
 
