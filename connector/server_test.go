@@ -15,7 +15,7 @@ import (
 
 	"sallyport.dev/auth"
 	"sallyport.dev/auth/authtest"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
 	"sallyport.dev/mcp"
 	"sallyport.dev/policy"
 	"sallyport.dev/tunnel"
@@ -27,7 +27,7 @@ func withKey(t testing.TB) func(*Config) {
 	return func(c *Config) {
 		s := c.Servers["wiki"]
 		s.AllowPlaintext = true
-		s.Credentials = []Credential{{Header: credential.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: secretFile(t, "key", testKey)}}
+		s.Credentials = []Credential{{Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: secretFile(t, "key", testKey)}}
 		c.Servers["wiki"] = s
 	}
 }

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"context"
 	"cmp"
 	"crypto/tls"
 	"errors"
@@ -96,19 +97,35 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // collect finds what the request needs, checks where it goes and only then reads the secrets.
 func (t *Transport) collect(r *http.Request, who Principal) ([]use, error) {
+	uses, err := t.choose(who)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range uses {
+		if err := u.Destination.Check(r); err != nil {
+			return nil, err
+		}
+	}
+	return uses, fetch(r.Context(), who, uses)
+}
+
+// choose finds the binding for each place.
+func (t *Transport) choose(who Principal) ([]use, error) {
 	uses := make([]use, 0, len(t.places))
 	for _, bindings := range t.places {
 		i := slices.IndexFunc(bindings, func(b Binding) bool { return b.Who.Covers(who) })
 		if i < 0 {
 			return nil, fmt.Errorf("%w: %s: none of its credentials is for this principal", ErrUnavailable, bindings[0].Injector.Place())
 		}
-		if err := bindings[i].Destination.Check(r); err != nil {
-			return nil, err
-		}
 		uses = append(uses, use{Binding: &bindings[i]})
 	}
+	return uses, nil
+}
+
+// fetch reads the secrets.
+func fetch(ctx context.Context, who Principal, uses []use) error {
 	for i := range uses {
-		got, err := uses[i].Source.Fetch(r.Context(), who)
+		got, err := uses[i].Source.Fetch(ctx, who)
 		if err == nil && slices.ContainsFunc(got.Values, secret.Value.IsZero) {
 			err = errors.New("it is empty")
 		}
@@ -116,16 +133,35 @@ func (t *Transport) collect(r *http.Request, who Principal) ([]use, error) {
 			if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrUnusable) {
 				err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 			}
-			return nil, fmt.Errorf("%s: %w", uses[i].Injector.Place(), err)
+			return fmt.Errorf("%s: %w", uses[i].Injector.Place(), err)
 		}
 		uses[i].got = got
 	}
-	return uses, nil
+	return nil
+}
+
+// Version returns that of the credentials which requests for a principal carry now.
+func (t *Transport) Version(ctx context.Context, who Principal) (Version, error) {
+	uses, err := t.choose(who)
+	if err != nil {
+		return 0, err
+	}
+	if err := fetch(ctx, who, uses); err != nil {
+		return 0, err
+	}
+	return versionOf(uses), nil
+}
+
+func versionOf(uses []use) (version Version) {
+	for _, u := range uses {
+		version = version.Join(u.got.Version)
+	}
+	return version
 }
 
 // send puts the values into a clone and sends that.
 func (t *Transport) send(r *http.Request, who Principal, uses []use) (*http.Response, error) {
-	armed, version := r, Version(0)
+	armed := r
 	if len(uses) > 0 {
 		armed = r.Clone(r.Context())
 		// A Connection field could name a credential's field, and the next hop would then delete what is put in here.
@@ -139,9 +175,8 @@ func (t *Transport) send(r *http.Request, who Principal, uses []use) (*http.Resp
 			closeBody(r)
 			return nil, err
 		}
-		version = version.Join(u.got.Version)
 	}
-	next, err := t.pools.of(who, version, func() (*tls.Certificate, error) { return certificate(uses) })
+	next, err := t.pools.of(who, versionOf(uses), func() (*tls.Certificate, error) { return certificate(uses) })
 	if err != nil {
 		closeBody(r)
 		return nil, err

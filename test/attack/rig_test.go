@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"sallyport.dev/connector"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
 	"sallyport.dev/gateway"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
@@ -89,8 +89,8 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 	secrets := t.TempDir()
 	server := func(u *upstream) connector.Server {
 		return connector.Server{URL: u.url + "/private", AllowPlaintext: true, CAFile: certs.file, Credentials: []connector.Credential{
-			{Header: credential.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: stack.SecretFile(t, secrets, "key", credentialCanary)},
-			{Header: credential.Header{Name: "X-Tenant", Template: "{secret}"}, Secret: stack.SecretFile(t, secrets, "tenant", tenantCanary)},
+			{Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: stack.SecretFile(t, secrets, "key", credentialCanary)},
+			{Header: &inject.Header{Name: "X-Tenant", Template: "{secret}"}, Secret: stack.SecretFile(t, secrets, "tenant", tenantCanary)},
 		}}
 	}
 	both := func(u *upstream, timeout time.Duration) connector.Server {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"sallyport.dev/connector"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
 	"sallyport.dev/gateway"
 	"sallyport.dev/secret"
 	"sallyport.dev/test/stack"
@@ -438,7 +438,7 @@ func TestLocalServerSeesNothingOfTheConnector(t *testing.T) {
 	s := stack.New(t, stack.Options{Transport: tunnel.Memory, Servers: servers, Connector: func(c *connector.Config) {
 		c.StateDir, c.File = state, config
 		c.Servers["third"] = connector.Server{URL: "http://127.0.0.1:9", AllowPlaintext: true, Credentials: []connector.Credential{
-			{Header: credential.Header{Name: "Authorization", Template: "{secret}"}, Secret: token.Secret},
+			{Header: &inject.Header{Name: "Authorization", Template: "{secret}"}, Secret: token.Secret},
 		}}
 	}})
 	agent := s.Agent(t, true)

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"sallyport.dev/connector"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
 	"sallyport.dev/policy"
 )
 
@@ -23,7 +23,7 @@ func (d *Demo) connectorConfig(transport string) (connector.Config, error) {
 				URL:            d.notes.url(),
 				AllowPlaintext: true,
 				Credentials: []connector.Credential{{
-					Header: credential.Header{Name: "Authorization", Template: "Bearer {secret}"},
+					Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"},
 					Secret: d.keyFile,
 				}},
 			},
