@@ -216,6 +216,9 @@ func (c *Connector) runLocal(ctx context.Context) (stop func()) {
 	}
 }
 
+// Close gives back what was lent for credentials, for a connector that is not run.
+func (c *Connector) Close() { c.closeRoutes() }
+
 // closeRoutes closes all upstreams, when no call is under way any more, and gives back what was lent for them.
 func (c *Connector) closeRoutes() {
 	c.mu.Lock()
