@@ -7,6 +7,7 @@ import (
 
 	"sallyport.dev/connector"
 	"sallyport.dev/credential/inject"
+	"sallyport.dev/credential/oauth"
 	"sallyport.dev/policy"
 )
 
@@ -25,6 +26,13 @@ func (d *Demo) connectorConfig(transport string) (connector.Config, error) {
 				Credentials: []connector.Credential{{
 					Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"},
 					Secret: d.keyFile,
+				}},
+			},
+			ticketsName: {
+				URL:            d.tickets.url(),
+				AllowPlaintext: true,
+				Credentials: []connector.Credential{{
+					OAuth: &oauth.Config{TokenURL: d.tickets.at("/token"), ClientID: clientName, ClientSecret: d.clientAt, AllowPlaintext: true},
 				}},
 			},
 		},
