@@ -76,6 +76,7 @@ func groups() []group {
 		{name: "Sessions of HTTP+SSE", attacks: legacyAttacks()},
 		{name: "A session that has gone", attacks: goneAttacks(), slow: true},
 		{name: "Metadata and schemas", attacks: metaAttacks()},
+		{name: "Credentials sent back", attacks: reflectionAttacks()},
 		{name: "Answers", attacks: answerAttacks()},
 		{name: "Slow answers", attacks: slowAnswerAttacks(), slow: true},
 		{name: "Event streams", attacks: eventAttacks()},
