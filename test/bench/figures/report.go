@@ -97,7 +97,7 @@ func writeReport(path string, p plan, results []result, local localFigures, cred
 	var b bytes.Buffer
 	err = page.Execute(&b, map[string]any{
 		"Under": under, "Alone": strings.TrimSpace(alone), "Idle": strings.TrimSpace(idleTable(results)), "Silent": p.idle,
-		"Local":  strings.TrimSpace(local.table(p.agents)), "Credentials": strings.TrimSpace(credentials.table(p.agents)),
+		"Local": strings.TrimSpace(local.table(p.agents)), "Credentials": strings.TrimSpace(credentials.table(p.agents)),
 		"Agents": p.agents, "Rounds": p.rounds, "Counted": len(results[0].samples), "Load": p.load, "Single": p.single,
 		"Strangers": fmt.Sprintf("%.0f %%", 100*strangers),
 		"Body":      len(callBody), "Answer": len(cannedAnswer),
