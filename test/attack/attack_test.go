@@ -82,6 +82,7 @@ func groups() []group {
 		{name: "Event streams", attacks: eventAttacks()},
 		{name: "Shared answers", attacks: sharedAttacks()},
 		{name: "Upstreams that are not who they should be", attacks: impostorAttacks()},
+		{name: "A gateway that has been taken over", attacks: captorAttacks()},
 	}
 	for i, g := range all {
 		for j := range g.attacks {

@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -59,6 +60,7 @@ type rig struct {
 	logged  int    // bytes of the log that have been searched
 	dump    []byte // for stacks
 
+	captor            *captor              // another gateway, and its connector
 	older, foreignOld *upstream            // as old, another server and another tunnel
 	impostors         map[string]*upstream // servers that are not who they should be
 	elsewhere, trap   *upstream            // where a name has moved to, and what nobody should ask
@@ -142,6 +144,10 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 	})
 	second = true
 	r.StartConnector(t)
+	r.captor = newCaptor(t, transport, map[string]connector.Server{"wiki": server(r.wiki), "vault": server(r.vault)}, r.Log, connector.Config{
+		TunnelToken: stack.SecretFile(t, secrets, "captor.token", foreignToken), Logger: slog.New(slog.NewJSONHandler(r.Log, nil)),
+		Upstream: connector.Upstream{AllowedIPs: []string{"127.0.0.1/32"}},
+	})
 	r.beginSessions(t)
 	return r
 }
