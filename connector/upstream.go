@@ -187,7 +187,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, mcp.CredentialUnavailable(u.cfg.admits(n.caller())).For(n.call))
 		return
 	case u.guard.closed():
-		c.refuse(w, r, mcp.UpstreamUnreachable(errQuarantined).For(n.call))
+		c.refuse(w, r, mcp.UpstreamQuarantined(errQuarantined).For(n.call))
 		return
 	}
 	same, began, err := u.continues(r, n)

@@ -29,6 +29,7 @@ const deploy = "../../deploy"
 type site struct {
 	dir, gateway, health, plain, upstream string
 	tokens                                map[string]string
+	private                               map[string]string // names of the private network, and where they are here
 }
 
 func newSite(t *testing.T) *site {
@@ -78,6 +79,9 @@ func (s *site) install(t *testing.T, example string) string {
 		"127.0.0.1:8080", s.plain,
 		"http://127.0.0.1:3001", s.upstream,
 	).Replace(string(text))
+	for name, here := range s.private {
+		replaced = strings.ReplaceAll(replaced, name, here)
+	}
 	path := filepath.Join(s.dir, strings.ReplaceAll(example, "/", "-"))
 	write(t, path, replaced)
 	return path
