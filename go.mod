@@ -21,6 +21,7 @@ require (
 )
 
 require (
+	github.com/aws/smithy-go/aws-http-auth v1.2.2 // indirect
 	github.com/google/jsonschema-go v0.4.3 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
