@@ -16,7 +16,7 @@ func TestConfig(t *testing.T) {
 	const public = "token_url: https://idp.internal/token\nclient_id: me\nauth: none\n"
 	for _, test := range []struct{ name, yaml, says string }{
 		{"client credentials", base, ""},
-		{"all that they take", base + "grant: client_credentials\nauth: post\nscopes: [a:read, b]\naudience: https://api\nresource: https://api.internal/mcp\nparams: {organization: acme}\nca_file: /etc/ca.pem\n", ""},
+		{"all that they take", base + "grant: client_credentials\nauth: post\nscopes: [a:read, b]\naudience: https://api\nresource: https://api.internal/mcp\nparams: {tenant: acme}\nca_file: /etc/ca.pem\n", ""},
 		{"plain http on loopback", strings.Replace(base, "https://idp.internal", "http://127.0.0.1:8080", 1) + "allow_plaintext: true\n", ""},
 		{"plain http on localhost", strings.Replace(base, "https://idp.internal", "http://localhost:8080", 1) + "allow_plaintext: true\n", ""},
 		{"refresh token", base + "grant: refresh_token\nrefresh_token: file:/r\n", ""},

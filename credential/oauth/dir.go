@@ -111,7 +111,7 @@ func (d *Dir) Load(key string) ([]byte, error) {
 	}
 	data, ok := open(content)
 	if !ok {
-		return nil, fmt.Errorf("%s is damaged; restore it, or authorise again, put the new refresh token where the configuration refers to and delete the file", path)
+		return nil, fmt.Errorf("%s is damaged; restore it, or authorise again and put the new refresh token where the configuration refers to", path)
 	}
 	return data, nil
 }

@@ -218,6 +218,13 @@ func (s *setting) see(v secret.Value) {
 	s.seen[v.Reveal()] = true
 }
 
+// knows reports whether the scrubber would know a secret.
+func (s *setting) knows(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen[text]
+}
+
 func (s *setting) note(event string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -262,8 +269,16 @@ func fetch(t testing.TB, source *oauth.Source, who credential.Principal) string 
 	return got.Values[0].Reveal()
 }
 
-// fails returns the error of a fetch, having looked for secrets in it.
-func fails(t *testing.T, source *oauth.Source, who credential.Principal, secrets ...string) error {
+// fails makes sure that no token is given out.
+func fails(t *testing.T, source *oauth.Source, who credential.Principal, secrets ...string) {
+	t.Helper()
+	if failure(t, source, who, secrets...) == nil {
+		t.Error("no error")
+	}
+}
+
+// failure returns the error of a fetch, having looked for secrets in it.
+func failure(t *testing.T, source *oauth.Source, who credential.Principal, secrets ...string) error {
 	t.Helper()
 	got, err := source.Fetch(t.Context(), who)
 	if err == nil || len(got.Values) != 0 {

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 
-	"sallyport.dev/credential"
 	"sallyport.dev/secret"
 )
 
@@ -28,25 +27,20 @@ func (c *Config) checkRefreshToken() error {
 
 // record is what is stored of a refresh token that has replaced another. It is JSON.
 type record struct {
-	// Root is a hash of the configured refresh token that this one descends from. When the operator configures another, it
-	// does not fit any more, and the record counts for nothing.
-	Root string `json:"root"`
-	// Token is the refresh token itself.
 	Token string `json:"token"`
 }
 
 // refresh gets an access token with the latest refresh token. An answer may replace that, and the server then takes the old
 // one for stolen: so the new one is stored before the access token is given out, nobody else uses the old one meanwhile, and
 // a request that was sent is waited for, even when the source is closed.
-func (s *Source) refresh(ctx context.Context, r roots, who credential.Principal) (answer, error) {
-	name := s.recordName(who)
+func (s *Source) refresh(ctx context.Context, r roots) (answer, error) {
+	name := s.recordName(r.refreshToken)
 	unlock, err := s.store.Lock(ctx, name)
 	if err != nil {
 		return answer{}, fmt.Errorf("%w: wait for its turn: %w", ErrStore, err)
 	}
 	defer unlock()
-	root := rootOf(r.refreshToken)
-	latest, replaced, err := s.latest(name, root, r.refreshToken)
+	latest, replaced, err := s.latest(name, r.refreshToken)
 	if err != nil {
 		return answer{}, err
 	}
@@ -57,7 +51,7 @@ func (s *Source) refresh(ctx context.Context, r roots, who credential.Principal)
 	}
 	// An answer with something else wrong in it has used the old token up all the same.
 	if !got.refresh.IsZero() && isStorable(got.refresh) {
-		if stored := s.keep(name, record{Root: root, Token: got.refresh.Reveal()}); stored != nil {
+		if stored := s.keep(name, record{Token: got.refresh.Reveal()}); stored != nil {
 			return answer{}, stored
 		}
 	}
@@ -75,11 +69,11 @@ func (s *Source) reauthorize(replaced bool, err error) error {
 // latest returns the refresh token to use, and whether it is one that has replaced the configured one. The store is always
 // asked, for another source may have used it since. Only if nothing is stored for the configured token, that is taken: what
 // cannot be read is an error, since the old token in its place would look stolen.
-func (s *Source) latest(name, root string, configured secret.Value) (token secret.Value, replaced bool, err error) {
+func (s *Source) latest(name string, configured secret.Value) (token secret.Value, replaced bool, err error) {
 	s.mu.Lock()
 	waiting, ok := s.unstored[name]
 	s.mu.Unlock()
-	if ok && waiting.Root == root {
+	if ok {
 		if err := s.keep(name, waiting); err != nil {
 			return secret.Value{}, false, err
 		}
@@ -93,11 +87,7 @@ func (s *Source) latest(name, root string, configured secret.Value) (token secre
 	}
 	kept, err := decodeRecord(data)
 	if err != nil {
-		return secret.Value{}, false, fmt.Errorf("%w: the content of %s is not this version's; authorise again, put the new refresh token into %s and delete the file", ErrStore, fileName(name), s.cfg.RefreshToken)
-	}
-	if kept.Root != root {
-		s.log("another refresh token is configured; the stored one is not used any more", nil)
-		return configured, false, nil
+		return secret.Value{}, false, fmt.Errorf("%w: the content of %s is not this version's; authorise again and put the new refresh token into %s", ErrStore, fileName(name), s.cfg.RefreshToken)
 	}
 	return secret.New(kept.Token), true, nil
 }
@@ -120,14 +110,12 @@ func (s *Source) keep(name string, r record) error {
 	return nil
 }
 
-// recordName tells grants apart: by who issued the token, to whom, where it is configured, and for which principal.
-func (s *Source) recordName(who credential.Principal) string {
-	return fmt.Sprintf("oauth refresh_token %q %q %q %q %q", s.cfg.TokenURL, s.cfg.ClientID, s.cfg.RefreshToken, who.Issuer, who.Subject)
-}
-
-func rootOf(configured secret.Value) string {
-	sum := sha256.Sum256([]byte("sallyport refresh token\x00" + configured.Reveal()))
-	return hex.EncodeToString(sum[:])
+// recordName is that of all refresh tokens that descend from a configured one, whoever uses them and wherever it is
+// configured: there is but one latest. When the operator configures another, what descends from the old one counts for
+// nothing. The store gets a hash, for it is not told secrets that it does not keep.
+func (s *Source) recordName(configured secret.Value) string {
+	root := sha256.Sum256([]byte(configured.Reveal()))
+	return fmt.Sprintf("oauth refresh_token %q %q %x", s.cfg.TokenURL, s.cfg.ClientID, root)
 }
 
 func decodeRecord(data []byte) (r record, err error) {
@@ -136,7 +124,7 @@ func decodeRecord(data []byte) (r record, err error) {
 	if err := decoder.Decode(&r); err != nil {
 		return record{}, errors.New("not a record")
 	}
-	if decoder.More() || len(r.Root) != 2*sha256.Size || !isStorable(secret.New(r.Token)) {
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) || !isStorable(secret.New(r.Token)) {
 		return record{}, errors.New("not a record")
 	}
 	return r, nil

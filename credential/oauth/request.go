@@ -55,8 +55,10 @@ func (a answer) lifetime(elapsed time.Duration) (fresh.Lifetime, error) {
 func (s *Source) ask(ctx context.Context, r roots, params url.Values) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if !r.clientSecret.IsZero() {
-		s.seen(r.clientSecret)
+	for _, value := range []secret.Value{r.clientSecret, r.refreshToken, r.subjectToken} {
+		if !value.IsZero() {
+			s.seen(value)
+		}
 	}
 	for name, value := range s.cfg.Params {
 		params.Set(name, value)

@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -55,12 +54,12 @@ type Source struct {
 	host     string // of the token endpoint, for errors
 	personal bool
 
-	transport                                     credential.Conns
-	clientSecret, refreshToken, subjectToken, key credential.Source
-	minter                                        Minter
-	store                                         Store
-	seen                                          func(secret.Value)
-	log                                           func(string, error)
+	parts     []part
+	transport credential.Conns
+	minter    Minter
+	store     Store
+	seen      func(secret.Value)
+	log       func(string, error)
 
 	tokens *fresh.Cache[tokenKey, *token]
 
@@ -106,8 +105,7 @@ func New(cfg Config, o Options) (*Source, error) {
 	}
 	s := &Source{
 		cfg: cfg, host: to.Host, personal: cfg.isPersonal() || o.Personal,
-		transport: o.Transport, clientSecret: o.ClientSecret, refreshToken: o.RefreshToken, subjectToken: o.SubjectToken, key: o.Key,
-		minter: o.Minter, store: o.Store, seen: o.Seen, log: o.Log,
+		parts: o.parts(), transport: o.Transport, minter: o.Minter, store: o.Store, seen: o.Seen, log: o.Log,
 		current: make(map[tokenKey]*token), refusals: make(map[tokenKey]standing), unstored: make(map[string]record),
 	}
 	if s.seen == nil {
@@ -253,7 +251,7 @@ func (s *Source) obtain(ctx context.Context, key tokenKey) (answer, error) {
 func (s *Source) grant(ctx context.Context, r roots, who credential.Principal) (answer, error) {
 	switch s.cfg.Grant {
 	case grantRefresh:
-		return s.refresh(ctx, r, who)
+		return s.refresh(ctx, r)
 	case grantJWT:
 		if s.cfg.Subject == subjectClient {
 			who = credential.Principal{}
@@ -288,52 +286,4 @@ func (s *Source) stand(key tokenKey, err error) {
 	if len(s.refusals) < maxTokens {
 		s.refusals[key] = standing{err, now.Add(refusedFor)}
 	}
-}
-
-// roots are the operator's secrets that a token stands on.
-type roots struct {
-	clientSecret, refreshToken, subjectToken secret.Value
-	version                                  credential.Version
-}
-
-// roots reads them.
-func (s *Source) roots(ctx context.Context, who credential.Principal) (r roots, err error) {
-	for _, from := range []struct {
-		name   string
-		source credential.Source
-		into   *secret.Value
-	}{
-		{"client_secret", s.clientSecret, &r.clientSecret},
-		{"refresh_token", s.refreshToken, &r.refreshToken},
-		{"subject_token", s.subjectToken, &r.subjectToken},
-		{"key", s.key, new(secret.Value)}, // the minter reads it
-	} {
-		if from.source == nil {
-			continue
-		}
-		got, err := fetchOne(ctx, from.name, from.source, who)
-		if err != nil {
-			return roots{}, err
-		}
-		*from.into = got.Values[0]
-		r.version = r.version.Join(got.Version)
-	}
-	return r, nil
-}
-
-// version reads only what roots would say of the version.
-func (s *Source) version(ctx context.Context, who credential.Principal) (v credential.Version, err error) {
-	r, err := s.roots(ctx, who)
-	return r.version, err
-}
-
-func fetchOne(ctx context.Context, name string, source credential.Source, who credential.Principal) (credential.Fetched, error) {
-	got, err := source.Fetch(ctx, who)
-	if err == nil && (len(got.Values) != 1 || got.Values[0].IsZero()) {
-		err = errors.New("it is empty, or more than one value")
-	}
-	if err != nil {
-		return credential.Fetched{}, fmt.Errorf("%s: %w", name, err)
-	}
-	return got, nil
 }

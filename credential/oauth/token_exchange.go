@@ -10,8 +10,8 @@ import (
 
 // Kinds of tokens (RFC 8693, section 3).
 const (
-	typeAccessToken  = "urn:ietf:params:oauth:token-type:access_token" //nolint:gosec // a name of RFC 8693, no credential
-	typeRefreshToken = "urn:ietf:params:oauth:token-type:refresh_token"
+	typeAccessToken  = "urn:ietf:params:oauth:token-type:access_token"  //nolint:gosec // a name of RFC 8693, no credential
+	typeRefreshToken = "urn:ietf:params:oauth:token-type:refresh_token" //nolint:gosec // the same
 	typeJWT          = "urn:ietf:params:oauth:token-type:jwt"
 	typeSAML1        = "urn:ietf:params:oauth:token-type:saml1"
 	typeSAML2        = "urn:ietf:params:oauth:token-type:saml2"

@@ -152,11 +152,12 @@ func (s *Server) Protect(next http.Handler) http.Handler {
 // RoundTrip implements http.RoundTripper.
 func (s *Server) RoundTrip(r *http.Request) (response *http.Response, err error) {
 	defer func() {
-		if cause := recover(); cause != nil {
-			if cause != http.ErrAbortHandler {
-				panic(cause)
-			}
+		switch cause := recover(); cause {
+		case nil:
+		case http.ErrAbortHandler: // as of net/http's server
 			response, err = nil, io.ErrUnexpectedEOF
+		default:
+			panic(cause)
 		}
 	}()
 	w := httptest.NewRecorder()
