@@ -246,6 +246,30 @@ func TestAnswersThatAreAccepted(t *testing.T) {
 	}
 }
 
+// No more is read than 64 KiB and what shows that there is more.
+func TestAnAnswerWithoutEnd(t *testing.T) {
+	s := set(t, "client_credentials")
+	endless := new(endless)
+	s.options.Transport = roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(endless)}, nil
+	})
+	fails(t, s.source(t), alice)
+	if endless.read > 64<<10+1 {
+		t.Errorf("%d bytes were read", endless.read)
+	}
+}
+
+// endless counts the spaces that are read of it.
+type endless struct{ read int }
+
+func (e *endless) Read(into []byte) (int, error) {
+	for i := range into {
+		into[i] = ' '
+	}
+	e.read += len(into)
+	return len(into), nil
+}
+
 // answering is a token endpoint that answers always the same.
 func answering(kind, answer string) roundTripper {
 	return func(*http.Request) (*http.Response, error) {

@@ -164,6 +164,9 @@ func TestDirThatCannotBeWritten(t *testing.T) {
 	if err := blocked.Save("a key", nil); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("a directory below a file gives %v", err)
 	}
+	if data, err := blocked.Load("a key"); err == nil || data != nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("reading there gives %q, %v", data, err)
+	}
 }
 
 func TestDirLock(t *testing.T) {

@@ -59,8 +59,6 @@ func refusal(from *oauth2.RetrieveError) error {
 		return fmt.Errorf("%w: status %d, %w: %s", ErrRefused, status, errInvalidGrant, hint)
 	case registered:
 		return fmt.Errorf("%w: status %d, %s: %s", ErrRefused, status, from.ErrorCode, hint)
-	case status >= 500:
-		return fmt.Errorf("%w: status %d; look at the authorization server", ErrAnswer, status)
 	}
 	return fmt.Errorf("%w: status %d, and no error of RFC 6749; check token_url, and look at the authorization server's log", ErrRefused, status)
 }

@@ -54,7 +54,9 @@ func TestExpiry(t *testing.T) {
 			began := time.Now()
 			first := fetch(t, source, alice)
 			sleepUntil(began.Add(test.refresh - time.Millisecond))
-			if fetch(t, source, alice) != first || len(s.server.Requests()) != 1 {
+			kept := fetch(t, source, alice)
+			synctest.Wait()
+			if kept != first || len(s.server.Requests()) != 1 {
 				t.Errorf("%s: renewed too early", test.lifetime)
 			}
 			s.server.Misbehave(oauthtest.Down)
@@ -159,6 +161,34 @@ func TestRenewDoesNotStampede(t *testing.T) {
 	}
 	source.Renew(alice, credential.Fetched{}) // nothing that a source gives
 	source.Renew(credential.Principal{}, first)
+}
+
+// A refusal that comes late, for a token that has been replaced since, changes nothing; nor does one of another principal.
+func TestALateRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := set(t, "token_exchange")
+		source := s.open(t)
+		defer source.Close()
+		first, err := source.Fetch(t.Context(), alice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fetch(t, source, bob)
+		source.Renew(alice, first)
+		second := fetch(t, source, alice)
+		time.Sleep(time.Minute)
+		source.Renew(alice, first)
+		first.Version++
+		source.Renew(alice, first)
+		source.Renew(bob, first)
+		if fetch(t, source, alice) != second {
+			t.Error("a token that nobody refused was replaced")
+		}
+		fetch(t, source, bob)
+		if n := len(s.server.Requests()); n != 3 {
+			t.Errorf("%d requests", n)
+		}
+	})
 }
 
 // An upstream that refuses whatever it gets does not make each of its calls a token request.

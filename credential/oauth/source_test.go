@@ -235,6 +235,35 @@ func TestASecretThatChangesMeanwhile(t *testing.T) {
 	}
 }
 
+// A JWT that cannot be signed, is empty or has expired is not sent.
+func TestAMinterThatFails(t *testing.T) {
+	for _, m := range []minterFunc{
+		func() (secret.Value, time.Time, error) { return secret.Value{}, time.Time{}, errors.New("not a key") },
+		func() (secret.Value, time.Time, error) { return secret.Value{}, time.Now().Add(time.Hour), nil },
+		func() (secret.Value, time.Time, error) { return secret.New("c4n4ry"), time.Now().Add(-time.Second), nil },
+	} {
+		s := set(t, "jwt_bearer")
+		s.options.Minter = m
+		if err := failure(t, s.source(t), alice); !strings.Contains(err.Error(), "key: ") {
+			t.Errorf("got %v", err)
+		}
+		exchange := set(t, "token_exchange")
+		exchange.cfg.SubjectToken, exchange.options.SubjectToken = secret.Ref{}, nil
+		exchange.cfg.Key, exchange.options.Key, exchange.options.Minter = s.cfg.Key, s.options.Key, m
+		fails(t, exchange.source(t), alice)
+		if len(s.server.Requests())+len(exchange.server.Requests()) != 0 {
+			t.Error("a request was made")
+		}
+	}
+}
+
+// minterFunc gives what a function returns.
+type minterFunc func() (secret.Value, time.Time, error)
+
+func (f minterFunc) Token(context.Context, credential.Principal) (secret.Value, time.Time, error) {
+	return f()
+}
+
 // A token stands on its secrets: when one of them cannot be read, none is given out, also while one is kept.
 func TestASourceThatFails(t *testing.T) {
 	s := set(t, "client_credentials")
