@@ -240,7 +240,9 @@ func TestAMinterThatFails(t *testing.T) {
 	for _, m := range []minterFunc{
 		func() (secret.Value, time.Time, error) { return secret.Value{}, time.Time{}, errors.New("not a key") },
 		func() (secret.Value, time.Time, error) { return secret.Value{}, time.Now().Add(time.Hour), nil },
-		func() (secret.Value, time.Time, error) { return secret.New("c4n4ry"), time.Now().Add(-time.Second), nil },
+		func() (secret.Value, time.Time, error) {
+			return secret.New("c4n4ry"), time.Now().Add(-time.Second), nil
+		},
 	} {
 		s := set(t, "jwt_bearer")
 		s.options.Minter = m
