@@ -3,6 +3,7 @@ module sallyport.dev
 go 1.26.6
 
 require (
+	github.com/aws/smithy-go/aws-http-auth v1.2.2
 	github.com/go-json-experiment/json v1.27.2
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/hashicorp/yamux v0.1.2
@@ -22,7 +23,6 @@ require (
 )
 
 require (
-	github.com/aws/smithy-go/aws-http-auth v1.2.2 // indirect
 	github.com/google/jsonschema-go v0.4.3 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect

@@ -28,7 +28,7 @@ type Config struct {
 	GatewayCA string `yaml:"gateway_ca"`
 	// TunnelToken refers to the token by which this connector proves its tunnel. Required.
 	TunnelToken secret.Ref `yaml:"tunnel_token"`
-	// StateDir is an absolute path for what must survive a restart. Optional; this version keeps nothing there.
+	// StateDir is an absolute path for what must survive a restart: the refresh tokens that replaced others. Required for those; else optional.
 	StateDir string `yaml:"state_dir"`
 	// Transport is how the gateway is reached: auto (QUIC, and TCP if that does not get through), quic or tcp. Default auto.
 	Transport string `yaml:"transport"`
@@ -185,14 +185,14 @@ func (c *Config) checkServers() error {
 			s.IdleTimeout = defaultIdleTimeout
 		}
 		c.Servers[name] = s
-		if err := s.check(name); err != nil {
+		if err := s.check(name, c.StateDir); err != nil {
 			errs = append(errs, fmt.Errorf("servers.%s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (s Server) check(name string) error {
+func (s Server) check(name, stateDir string) error {
 	if !validName(name) {
 		return errors.New("the name must be 1 to 40 of a-z, 0-9 and -, without --")
 	}
@@ -212,7 +212,7 @@ func (s Server) check(name string) error {
 	if err != nil {
 		return err
 	}
-	return s.checkCredentials(u.Scheme == "http")
+	return s.checkCredentials(u.Scheme == "http", stateDir)
 }
 
 // checkURLs checks the URLs, of which there is at least one, and returns one of them.

@@ -9,17 +9,16 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
-	"maps"
 	"net/http"
-	"net/netip"
 	"os"
-	"slices"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
 	"sallyport.dev/credential/address"
+	"sallyport.dev/credential/oauth"
 	"sallyport.dev/credential/source"
 	"sallyport.dev/mcp"
 	"sallyport.dev/secret"
@@ -51,6 +50,7 @@ type Connector struct {
 	buffers  mcp.Buffers
 	places   *places
 	keeper   *source.Keeper // of secrets
+	grants   oauth.Store    // of refresh tokens; nil without a state_dir
 	children *children      // the processes of local servers
 
 	reloading sync.Mutex     // one Reload at a time
@@ -93,6 +93,11 @@ func New(cfg Config) (*Connector, error) {
 	}
 	if c.keeper, err = newKeeper(cfg, allowed, logger); err != nil {
 		return nil, err
+	}
+	if cfg.StateDir != "" {
+		if c.grants, err = oauth.NewDir(filepath.Join(cfg.StateDir, "oauth")); err != nil {
+			return nil, fmt.Errorf("state_dir: %w", err)
+		}
 	}
 	c.children = newChildren(logger, cfg.MaxProcesses, cfg.StateDir)
 	if c.routes, _, err = c.newRoutes(cfg, nil); err != nil {

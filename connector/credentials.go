@@ -1,11 +1,8 @@
 package connector
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 
 	"sallyport.dev/credential"
@@ -13,6 +10,7 @@ import (
 	"sallyport.dev/credential/mint"
 	"sallyport.dev/credential/oauth"
 	"sallyport.dev/secret"
+	"sallyport.dev/telemetry"
 )
 
 // Credential says for whom it is, what is put in, and how.
@@ -67,7 +65,9 @@ type SigV4 struct {
 }
 
 // bearer is how access tokens are put in (RFC 6750, section 2.1).
-var bearer = inject.Header{Name: "Authorization", Template: "Bearer {secret}"}
+func bearer() inject.Header {
+	return inject.Header{Name: "Authorization", Template: "Bearer {secret}"}
+}
 
 // injector is how the credential is put in.
 func (c *Credential) injector() (credential.Injector, error) {
@@ -94,7 +94,7 @@ func (c *Credential) injector() (credential.Injector, error) {
 		ways = append(ways, inject.SigV4{Region: c.SigV4.Region, Service: c.SigV4.Service})
 	}
 	if len(ways) == 0 && (c.OAuth != nil || c.JWT != nil) {
-		ways = append(ways, bearer)
+		ways = append(ways, bearer())
 	}
 	if len(ways) != 1 {
 		return nil, errors.New(`write one of header, basic, query, cookie, body, mtls and sigv4, such as header: { name: Authorization, value: "Bearer {secret}" }`)
@@ -103,12 +103,12 @@ func (c *Credential) injector() (credential.Injector, error) {
 }
 
 // check says what is wrong with a credential of a server.
-func (c *Credential) check(s *Server, plain bool) error {
+func (c *Credential) check(s *Server, plain bool, stateDir string) error {
 	injector, err := c.injector()
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(injector.Validate(), c.For.Validate(), c.checkWhat(plain)); err != nil {
+	if err := errors.Join(injector.Validate(), c.For.Validate(), c.checkWhat(plain, stateDir)); err != nil {
 		return err
 	}
 	for _, ref := range c.refs() {
@@ -120,7 +120,7 @@ func (c *Credential) check(s *Server, plain bool) error {
 }
 
 // checkWhat checks what is put in.
-func (c *Credential) checkWhat(plain bool) error {
+func (c *Credential) checkWhat(plain bool, stateDir string) error {
 	switch {
 	case c.MTLS != nil:
 		if !c.Secret.IsZero() || c.OAuth != nil || c.JWT != nil || c.MTLS.Certificate.IsZero() || c.MTLS.Key.IsZero() {
@@ -133,13 +133,27 @@ func (c *Credential) checkWhat(plain bool) error {
 	case c.OAuth != nil && (c.JWT != nil || !c.Secret.IsZero()):
 		return errors.New("oauth: what it needs stands in it: write no secret or jwt beside it")
 	case c.OAuth != nil:
-		return c.OAuth.Validate()
+		return c.checkOAuth(stateDir)
 	case c.Secret.IsZero():
 		return errors.New("secret: a reference is required: env:NAME, file:/path, exec:/program, systemd:NAME or vault:MOUNT/PATH#FIELD")
 	case c.JWT != nil:
 		return c.JWT.Validate()
 	case c.SigV4 != nil && c.SigV4.AccessKey.IsZero():
 		return errors.New("sigv4: access_key: a reference is required; secret: is the secret access key")
+	}
+	return nil
+}
+
+// checkOAuth checks what an access token is got by.
+func (c *Credential) checkOAuth(stateDir string) error {
+	if err := c.OAuth.Validate(); err != nil {
+		return fmt.Errorf("oauth: %w", err)
+	}
+	if !c.OAuth.RefreshToken.IsZero() && stateDir == "" {
+		return errors.New("oauth: refresh_token: set state_dir, where those are kept that replace the first")
+	}
+	if token := c.OAuth.SubjectToken; !token.IsZero() && !namesPrincipal([]secret.Ref{token}) {
+		return errors.New("oauth: subject_token: all callers would act as one: write one for each of them, vault:users/{principal.issuer}/{principal.subject}/…#…, or let key sign it")
 	}
 	return nil
 }
@@ -201,14 +215,56 @@ func (c *Connector) minted(u *upstream, cfg mint.Config, key secret.Ref) (*mint.
 }
 
 // checkCredentials says what is wrong with the credentials of a server over HTTP.
-func (s *Server) checkCredentials(plain bool) error {
+func (s *Server) checkCredentials(plain bool, stateDir string) error {
 	if plain && len(s.Credentials) > 0 && !s.AllowPlaintext {
 		return errors.New("credentials over plain http need allow_plaintext: true; prefer https")
 	}
 	for i := range s.Credentials {
-		if err := s.Credentials[i].check(s, plain); err != nil {
+		if err := s.Credentials[i].check(s, plain, stateDir); err != nil {
 			return fmt.Errorf("credentials: number %d: %w", i+1, err)
 		}
 	}
 	return nil
+}
+
+// accessTokens is a source of access tokens. The token endpoint is dialled under the same rules as an upstream.
+func (c *Connector) accessTokens(u *upstream, cfg *oauth.Config, r *routes) (credential.Source, error) {
+	roots, err := loadRoots(cfg.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("oauth: ca_file: %w", err)
+	}
+	o := oauth.Options{
+		Transport: newConns(r.addresses, roots, nil),
+		Personal:  namesPrincipal(cfg.Refs()),
+		Store:     c.grants,
+		Seen:      u.guard.use,
+		Log: func(event string, err error) {
+			c.log.Warn("oauth: "+event, telemetry.KeyServer, u.name, telemetry.KeyError, u.guard.clean(err))
+		},
+	}
+	for _, part := range []struct {
+		ref  secret.Ref
+		into *credential.Source
+	}{{cfg.ClientSecret, &o.ClientSecret}, {cfg.RefreshToken, &o.RefreshToken}, {cfg.SubjectToken, &o.SubjectToken}, {cfg.Key, &o.Key}} {
+		if part.ref.IsZero() {
+			continue
+		}
+		if *part.into, err = c.keeper.Source(part.ref); err != nil {
+			return nil, err
+		}
+	}
+	if !cfg.Key.IsZero() {
+		// RFC 7523, section 3: the client vouches, to the token endpoint.
+		minter, err := c.minted(u, mint.Config{Issuer: cfg.ClientID, Audience: cfg.TokenURL, Client: cfg.ForClient()}, cfg.Key)
+		if err != nil {
+			return nil, err
+		}
+		o.Minter = minter
+	}
+	tokens, err := oauth.New(*cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	u.closers = append(u.closers, tokens.Close)
+	return tokens, nil
 }

@@ -46,7 +46,7 @@ func (g *guard) watch(resp *http.Response) {
 	for range scrubber.Header(resp.Header) {
 		g.hit()
 	}
-	resp.Body = scrubber.Reader(resp.Body, g.hit)
+	resp.Body = scrub.NewReader(resp.Body, g.secrets, g.hit)
 }
 
 // hit counts a secret that was masked.

@@ -114,7 +114,7 @@ func (c *Credential) from() string {
 	from := strings.Join(names, ", ")
 	switch {
 	case c.OAuth != nil:
-		return strings.TrimSuffix(fmt.Sprintf("%s at %s, with %s", c.OAuth.GrantName(), c.OAuth.TokenURL, from), ", with ")
+		return strings.TrimSuffix(fmt.Sprintf("%s at %s, with %s", c.OAuth.Grant, c.OAuth.TokenURL, from), ", with ")
 	case c.JWT != nil:
 		return "signed with " + from
 	}

@@ -22,6 +22,7 @@ import (
 
 	"sallyport.dev/credential"
 	"sallyport.dev/credential/address"
+	"sallyport.dev/credential/mint"
 	"sallyport.dev/mcp"
 )
 
@@ -52,8 +53,9 @@ type upstream struct {
 	pools    *credential.Pools    // of connections; nil for a command
 	bindings []credential.Binding // which transport puts in last
 	closers  []func()             // of what stands behind the bindings
-	command  *command             // nil for a server over HTTP
-	sessions *upstreamSessions    // nil where all principals have the same credentials
+	minters  []*mint.Minter
+	command  *command          // nil for a server over HTTP
+	sessions *upstreamSessions // nil where all principals have the same credentials
 	versions func(context.Context, credential.Principal) (credential.Version, error)
 
 	calls sync.WaitGroup // under way

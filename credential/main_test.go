@@ -66,7 +66,7 @@ func sender(t testing.TB, next credential.Conns, bindings ...credential.Binding)
 // stored is the source of a reference.
 func stored(t testing.TB, ref secret.Ref) credential.Source {
 	t.Helper()
-	keeper, err := source.New()
+	keeper, err := source.New(source.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

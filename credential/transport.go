@@ -1,8 +1,8 @@
 package credential
 
 import (
-	"context"
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"

@@ -218,6 +218,16 @@ func (c *Cache[K, V]) run(key K, old V) (value V, lifetime Lifetime, began time.
 	return value, lifetime, began, err
 }
 
+// Peek returns the value that is kept of a key, valid or not, or V's zero value. It fetches nothing.
+func (c *Cache[K, V]) Peek(key K) (value V) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[key]; e != nil {
+		value = e.value
+	}
+	return value
+}
+
 // Forget makes the next Get of a key fetch anew if its value is still stale, for whoever has found out that it is not
 // accepted any more.
 func (c *Cache[K, V]) Forget(key K, stale V) {

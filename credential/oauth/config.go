@@ -255,3 +255,14 @@ func isText(text string) bool {
 func every[T any](list []T, is func(T) bool) bool {
 	return !slices.ContainsFunc(list, func(v T) bool { return !is(v) })
 }
+
+// Refs are the references of the configuration, those that there are.
+func (c *Config) Refs() []secret.Ref {
+	return slices.DeleteFunc([]secret.Ref{c.ClientSecret, c.RefreshToken, c.SubjectToken, c.Key}, secret.Ref.IsZero)
+}
+
+// NamesPrincipal reports whether each caller has a token of his own, whatever the references are.
+func (c *Config) NamesPrincipal() bool { return c.isPersonal() }
+
+// ForClient reports whether the assertion is for the client itself.
+func (c *Config) ForClient() bool { return c.Subject == subjectClient }

@@ -18,11 +18,10 @@ const settled = time.Second
 // fileSource keeps the last value with the identity of the file that it came from.
 type fileSource struct {
 	ref  secret.Ref
-	path string
-	last atomic.Pointer[reading]
+	last atomic.Pointer[lastRead]
 }
 
-type reading struct {
+type lastRead struct {
 	info fs.FileInfo // as it was before the read, so that a change during the read shows next time
 	got  credential.Fetched
 }
@@ -32,7 +31,8 @@ func (s *fileSource) Fetch(ctx context.Context, _ credential.Principal) (credent
 	if err := ctx.Err(); err != nil {
 		return credential.Fetched{}, unavailable(err)
 	}
-	info, missing := os.Stat(s.path)
+	path, _ := s.ref.Path()
+	info, missing := os.Stat(path)
 	last := s.last.Load()
 	if missing == nil && last != nil && unchanged(last.info, info) {
 		return last.got, nil
@@ -45,7 +45,7 @@ func (s *fileSource) Fetch(ctx context.Context, _ credential.Principal) (credent
 	}
 	got := one(value)
 	if missing == nil && began.Sub(info.ModTime()) > settled {
-		s.last.Store(&reading{info: info, got: got})
+		s.last.Store(&lastRead{info: info, got: got})
 	}
 	return got, nil
 }

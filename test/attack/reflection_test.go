@@ -118,7 +118,7 @@ func reflectionAttacks() (list []attack) {
 }
 
 // nearly is how a text begins that is not the credential.
-const nearly = credentialCanary[:len(credentialCanary)-1] + "_"
+var nearly = credentialCanary[:len(credentialCanary)-1] + "_"
 
 // chunkedWithTrailer is an honest answer with the text behind it.
 func chunkedWithTrailer(text string) string {
