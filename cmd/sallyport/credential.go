@@ -12,10 +12,11 @@ import (
 
 func newCredential() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "credential",
-		Short: "Check a connector's credentials, or print the keys of those that it mints",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "credential",
+		Short:   "Check a connector's credentials, or print the keys of those that it mints",
+		Example: "  sallyport credential check -c /etc/sallyport/connector.yaml\n  sallyport credential jwks -c /etc/sallyport/connector.yaml",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newCredentialCheck(), newCredentialJWKS())
 	return cmd

@@ -40,7 +40,7 @@ func newSite(t *testing.T) *site {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"acme.token", "labs.token", "agent.token", "ci.token", "support-bot.token", "wiki.key", "tickets.key"} {
+	for _, name := range []string{"acme.token", "labs.token", "agent.token", "ci.token", "support-bot.token", "wiki.key", "tickets.key", "tickets.client"} {
 		s.tokens[name] = name + "-" + rand.Text() + rand.Text()
 		write(t, s.etc(name), s.tokens[name]+"\n")
 	}

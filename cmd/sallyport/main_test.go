@@ -313,10 +313,10 @@ func TestDemoWithServersOfTheUsers(t *testing.T) {
       - { header: { name: Authorization, value: "Bearer {secret}" }, secret: "file:%s" }
 `, theirs.Servers[1].URL, theirs.CAFile, token))
 	p, c := startDemo(t, "--connector-config", partial)
-	if len(c.Servers) != 4 || c.Servers[3].Name != "mine" {
+	if len(c.Servers) != 5 || c.Servers[4].Name != "mine" {
 		t.Fatalf("servers are %+v", c.Servers)
 	}
-	r := execute(t, "", "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[3].URL, "search", `{"query":"vpn"}`)
+	r := execute(t, "", "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[4].URL, "search", `{"query":"vpn"}`)
 	if r.code != 0 || !strings.Contains(r.out, "Getting onto the VPN") {
 		t.Errorf("exit code %d\n%s%s", r.code, r.out, r.errOut)
 	}

@@ -127,7 +127,9 @@ func TestProof(t *testing.T) {
 		{"the agent got an access token", func(r *round, _ *hops) { _, _ = r.wire.Write([]byte(access)) }},
 		{"an access token is in a log", func(r *round, _ *hops) { _, _ = r.logs.Write([]byte(access)) }},
 		{"the client secret is in a log", func(r *round, _ *hops) { _, _ = r.logs.Write([]byte(d.client.Reveal())) }},
-		{"the client secret went to the server", func(_ *round, facts *hops) { facts.reached[ticketsName][0].authorization = "Bearer " + d.client.Reveal() }},
+		{"the client secret went to the server", func(_ *round, facts *hops) {
+			facts.reached[ticketsName][0].authorization = "Bearer " + d.client.Reveal()
+		}},
 		{"the server behind OAuth was not reached", func(_ *round, facts *hops) { delete(facts.reached, ticketsName) }},
 	}
 	if d.Without() == nil {
@@ -238,7 +240,7 @@ func TestWithoutIsolation(t *testing.T) {
 	if err := errors.Join(d.PrintCard(&card, "sallyport"), d.PrintJSON(&line)); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(card.String(), "two private MCP servers") || !strings.Contains(card.String(), "left out: make namespaces: cell: isolation is not available") || strings.Contains(card.String()+line.String(), d.URL(localName)) {
+	if !strings.Contains(card.String(), "three private MCP servers") || !strings.Contains(card.String(), "left out: make namespaces: cell: isolation is not available") || strings.Contains(card.String()+line.String(), d.URL(localName)) {
 		t.Errorf("got %s%s", card.String(), line.String())
 	}
 	cfg, err := d.connectorConfig("auto")
