@@ -190,7 +190,23 @@ func TestProductionExample(t *testing.T) {
 func TestBehindBalancerAndWikiTokenExamples(t *testing.T) {
 	s := newSite(t)
 	g, c := startPair(t, s.install(t, "production/gateway-behind-balancer.yaml"), s.install(t, "wiki-token/connector.yaml"))
-	req, err := http.NewRequest(http.MethodPost, "http://"+s.plain+"/t/acme/wiki/mcp",
+	status, body := s.whoami(t, "wiki")
+	if want := "present (sha256:" + diag.Fingerprint(s.tokens["wiki.key"]); status != http.StatusOK || !strings.Contains(body, want) {
+		t.Errorf("status %d: %s", status, body)
+	}
+	c.stop(t, syscall.SIGTERM)
+	g.stop(t, syscall.SIGTERM)
+	for name, token := range s.tokens {
+		if strings.Contains(g.errOut.String()+c.errOut.String(), token) {
+			t.Errorf("%s is in a log", name)
+		}
+	}
+}
+
+// whoami asks a server for what reached it, over the plaintext listener, as a balancer would.
+func (s *site) whoami(t *testing.T, server string) (status int, answer string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, "http://"+s.plain+"/t/acme/"+server+"/mcp",
 		strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -205,16 +221,10 @@ func TestBehindBalancerAndWikiTokenExamples(t *testing.T) {
 	}
 	body, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
-	if want := "present (sha256:" + diag.Fingerprint(s.tokens["wiki.key"]); err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
-		t.Errorf("status %d, %v: %s", resp.StatusCode, err, body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	c.stop(t, syscall.SIGTERM)
-	g.stop(t, syscall.SIGTERM)
-	for name, token := range s.tokens {
-		if strings.Contains(g.errOut.String()+c.errOut.String(), token) {
-			t.Errorf("%s is in a log", name)
-		}
-	}
+	return resp.StatusCode, string(body)
 }
 
 func testClient(t *testing.T) *http.Client {

@@ -31,6 +31,8 @@ func TestReloadServersAndPolicy(t *testing.T) {
 	t.Parallel()
 	eachTransport(t, func(t *testing.T, transport tunnel.Transport) {
 		arrived, proceed := make(chan struct{}), make(chan struct{})
+		finish := sync.OnceFunc(func() { close(proceed) })
+		defer finish()
 		slow := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			close(arrived)
 			<-proceed
@@ -50,12 +52,17 @@ func TestReloadServersAndPolicy(t *testing.T) {
 		if waiting, err := s.Connector.Reload(*cfg); err != nil || len(waiting) > 0 {
 			t.Fatalf("Reload: %q, %v", waiting, err)
 		}
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Log(s.Log)
+			}
+		})
 		until(t, patience, "the new server answers", func() bool { return post(t, s, agent, "new", pingBody).status == http.StatusOK })
-		until(t, patience, "the old server is gone", func() bool { return post(t, s, agent, "old", pingBody).status == http.StatusNotFound })
-		close(proceed)
+		finish()
 		if got := <-finished; got.status != http.StatusOK || !strings.Contains(string(got.body), "the old one") {
 			t.Errorf("the call that was under way gives %d %s", got.status, got.body)
 		}
+		until(t, patience, "the old server is gone", func() bool { return post(t, s, agent, "old", pingBody).status == http.StatusNotFound })
 
 		deny := false
 		rules, err := policy.New([]policy.Rule{{Servers: []string{"*"}, Allow: deny}})
