@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/auth/authtest"
 	"sallyport.dev/connector"
 	"sallyport.dev/credential/inject"
+	"sallyport.dev/credential/source/vaulttest"
 	"sallyport.dev/gateway"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
@@ -61,6 +63,7 @@ type rig struct {
 	dump    []byte // for stacks
 
 	captor            *captor              // another gateway, and its connector
+	secrets           *vaulttest.Vault     // of that connector
 	older, foreignOld *upstream            // as old, another server and another tunnel
 	impostors         map[string]*upstream // servers that are not who they should be
 	elsewhere, trap   *upstream            // where a name has moved to, and what nobody should ask
@@ -144,9 +147,11 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 	})
 	second = true
 	r.StartConnector(t)
-	r.captor = newCaptor(t, transport, map[string]connector.Server{"wiki": server(r.wiki), "vault": server(r.vault)}, r.Log, connector.Config{
+	captured, v, sources := failing(t, t.TempDir(), r.wiki.url)
+	captured["wiki"], captured["vault"], r.secrets = server(r.wiki), server(r.vault), v
+	r.captor = newCaptor(t, transport, captured, r.Log, connector.Config{
 		TunnelToken: stack.SecretFile(t, secrets, "captor.token", foreignToken), Logger: slog.New(slog.NewJSONHandler(r.Log, nil)),
-		Upstream: connector.Upstream{AllowedIPs: []string{"127.0.0.1/32"}},
+		Upstream: connector.Upstream{AllowedIPs: []string{"127.0.0.1/32"}}, Sources: sources, Issuers: map[string]string{"gate": authtest.Issuer},
 	})
 	r.beginSessions(t)
 	return r

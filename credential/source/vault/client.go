@@ -27,6 +27,7 @@ import (
 
 const (
 	askTimeout  = 10 * time.Second // for one request
+	idleFor     = 3 * time.Second  // for a connection without a request
 	maxAnswer   = 1 << 20          // bytes of an answer
 	maxHead     = 64 << 10         // bytes of its head
 	closeWithin = 5 * time.Second  // for giving back what was lent
@@ -102,7 +103,7 @@ func New(cfg Config, control func(network, address string, c syscall.RawConn) er
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHead,
-		IdleConnTimeout:        time.Minute,
+		IdleConnTimeout:        idleFor,
 	}
 	c.http = &http.Client{
 		Transport: c.conns, Timeout: askTimeout,
