@@ -53,7 +53,7 @@ type Connector struct {
 	grants   oauth.Store    // of refresh tokens; nil without a state_dir
 	children *children      // the processes of local servers
 
-	reloading sync.Mutex     // one Reload at a time
+	reloading sync.Mutex     // held during a Reload: one at a time
 	retired   sync.WaitGroup // upstreams that have been replaced
 
 	mu      sync.RWMutex // guards what follows

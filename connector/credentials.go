@@ -239,7 +239,7 @@ func (c *Connector) accessTokens(u *upstream, cfg *oauth.Config, r *routes) (cre
 		Store:     c.grants,
 		Seen:      u.guard.use,
 		Log: func(event string, err error) {
-			c.log.Warn("oauth: "+event, telemetry.KeyServer, u.name, telemetry.KeyError, u.guard.clean(err))
+			c.log.Warn("access tokens: something went wrong while nobody waited", "event", event, telemetry.KeyServer, u.name, telemetry.KeyError, u.guard.clean(err))
 		},
 	}
 	for _, part := range []struct {

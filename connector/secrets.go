@@ -24,7 +24,7 @@ func newKeeper(cfg Config, allowed address.Allowed, log *slog.Logger) (*source.K
 	}
 	from.Control = allowed.Control
 	from.Log = func(event string, ref secret.Ref, err error) {
-		log.Warn("a source of secrets: "+event, "secret", ref.String(), telemetry.KeyError, err)
+		log.Warn("secrets: something went wrong while nobody waited", "event", event, "secret", ref.String(), telemetry.KeyError, err)
 	}
 	keeper, err := source.New(from)
 	if err != nil {

@@ -192,7 +192,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, mcp.UpstreamQuarantined(errQuarantined).For(n.call))
 		return
 	}
-	same, began, err := u.continues(r, n)
+	credentials, same, err := u.continues(r, n)
 	switch {
 	case err != nil:
 		c.refuse(w, r, mcp.CredentialUnavailable(u.guard.clean(err)).For(n.call))
@@ -216,7 +216,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, upstreamError(ctx, u.guard.clean(err), touched.Load()).For(n.call))
 		return
 	}
-	began(resp)
+	u.began(n, resp.Header, credentials)
 	u.guard.watch(resp)
 	defer func() { _ = resp.Body.Close() }()
 	if e := unacceptable(r.Method, resp); e != nil {

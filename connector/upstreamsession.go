@@ -71,23 +71,21 @@ func (s *upstreamSessions) sweep() {
 	}
 }
 
-// continues reports whether the MCP session of a call, if it is in one, may go on with the credentials of now. after notes
-// the session that the answer begins.
-func (u *upstream) continues(r *http.Request, n *note) (ok bool, after func(*http.Response), err error) {
+// continues reports whether the MCP session of a call, if it is in one, may go on with the credentials of now, and returns
+// their version.
+func (u *upstream) continues(r *http.Request, n *note) (now credential.Version, ok bool, err error) {
 	if u.sessions == nil {
-		return true, func(*http.Response) {}, nil
+		return 0, true, nil
 	}
-	who := n.caller()
-	version, err := u.versions(r.Context(), who)
-	if err != nil {
-		return false, nil, err
+	if now, err = u.versions(r.Context(), n.caller()); err != nil {
+		return 0, false, err
 	}
-	if id := n.call.SessionID; id != "" {
-		return u.sessions.admits(id, who, version), func(*http.Response) {}, nil
+	return now, n.call.SessionID == "" || u.sessions.admits(n.call.SessionID, n.caller(), now), nil
+}
+
+// began remembers the session that an answer begins, if it does.
+func (u *upstream) began(n *note, answer http.Header, version credential.Version) {
+	if id := answer.Get(headerMCPSession); u.sessions != nil && n.call.SessionID == "" && id != "" {
+		u.sessions.began(id, n.caller(), version)
 	}
-	return true, func(resp *http.Response) {
-		if id := resp.Header.Get(headerMCPSession); id != "" {
-			u.sessions.began(id, who, version)
-		}
-	}, nil
 }

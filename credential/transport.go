@@ -82,12 +82,12 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	again, err := t.collect(r, who)
 	if err != nil || sameValues(uses, again) {
-		return response, nil
+		return response, nil //nolint:nilerr // the refusal is the answer then
 	}
 	repeated := r.Clone(r.Context())
 	if r.GetBody != nil {
 		if repeated.Body, err = r.GetBody(); err != nil {
-			return response, nil
+			return response, nil //nolint:nilerr // as above
 		}
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 4<<10)) // so that its connection can be used again

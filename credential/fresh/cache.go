@@ -35,11 +35,10 @@ type Cache[K, V comparable] struct {
 	most  int
 	drop  func(K, V)
 	slots chan struct{}
+	ended chan struct{} // closed by Close: ends all fetches
 
 	mu      sync.Mutex // guards what follows
 	entries map[K]*entry[V]
-	life    context.Context // of all fetches
-	end     context.CancelFunc
 	crew    sync.WaitGroup
 	closed  bool
 	swept   time.Time
@@ -68,10 +67,9 @@ var ErrClosed = errors.New("fresh: closed")
 // caller's. drop, which may be nil, is called with each value that is given out no more, replaced ones included, without
 // locks held.
 func New[K, V comparable](most int, fetch FetchFunc[K, V], drop func(K, V)) *Cache[K, V] {
-	life, end := context.WithCancel(context.Background())
 	return &Cache[K, V]{
-		fetch: fetch, most: most, drop: drop, slots: make(chan struct{}, maxFetches),
-		entries: make(map[K]*entry[V]), life: life, end: end,
+		fetch: fetch, most: most, drop: drop, slots: make(chan struct{}, maxFetches), ended: make(chan struct{}),
+		entries: make(map[K]*entry[V]),
 	}
 }
 
@@ -205,8 +203,15 @@ func (c *Cache[K, V]) begin(key K, e *entry[V]) {
 
 // run fetches within its time, and not with too many others.
 func (c *Cache[K, V]) run(key K, old V) (value V, lifetime Lifetime, began time.Time, err error) {
-	ctx, cancel := context.WithTimeout(c.life, fetchTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout) // longer than the call that begins it
 	defer cancel()
+	go func() {
+		select {
+		case <-c.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -243,7 +248,7 @@ func (c *Cache[K, V]) Close() {
 	c.mu.Lock()
 	if !c.closed {
 		c.closed = true
-		c.end()
+		close(c.ended)
 		for key, e := range c.entries {
 			c.forget(key, e)
 		}

@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -102,7 +103,11 @@ func public(t testing.TB, m *mint.Minter) (key any, kid string) {
 		return ed25519.PublicKey(number("x")), k["kid"]
 	case "EC":
 		curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384()}[k["crv"]]
-		return &ecdsa.PublicKey{Curve: curve, X: new(big.Int).SetBytes(number("x")), Y: new(big.Int).SetBytes(number("y"))}, k["kid"]
+		key, err := ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, number("x"), number("y")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key, k["kid"]
 	}
 	return &rsa.PublicKey{N: new(big.Int).SetBytes(number("n")), E: int(new(big.Int).SetBytes(number("e")).Int64())}, k["kid"]
 }

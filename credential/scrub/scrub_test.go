@@ -186,7 +186,7 @@ func TestEveryEncodingAtEverySplit(t *testing.T) {
 	for _, text := range awkward {
 		from := set(text)
 		for _, e := range encodings() {
-			for range 4 {
+			for range 2 {
 				encoded := e.write(text, random.IntN)
 				before, after := `{"a":"you sent `, `, thanks"}`
 				sent := before + encoded + after
@@ -322,7 +322,7 @@ func TestAnErrorComesBehindTheBytes(t *testing.T) {
 
 func TestCloseEndsARead(t *testing.T) {
 	in, out := io.Pipe()
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	r := NewReader(in, set(canary), func() {})
 	done := make(chan error, 1)
 	go func() { _, err := r.Read(make([]byte, 100)); done <- err }()

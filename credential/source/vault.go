@@ -98,7 +98,7 @@ func (s *vaultSource) place(who credential.Principal) (place, error) {
 			if name := s.keeper.cfg.Issuers[who.Issuer]; name != "" {
 				path[i] = name
 			} else if !isSegment(who.Issuer) {
-				return at, unavailable(fmt.Errorf("%s: the principal's issuer has no name here; give it one under issuers:", s.ref))
+				return at, unavailable(fmt.Errorf("%s: the principal's issuer has no name here; write issuers: with a name for it", s.ref))
 			}
 		case secret.PrincipalSubject:
 			path[i] = who.Subject

@@ -18,7 +18,7 @@ const (
 	minTTL     = time.Second
 	maxTTL     = 24 * time.Hour
 
-	kubernetesToken = "file:/var/run/secrets/kubernetes.io/serviceaccount/token"
+	kubernetesToken = "file:/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // where it is, not what it is
 )
 
 // Config says where Vault is, and who we are there.
@@ -116,7 +116,7 @@ func (a *Auth) validate() error {
 		return wrong("auth: write one of token, approle, kubernetes and jwt")
 	}
 	var refs []secret.Ref
-	mount := ""
+	var mount string
 	switch {
 	case a.AppRole != nil:
 		setDefault(&a.AppRole.Mount, "approle")

@@ -228,7 +228,7 @@ func (v *Vault) misbehave(w http.ResponseWriter, r *http.Request, fault Fault) b
 
 // logIn serves the four methods. v.mu is held.
 func (v *Vault) logIn(w http.ResponseWriter, path string, body map[string]any) {
-	good := false
+	var good bool
 	switch path {
 	case "auth/approle/login":
 		good = body["role_id"] == RoleID && body["secret_id"] == SecretID
