@@ -25,17 +25,29 @@ var errQuarantined = errors.New("connector: the server has sent a credential bac
 type guard struct {
 	log        *slog.Logger
 	secrets    *scrub.Set
+	users      []string // whose passwords are put in by Basic authentication
 	quarantine bool
 	hits       atomic.Int64 // secrets that were masked
 	shut       atomic.Bool  // no more calls
 }
 
 func newGuard(name string, cfg Server, log *slog.Logger) *guard {
-	return &guard{log: log.With(telemetry.KeyServer, name), secrets: scrub.NewSet(), quarantine: cfg.OnReflection == reflectionQuarantine}
+	g := &guard{log: log.With(telemetry.KeyServer, name), secrets: scrub.NewSet(), quarantine: cfg.OnReflection == reflectionQuarantine}
+	for i := range cfg.Credentials {
+		if basic := cfg.Credentials[i].Basic; basic != nil {
+			g.users = append(g.users, basic.User)
+		}
+	}
+	return g
 }
 
 // use makes a secret one to look for.
-func (g *guard) use(v secret.Value) { g.secrets.Use(v) }
+func (g *guard) use(v secret.Value) {
+	g.secrets.Use(v)
+	for _, user := range g.users {
+		g.secrets.Pair(user, v)
+	}
+}
 
 // closed reports whether the server gets no more calls.
 func (g *guard) closed() bool { return g.shut.Load() }

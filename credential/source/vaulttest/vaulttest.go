@@ -99,7 +99,8 @@ func (v *Vault) CA() []byte { return v.server.Certificate().Raw }
 // Stop makes it vanish.
 func (v *Vault) Stop() { v.server.Close() }
 
-// Put writes the newest version of a secret of the version 2 key-value engine at kv/; nil deletes it.
+// Put writes the newest version of a secret of the version 2 key-value engine at kv/, or, for a path below users/, at users/
+// too; nil deletes it.
 func (v *Vault) Put(path string, data map[string]any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -276,6 +277,8 @@ func (v *Vault) serve(w http.ResponseWriter, method, path string, body map[strin
 		refuse(w, http.StatusForbidden, denied)
 	case method == http.MethodGet && strings.HasPrefix(path, "kv/data/"):
 		v.read(w, strings.TrimPrefix(path, "kv/data/"))
+	case method == http.MethodGet && strings.HasPrefix(path, "users/data/"):
+		v.read(w, "users/"+strings.TrimPrefix(path, "users/data/"))
 	case method == http.MethodGet && strings.HasPrefix(path, "database/creds/"):
 		v.lend(w, token)
 	default:
@@ -286,8 +289,8 @@ func (v *Vault) serve(w http.ResponseWriter, method, path string, body map[strin
 func (v *Vault) mount(w http.ResponseWriter, path string) {
 	first, _, _ := strings.Cut(path, "/")
 	switch first {
-	case "kv":
-		answer(w, map[string]any{"data": map[string]any{"path": "kv/", "type": "kv", "options": map[string]string{"version": "2"}}})
+	case "kv", "users":
+		answer(w, map[string]any{"data": map[string]any{"path": first + "/", "type": "kv", "options": map[string]string{"version": "2"}}})
 	case "database":
 		answer(w, map[string]any{"data": map[string]any{"path": "database/", "type": "database", "options": nil}})
 	default:
