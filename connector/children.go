@@ -294,7 +294,7 @@ func (cs *children) begin(cmd *command, owner patron, session string, kind stdio
 func (cs *children) attend(ctx context.Context, c *child, log *slog.Logger, secrets []string) {
 	log = log.With(telemetry.KeyPID, c.process.Pid())
 	var voice sync.WaitGroup
-	voice.Go(func() { logStderr(c.process.Stderr, newThrottle(log), secrets) })
+	voice.Go(func() { logStderr(c.process.Stderr, newThrottle(log), secrets, c.command.guard.mask) })
 	err := c.conn.Run(ctx)
 	cs.mu.Lock()
 	cs.forget(c)

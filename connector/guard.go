@@ -73,10 +73,13 @@ func (g *guard) hit() {
 	}
 }
 
+// mask masks a whole text, such as a line of a log.
+func (g *guard) mask(text string) (masked string, hits int) { return g.secrets.Current().Text(text) }
+
 // clean returns an error whose text and chain hold no secret. That the context ended stays testable, and so does what is
 // ours.
 func (g *guard) clean(err error) error {
-	masked, hits := g.secrets.Current().Text(err.Error())
+	masked, hits := g.mask(err.Error())
 	if hits == 0 {
 		return err
 	}
