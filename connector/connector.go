@@ -221,15 +221,19 @@ func (c *Connector) runLocal(ctx context.Context) (stop func()) {
 	}
 }
 
-// Close gives back what was lent for credentials, for a connector that is not run.
+// Close gives back what was lent for credentials, for a connector that is not run: Run does so itself. A second Close does
+// nothing.
 func (c *Connector) Close() { c.closeRoutes() }
 
 // closeRoutes closes all upstreams, when no call is under way any more, and gives back what was lent for them.
 func (c *Connector) closeRoutes() {
 	c.mu.Lock()
+	closed, now := c.stopped, c.routes
 	c.stopped = true
-	now := c.routes
 	c.mu.Unlock()
+	if closed {
+		return
+	}
 	for _, u := range now.servers {
 		u.close()
 	}

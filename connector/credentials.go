@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"sallyport.dev/credential"
 	"sallyport.dev/credential/inject"
@@ -237,7 +238,7 @@ func (c *Connector) accessTokens(u *upstream, cfg *oauth.Config, r *routes) (cre
 		Transport: newConns(r.addresses, roots, nil),
 		Personal:  namesPrincipal(cfg.Refs()),
 		Store:     c.grants,
-		Seen:      u.guard.use,
+		Seen:      func(v secret.Value) { u.guard.use(v, time.Time{}) },
 		Log: func(event string, err error) {
 			c.log.Warn("access tokens: something went wrong while nobody waited", "event", event, telemetry.KeyServer, u.name, telemetry.KeyError, u.guard.clean(err))
 		},

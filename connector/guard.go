@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"sallyport.dev/credential"
 	"sallyport.dev/credential/scrub"
@@ -41,9 +42,9 @@ func newGuard(name string, cfg Server, log *slog.Logger) *guard {
 	return g
 }
 
-// use makes a secret one to look for.
-func (g *guard) use(v secret.Value) {
-	g.secrets.Use(v)
+// use makes a secret one to look for, until it expires if that is known.
+func (g *guard) use(v secret.Value, expires time.Time) {
+	g.secrets.UseUntil(v, expires)
 	for _, user := range g.users {
 		g.secrets.Pair(user, v)
 	}

@@ -211,7 +211,7 @@ func (c *command) environment(ctx context.Context, who credential.Principal) (en
 			value = got.Values[0]
 			env.secrets = append(env.secrets, value)
 			env.version = env.version.Join(got.Version)
-			c.guard.use(value)
+			c.guard.use(value, got.Expires)
 		}
 		env.vars = append(env.vars, cell.Var{Name: v.name, Value: value})
 	}

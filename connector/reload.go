@@ -76,8 +76,8 @@ func changedForGood(old, cfg *Config) (keys []string) {
 func (c *Connector) Files() []string {
 	files := make(map[string]bool)
 	for _, s := range c.current().cfg.Servers {
-		if s.CAFile != "" {
-			files[s.CAFile] = true
+		for _, file := range s.caFiles() {
+			files[file] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(files))

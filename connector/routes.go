@@ -38,6 +38,7 @@ func (c *Connector) newRoutes(cfg Config, old *routes) (next *routes, waiting []
 		identity, err := identityOf(name, s, cfg)
 		switch {
 		case err != nil:
+			next.abandon(old)
 			return nil, nil, fmt.Errorf("servers.%s: %w", name, err)
 		case before != nil && before.identity == identity:
 			next.servers[name] = before
@@ -53,6 +54,7 @@ func (c *Connector) newRoutes(cfg Config, old *routes) (next *routes, waiting []
 		}
 		u, err := c.newUpstream(name, s, next)
 		if err != nil {
+			next.abandon(old)
 			return nil, nil, fmt.Errorf("servers.%s: %w", name, err)
 		}
 		u.identity = identity
@@ -66,6 +68,15 @@ func (c *Connector) newRoutes(cfg Config, old *routes) (next *routes, waiting []
 	}
 	next.names = slices.Sorted(maps.Keys(next.servers))
 	return next, waiting, nil
+}
+
+// abandon closes what has been made for routes that are not used.
+func (r *routes) abandon(old *routes) {
+	for name, u := range r.servers {
+		if old.servers[name] != u {
+			u.close()
+		}
+	}
 }
 
 // waits reports whether a server that is new or has changed has to wait for a restart: whoever can write the file must not
@@ -94,14 +105,27 @@ func identityOf(name string, s Server, cfg Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if s.CAFile != "" {
-		ca, err := os.ReadFile(s.CAFile)
+	for _, file := range s.caFiles() {
+		ca, err := os.ReadFile(file)
 		if err != nil {
 			return "", fmt.Errorf("ca_file: %w", err)
 		}
 		text = fmt.Appendf(text, "%x", sha256.Sum256(ca))
 	}
 	return string(text), nil
+}
+
+// caFiles are the files of CA certificates that a server names.
+func (s *Server) caFiles() (files []string) {
+	if s.CAFile != "" {
+		files = append(files, s.CAFile)
+	}
+	for i := range s.Credentials {
+		if oauth := s.Credentials[i].OAuth; oauth != nil && oauth.CAFile != "" {
+			files = append(files, oauth.CAFile)
+		}
+	}
+	return files
 }
 
 // localNames are the names of the servers that are local commands.
@@ -126,7 +150,7 @@ func (c *Connector) current() *routes {
 func (c *Connector) enter(name string) (now *routes, u *upstream, leave func()) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if u = c.routes.servers[name]; u == nil {
+	if u = c.routes.servers[name]; u == nil || c.stopped {
 		return c.routes, nil, nil
 	}
 	u.calls.Add(1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"time"
 
 	"sallyport.dev/secret"
 )
@@ -27,6 +28,8 @@ type Renewer interface {
 type Fetched struct {
 	// Values are the texts, in the order in which the credential names them. The slice is shared: it is not to be changed.
 	Values []secret.Value
+	// Expires is when the values can be used no more, as far as that is known; zero if it is not.
+	Expires time.Time
 	// Version says which of the operator's secrets they are or stand on. It changes when one of those does, and not when a
 	// token that was fetched with them is renewed.
 	Version Version

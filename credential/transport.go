@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"sallyport.dev/secret"
 )
@@ -20,18 +21,18 @@ import (
 type Transport struct {
 	places [][]Binding // those of one place together, in the order in which they are tried
 	pools  *Pools
-	seen   func(secret.Value)
+	seen   func(v secret.Value, expires time.Time)
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
 
 // NewTransport returns a transport that sends over pools, which dial: so they see to it that the dialled address is
 // allowed and that the certificate is valid for the host; they must not be proxies. Of several bindings for one place the
-// first that covers the principal counts. seen, which may be nil, is called with each value before it leaves.
-func NewTransport(pools *Pools, bindings []Binding, seen func(secret.Value)) (*Transport, error) {
+// first that covers the principal counts. seen, which may be nil, is called with each value before it leaves, and with when it expires if that is known.
+func NewTransport(pools *Pools, bindings []Binding, seen func(v secret.Value, expires time.Time)) (*Transport, error) {
 	t := &Transport{pools: pools, seen: seen}
 	if t.seen == nil {
-		t.seen = func(secret.Value) {}
+		t.seen = func(secret.Value, time.Time) {}
 	}
 	byPlace := make(map[string]int)
 	for _, b := range bindings {
@@ -169,7 +170,7 @@ func (t *Transport) send(r *http.Request, who Principal, uses []use) (*http.Resp
 	}
 	for _, u := range uses {
 		for _, value := range u.got.Values {
-			t.seen(value)
+			t.seen(value, u.got.Expires)
 		}
 		if err := u.Injector.Inject(armed, u.got.Values); err != nil {
 			closeBody(r)

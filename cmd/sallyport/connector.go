@@ -30,7 +30,7 @@ whatever starts a command, is read at the start only.
 
 HTTPS_PROXY and NO_PROXY count for the tunnel over TCP, never for your servers. --check validates
 the file, fetches every credential, tries how local servers can be kept apart, and says what is
-open; it dials nobody and starts no server.`,
+open; it dials neither the gateway nor your servers, and starts none.`,
 		Example: "  sallyport connector -c /etc/sallyport/connector.yaml --check\n  sallyport connector -c /etc/sallyport/connector.yaml",
 		Args:    exactArgs(0, 0),
 	}

@@ -119,6 +119,7 @@ func (m *Minter) mint(ctx context.Context, key tokenKey, _ *token) (*token, fres
 	if err != nil {
 		return nil, fresh.Lifetime{}, fmt.Errorf("%w: jwt: it cannot be signed", credential.ErrUnavailable)
 	}
-	made := &token{credential.Fetched{Values: []secret.Value{secret.New(text)}, Version: s.version}, now.Add(m.cfg.TTL)}
+	expires := now.Add(m.cfg.TTL)
+	made := &token{credential.Fetched{Values: []secret.Value{secret.New(text)}, Version: s.version, Expires: expires}, expires}
 	return made, fresh.Lifetime{Refresh: m.cfg.TTL / 3, Expire: m.cfg.TTL / 2}, nil
 }

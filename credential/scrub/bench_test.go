@@ -72,6 +72,25 @@ func BenchmarkRebuild(b *testing.B) {
 	texts := benchSet().Current().texts
 	b.ReportAllocs()
 	for b.Loop() {
-		newScrubber(texts)
+		scannerOf(texts)
+	}
+}
+
+// BenchmarkNewToken is what it costs when one of a thousand callers has another token.
+func BenchmarkNewToken(b *testing.B) {
+	s := NewSet()
+	token := func(i int) secret.Value {
+		return secret.New(fmt.Sprintf("%d-%s", i, strings.Repeat("eyJhbGciOiJFZERTQSJ9.", 40)))
+	}
+	for i := range 1000 {
+		s.Use(token(i))
+	}
+	s.Current()
+	i := 1000
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Use(token(i))
+		s.Current()
+		i++
 	}
 }

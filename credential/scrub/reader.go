@@ -79,7 +79,7 @@ func (r *reader) fill(p []byte) int {
 		r.err, r.done = err, true
 	}
 	piece := p[:held+n]
-	if r.s == nil || r.s.scanner == nil {
+	if r.s == nil || len(r.s.scanners) == 0 {
 		r.held = r.held[:0]
 		return len(piece)
 	}

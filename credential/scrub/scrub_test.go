@@ -418,9 +418,24 @@ func TestSecretsAreForgotten(t *testing.T) {
 		time.Sleep(50 * time.Minute)
 		s.Use(secret.New("secret-one-Zq7Lw2"))
 		time.Sleep(50 * time.Minute)
+		s.UseUntil(secret.New("secret-short-Kt0Pd"), time.Now().Add(time.Minute))
+		for i := range maxRecent {
+			s.Use(secret.New(fmt.Sprintf("secret-%d-of-many-Pd0", i)))
+		}
+		if texts := s.Current().texts; len(texts) != 2+maxRecent || slices.Contains(texts, "secret-two-Xv9Rb4") {
+			t.Errorf("after an hour: %q", texts)
+		}
+		time.Sleep(2 * time.Minute)
+		for i := range maxRecent + 1 {
+			s.Use(secret.New(fmt.Sprintf("secret-%d-of-more-Pd0", i)))
+		}
+		if texts := s.Current().texts; slices.Contains(texts, "secret-short-Kt0Pd") || len(texts) != 2+2*maxRecent {
+			t.Errorf("after its end: %q", texts)
+		}
+		s = set("secret-one-Zq7Lw2")
 		s.Use(secret.New("secret-three-Pd0Fg"))
 		if texts := s.Current().texts; !slices.Equal(texts, []string{"secret-one-Zq7Lw2", "secret-three-Pd0Fg"}) {
-			t.Errorf("after an hour: %q", texts)
+			t.Errorf("of two: %q", texts)
 		}
 		for i := range 2000 {
 			time.Sleep(time.Millisecond)

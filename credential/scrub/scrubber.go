@@ -11,10 +11,11 @@ import (
 // Scrubber masks the secrets that were active when it was made. It does not change, and is safe for concurrent use. A nil
 // Scrubber masks nothing.
 type Scrubber struct {
-	scanner *scanner // nil if there is nothing to look for in bodies
-	texts   []string // all secrets
-	weak    []string // those that are looked for in headers alone
-	scratch sync.Pool
+	scanners []*scanner // what is looked for in bodies; none if there is nothing
+	special  bool       // one of the secrets holds what the short escapes of JSON stand for, other than a slash
+	texts    []string   // all secrets
+	weak     []string   // those that are looked for in headers alone
+	scratch  sync.Pool
 }
 
 // scratch is what looking through a piece needs.
@@ -26,22 +27,51 @@ type scratch struct {
 
 type span struct{ from, to int }
 
-func newScrubber(texts []string) *Scrubber {
+// newScrubber makes a scrubber of texts, for those of which that are not weak there are scanners, some of which may be nil.
+func newScrubber(texts []string, scanners ...*scanner) *Scrubber {
 	s := &Scrubber{texts: texts}
 	s.scratch.New = func() any { return new(scratch) }
-	var patterns []pattern
 	for _, text := range texts {
-		switch {
-		case weak(text) == "":
-			patterns = append(patterns, patternsOf(text)...)
-		case len(text) >= minInHead:
+		if len(text) >= minInHead && weak(text) != "" {
 			s.weak = append(s.weak, text)
 		}
 	}
-	if len(patterns) > 0 {
-		s.scanner = newScanner(patterns)
+	for _, one := range scanners {
+		if one != nil {
+			s.scanners, s.special = append(s.scanners, one), s.special || one.special
+		}
 	}
 	return s
+}
+
+// scannerOf makes the scanner of those texts that are not weak; nil if there are none.
+func scannerOf(texts []string) *scanner {
+	var patterns []pattern
+	for _, text := range texts {
+		if weak(text) == "" {
+			patterns = append(patterns, patternsOf(text)...)
+		}
+	}
+	if len(patterns) == 0 {
+		return nil
+	}
+	return newScanner(patterns)
+}
+
+// scan calls found with the place of each occurrence in b.
+func (s *Scrubber) scan(b []byte, found func(from, to int)) {
+	for _, one := range s.scanners {
+		one.scan(b, found)
+	}
+}
+
+// tail returns where the longest end of b begins that may be the beginning of an occurrence; len(b) if there is none.
+func (s *Scrubber) tail(b []byte) int {
+	from := len(b)
+	for _, one := range s.scanners {
+		from = min(from, one.tail(b))
+	}
+	return from
 }
 
 // mask masks all occurrences in a piece of a stream, each byte by a star, and returns how many there were and how much of
@@ -51,26 +81,26 @@ func (s *Scrubber) mask(piece []byte, final bool) (hits, done int) {
 	defer s.scratch.Put(work)
 	work.spans = work.spans[:0]
 	done = len(piece)
-	s.scanner.scan(piece, func(from, to int) { work.spans = append(work.spans, span{from, to}) })
+	s.scan(piece, func(from, to int) { work.spans = append(work.spans, span{from, to}) })
 	if !final {
-		done = s.scanner.tail(piece)
+		done = s.tail(piece)
 	}
-	views := work.look(s.scanner, piece, final)
+	views := work.look(s.special, piece, final)
 	if !final {
 		// Backslashes at the end may begin an escape, which then continues what stands before them.
 		if before := bytes.TrimRight(piece, `\`); len(piece)-len(before) <= maxSlashes {
-			done = min(done, s.scanner.tail(before))
+			done = min(done, s.tail(before))
 		}
 	}
 	for _, v := range views {
-		s.scanner.scan(v.text, func(from, to int) {
+		s.scan(v.text, func(from, to int) {
 			begin, _ := v.place(from)
 			_, end := v.place(to - 1)
 			work.spans = append(work.spans, span{begin, end})
 		})
 		if !final {
 			done = min(done, v.open)
-			if from := s.scanner.tail(v.text); from < len(v.text) {
+			if from := s.tail(v.text); from < len(v.text) {
 				begin, _ := v.place(from)
 				done = min(done, begin)
 			}
@@ -81,9 +111,9 @@ func (s *Scrubber) mask(piece []byte, final bool) (hits, done int) {
 }
 
 // look makes the views of a piece in which something may be found that is not found in the piece.
-func (w *scratch) look(s *scanner, piece []byte, final bool) []*view {
+func (w *scratch) look(special bool, piece []byte, final bool) []*view {
 	views := w.order[:0]
-	if bytes.IndexByte(piece, '\\') >= 0 && (s.special || bytes.Contains(piece, []byte(`\u`)) || bytes.Contains(piece, []byte(`\/`))) {
+	if bytes.IndexByte(piece, '\\') >= 0 && (special || bytes.Contains(piece, []byte(`\u`)) || bytes.Contains(piece, []byte(`\/`))) {
 		nested, strict := &w.views[0], &w.views[1]
 		views = append(views, nested)
 		if nested.json(piece, true, final) {
@@ -146,7 +176,7 @@ func (s *Scrubber) Text(text string) (masked string, hits int) {
 			text, hits = strings.ReplaceAll(text, secret, strings.Repeat("*", len(secret))), hits+n
 		}
 	}
-	if s.scanner == nil {
+	if len(s.scanners) == 0 {
 		return text, hits
 	}
 	piece := []byte(text)
