@@ -19,7 +19,7 @@ const (
 )
 
 // Set holds the active secrets of one server: those that have not expired and were used within an hour. It is safe for
-// concurrent use. Beyond 1024 of them, or 1 MiB, those that end first are let go.
+// concurrent use. Beyond 1024 of them, or 1 MiB, those that end first are let go, when there are 32 new ones.
 type Set struct {
 	mu      sync.RWMutex // guards what follows, but for the ends of what is active
 	active  map[string]*activity
@@ -89,7 +89,7 @@ func (s *Set) Current() *Scrubber {
 	if made := s.current.Load(); made != nil {
 		return made
 	}
-	if len(s.recent) > maxRecent || len(s.active) > maxTexts {
+	if len(s.recent) > maxRecent {
 		s.forget()
 		s.settled, s.recent = scannerOf(slices.Sorted(maps.Keys(s.active))), nil
 	}
