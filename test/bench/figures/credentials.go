@@ -78,7 +78,7 @@ func (p plan) measureCredentials(ctx context.Context, self string) (f credential
 			*into = append(*into, float64(len(calls))/p.load.Seconds())
 		}
 	}
-	for range bulkRounds {
+	for range min(p.rounds, bulkRounds) {
 		for name, into := range map[string]*[]float64{"bulk": &f.bulk, "bulkkeyed": &f.bulkKeyed} {
 			took, err := download(ctx, path(name))
 			if err != nil {
