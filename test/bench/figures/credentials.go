@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -39,24 +37,11 @@ type credentialFigures struct {
 // measureCredentials measures in turn calls and long answers of a server without credentials and of one with eight, and
 // then the parts by themselves.
 func (p plan) measureCredentials(ctx context.Context, self string) (f credentialFigures, err error) {
-	dir, err := os.MkdirTemp("", "figures-")
+	fleet, stop, err := newFleet(self)
 	if err != nil {
 		return f, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return f, err
-	}
-	server := &http.Server{Handler: backend(), ReadHeaderTimeout: 10 * time.Second}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = server.Serve(listener) // ends with Close
-	}()
-	defer func() { _ = server.Close(); <-served }()
-	fleet := fleet{self: self, dir: dir, backend: listener.Addr().String()}
-	defer func() { err = errors.Join(err, fleet.stop()) }()
+	defer func() { err = errors.Join(err, stop()) }()
 	at, err := fleet.sallyport(ctx, "quic", true)
 	if err != nil {
 		return f, err
