@@ -3,12 +3,15 @@ package main
 import (
 	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
 
+	"sallyport.dev/credential/source/vaulttest"
 	"sallyport.dev/mcp/diag"
 )
 
@@ -101,5 +104,40 @@ func TestCredentialCheckFails(t *testing.T) {
 	}
 	if strings.Contains(r.out+r.errOut, "not-the-secret") {
 		t.Error("the secret is printed")
+	}
+}
+
+// The example in which each caller has a token of their own in Vault.
+func TestPerUserExample(t *testing.T) {
+	s := newSite(t)
+	const own = "the-jira-token-of-the-caller-ci-4711"
+	v := vaulttest.New(t, true)
+	v.Put("users/gate/ci/jira", map[string]any{"token": own})
+	write(t, s.etc("vault.role"), vaulttest.RoleID)
+	write(t, s.etc("vault.secret"), vaulttest.SecretID)
+	ca, err := os.ReadFile(s.etc("internal-ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, s.etc("internal-ca.crt"), string(ca)+string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: v.CA()})))
+	s.private = map[string]string{
+		"https://vault.internal:8200": v.URL, "https://jira-mcp.internal": s.secure(t, diag.New(diag.Config{}).ServeHTTP),
+	}
+	path := s.install(t, "per-user/connector.yaml")
+	shown := execute(t, "", "credential", "check", "-c", path)
+	if shown.code != 0 || !strings.Contains(shown.out, "  state  not fetched: it depends on who calls\n") || !strings.Contains(shown.out, "vault:users/{principal.issuer}/{principal.subject}/jira#token") {
+		t.Errorf("credential check: exit code %d\n%s%s", shown.code, shown.out, shown.errOut)
+	}
+	g, c := startPair(t, s.install(t, "production/gateway-behind-balancer.yaml"), path)
+	if status, answer := s.whoami(t, "jira"); status != http.StatusOK || !strings.Contains(answer, "present (sha256:"+diag.Fingerprint(own)) {
+		t.Errorf("status %d: %s", status, answer)
+	}
+	c.stop(t, syscall.SIGTERM)
+	g.stop(t, syscall.SIGTERM)
+	if strings.Contains(g.errOut.String()+c.errOut.String(), own) {
+		t.Error("the token is in a log")
+	}
+	if v.Logins() != 0 {
+		t.Errorf("%d logins are left in Vault", v.Logins())
 	}
 }
