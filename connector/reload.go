@@ -2,9 +2,10 @@ package connector
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
+
+	"go.yaml.in/yaml/v3"
 
 	"sallyport.dev/telemetry"
 )
@@ -61,7 +62,7 @@ func changedForGood(old, cfg *Config) (keys []string) {
 		"connections":   old.Connections == cfg.Connections,
 		"max_processes": old.MaxProcesses == cfg.MaxProcesses,
 		"max_body":      old.MaxBody == cfg.MaxBody,
-		"sources":       fmt.Sprint(old.Sources) == fmt.Sprint(cfg.Sources),
+		"sources":       inYAML(old.Sources) == inYAML(cfg.Sources),
 	} {
 		if !same {
 			keys = append(keys, key)
@@ -69,6 +70,15 @@ func changedForGood(old, cfg *Config) (keys []string) {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// inYAML is a text that is the same for what is configured the same.
+func inYAML(v any) string {
+	text, err := yaml.Marshal(v)
+	if err != nil {
+		return "" // all that is configured has come from YAML
+	}
+	return string(text)
 }
 
 // Files are the files beside the configuration itself from which the connector has read what it does not read again by
