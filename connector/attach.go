@@ -53,7 +53,8 @@ func (c *Connector) introduce(ctx context.Context, s *tunnel.Session, path strin
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
 	var answer auth.AttachAnswer
-	body, err := auth.MarshalAttach(auth.AttachRequest{Instance: c.instance, Version: c.cfg.Version, Servers: c.names, Bound: c.localNames()})
+	now := c.current()
+	body, err := auth.MarshalAttach(auth.AttachRequest{Instance: c.instance, Version: c.cfg.Version, Servers: now.names, Bound: now.localNames()})
 	if err != nil {
 		return answer, err
 	}
@@ -81,7 +82,11 @@ func (c *Connector) ask(ctx context.Context, s *tunnel.Session, path string, bod
 	}
 	req.Close = true
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+c.token.Reveal())
+	token, err := c.token()
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	var wire bytes.Buffer
 	if err := req.Write(&wire); err != nil {
 		return nil, err

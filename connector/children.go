@@ -251,12 +251,12 @@ func (cs *children) idlest() (found *child) {
 }
 
 // start starts a process of a command for an owner. It is not findable yet. An error is a *mcp.Error, or that of ctx.
-func (cs *children) start(ctx context.Context, cmd *command, owner, session string, kind stdio.Kind) (*child, error) {
-	if err := cs.admit(ctx, owner); err != nil {
+func (cs *children) start(ctx context.Context, cmd *command, owner patron, session string, kind stdio.Kind) (*child, error) {
+	if err := cs.admit(ctx, owner.key()); err != nil {
 		return nil, err
 	}
 	defer cs.crew.Done()
-	c, err := cs.begin(ctx, cmd, owner, session, kind)
+	c, err := cs.begin(cmd, owner, session, kind)
 	if err != nil {
 		cs.mu.Lock()
 		cs.running--
@@ -265,13 +265,9 @@ func (cs *children) start(ctx context.Context, cmd *command, owner, session stri
 	return c, err
 }
 
-func (cs *children) begin(ctx context.Context, cmd *command, owner, session string, kind stdio.Kind) (*child, error) {
-	env, secrets, err := cmd.environment(ctx)
-	if err != nil {
-		return nil, mcp.CredentialUnavailable(err)
-	}
+func (cs *children) begin(cmd *command, owner patron, session string, kind stdio.Kind) (*child, error) {
 	spec := cmd.spec
-	spec.Env = env
+	spec.Env, spec.Hide = owner.vars, cmd.hide()
 	log := cs.log.With(telemetry.KeyServer, cmd.name)
 	process, err := cs.nursery.Start(spec)
 	if err != nil {
@@ -279,7 +275,7 @@ func (cs *children) begin(ctx context.Context, cmd *command, owner, session stri
 		return nil, mcp.UpstreamUnreachable(err)
 	}
 	life, stop := context.WithCancel(context.Background()) // longer than the call that begins it
-	c := &child{command: cmd, owner: owner, session: session, process: process, stop: stop, done: make(chan struct{}), started: time.Now()}
+	c := &child{command: cmd, owner: owner.key(), session: session, process: process, stop: stop, done: make(chan struct{}), started: time.Now()}
 	c.conn = stdio.New(stdio.Config{
 		In: process.Stdin, Out: process.Stdout, Kind: kind, CallTimeout: cmd.cfg.CallTimeout,
 		Dropped: newThrottle(log.With(telemetry.KeyPID, process.Pid())).dropped,
@@ -290,7 +286,7 @@ func (cs *children) begin(ctx context.Context, cmd *command, owner, session stri
 		stop()
 	}
 	cs.mu.Unlock()
-	cs.crew.Go(func() { cs.attend(life, c, log, secretTexts(secrets)) })
+	cs.crew.Go(func() { cs.attend(life, c, log, secretTexts(owner.secrets)) })
 	return c, nil
 }
 
@@ -298,7 +294,7 @@ func (cs *children) begin(ctx context.Context, cmd *command, owner, session stri
 func (cs *children) attend(ctx context.Context, c *child, log *slog.Logger, secrets []string) {
 	log = log.With(telemetry.KeyPID, c.process.Pid())
 	var voice sync.WaitGroup
-	voice.Go(func() { logStderr(c.process.Stderr, newThrottle(log), secrets) })
+	voice.Go(func() { logStderr(c.process.Stderr, newThrottle(log), secrets, c.command.guard.mask) })
 	err := c.conn.Run(ctx)
 	cs.mu.Lock()
 	cs.forget(c)

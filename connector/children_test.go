@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"sallyport.dev/cell"
+	"sallyport.dev/credential/scrub"
 	"sallyport.dev/mcp"
 	"sallyport.dev/mcp/stdio"
 	"sallyport.dev/secret"
@@ -109,7 +110,7 @@ func TestSecretsOnStderr(t *testing.T) {
 		log := new(logged)
 		to := newThrottle(slog.New(slog.NewTextHandler(log, nil)))
 		to.limiter.SetLimit(rate.Inf)
-		logStderr(strings.NewReader(said+"\n"), to, secrets)
+		logStderr(strings.NewReader(said+"\n"), to, secrets, (*scrub.Scrubber)(nil).Text)
 		for _, part := range []string{"short", "more", "first line", "second line", "0123456789"} {
 			if strings.Contains(log.String(), part) {
 				t.Errorf("the log has %q", part)

@@ -13,7 +13,8 @@ import (
 	"time"
 
 	"sallyport.dev/cell"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/address"
+	"sallyport.dev/credential/source"
 	"sallyport.dev/policy"
 	"sallyport.dev/secret"
 	"sallyport.dev/tunnel"
@@ -27,7 +28,7 @@ type Config struct {
 	GatewayCA string `yaml:"gateway_ca"`
 	// TunnelToken refers to the token by which this connector proves its tunnel. Required.
 	TunnelToken secret.Ref `yaml:"tunnel_token"`
-	// StateDir is an absolute path for what must survive a restart. Optional; this version keeps nothing there.
+	// StateDir is an absolute path for what must survive a restart: the refresh tokens that replaced others. Required for those; else optional.
 	StateDir string `yaml:"state_dir"`
 	// Transport is how the gateway is reached: auto (QUIC, and TCP if that does not get through), quic or tcp. Default auto.
 	Transport string `yaml:"transport"`
@@ -35,6 +36,11 @@ type Config struct {
 	Connections int `yaml:"connections"`
 	// Upstream bounds what all upstreams together may be.
 	Upstream Upstream `yaml:"upstream"`
+	// Sources say where secrets are read that are not in files or variables.
+	Sources source.Config `yaml:"sources"`
+	// Issuers are names for the issuers of principals, by which {principal.issuer} in a vault: reference stands for them:
+	// 1 to 40 of a-z, 0-9 and -, without --. Optional.
+	Issuers map[string]string `yaml:"issuers"`
 	// Servers are the MCP servers that agents see, by name: 1 to 40 of a-z, 0-9 and -, without --. Required.
 	Servers map[string]Server `yaml:"servers"`
 	// Policy is a list of rules, or the word open. Required: without a matching rule a call is denied.
@@ -76,6 +82,12 @@ type Server struct {
 	CAFile string `yaml:"ca_file"`
 	// Credentials are put into every request to this upstream, last, and nowhere else.
 	Credentials []Credential `yaml:"credentials"`
+	// Issuer is the one issuer whose principals may use this server's secrets; calls of all others fail. Optional; needed
+	// where a reference has {principal.subject} without {principal.issuer}.
+	Issuer string `yaml:"issuer"`
+	// OnReflection is what happens when the server sends a secret of its own back, which is masked in any case: log, or
+	// quarantine, after which it gets no more calls. Default log.
+	OnReflection string `yaml:"on_reflection"`
 	// CallTimeout bounds a call until its answer is complete, or, for an event stream over HTTP, until it begins. Default
 	// 300s.
 	CallTimeout time.Duration `yaml:"call_timeout"`
@@ -99,14 +111,6 @@ type Server struct {
 	Limits Limits `yaml:"limits"`
 	// IdleTimeout is after how long without a call a process is ended; its MCP session then has to begin anew. Default 10m.
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
-}
-
-// Credential says how a secret is put in, and where it comes from.
-type Credential struct {
-	// Header puts it into a header: its name, and a value that contains {secret} once.
-	Header credential.Header `yaml:"header"`
-	// Secret refers to the value: env:NAME or file:/absolute/path. Required.
-	Secret secret.Ref `yaml:"secret"`
 }
 
 const (
@@ -156,10 +160,10 @@ func (c *Config) Validate() error {
 	if c.MaxBody < 1 || c.MaxBody > maxMaxBody {
 		errs = append(errs, fmt.Errorf("max_body: 1 to %d bytes are allowed", maxMaxBody))
 	}
-	if _, err := credential.ParseAddresses(c.Upstream.AllowedIPs); err != nil {
+	if _, err := address.Parse(c.Upstream.AllowedIPs); err != nil {
 		errs = append(errs, fmt.Errorf("upstream.allowed_ips: %w", err))
 	}
-	errs = append(errs, c.checkServers(), c.checkPolicy())
+	errs = append(errs, c.Sources.Validate(), c.checkIssuers(), c.checkServers(), c.checkPolicy())
 	return errors.Join(errs...)
 }
 
@@ -181,19 +185,22 @@ func (c *Config) checkServers() error {
 			s.IdleTimeout = defaultIdleTimeout
 		}
 		c.Servers[name] = s
-		if err := s.check(name); err != nil {
+		if err := s.check(name, c.StateDir); err != nil {
 			errs = append(errs, fmt.Errorf("servers.%s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (s Server) check(name string) error {
+func (s Server) check(name, stateDir string) error {
 	if !validName(name) {
 		return errors.New("the name must be 1 to 40 of a-z, 0-9 and -, without --")
 	}
 	if s.CallTimeout < time.Second || s.CallTimeout > maxCallTimeout {
 		return fmt.Errorf("call_timeout: 1s to %s are allowed", maxCallTimeout)
+	}
+	if s.OnReflection != "" && s.OnReflection != reflectionLog && s.OnReflection != reflectionQuarantine {
+		return errors.New("on_reflection: log (the default) or quarantine is allowed")
 	}
 	if s.isLocal() {
 		return s.checkLocal()
@@ -205,18 +212,7 @@ func (s Server) check(name string) error {
 	if err != nil {
 		return err
 	}
-	if u.Scheme == "http" && len(s.Credentials) > 0 && !s.AllowPlaintext {
-		return errors.New("credentials over plain http need allow_plaintext: true; prefer https")
-	}
-	for i, c := range s.Credentials {
-		if c.Secret.IsZero() {
-			return fmt.Errorf("credentials: number %d: secret is required: env:NAME or file:/path", i+1)
-		}
-		if err := c.Header.Validate(); err != nil {
-			return fmt.Errorf("credentials: number %d: %w", i+1, err)
-		}
-	}
-	return nil
+	return s.checkCredentials(u.Scheme == "http", stateDir)
 }
 
 // checkURLs checks the URLs, of which there is at least one, and returns one of them.

@@ -37,29 +37,45 @@ func TestGoodConfigs(t *testing.T) {
 
 // badConfigs maps each testdata/NAME.bad.yml to texts of its error.
 var badConfigs = map[string][]string{
-	"unknown_key":     {":5: ", `"conections"`},
-	"no_policy":       {"policy: required: a list of rules, or the word open"},
-	"policy_server":   {`policy: there is no server "wkii"`},
-	"policy_when":     {":4: ", "when: conditions are not supported"},
-	"policy_word":     {":4: "},
-	"transport":       {"transport: auto, quic or tcp"},
-	"connections":     {"connections: 1 to 8"},
-	"max_body":        {"max_body: 1 to"},
-	"state_dir":       {"state_dir: write an absolute path"},
-	"link_local":      {"upstream.allowed_ips", "link-local"},
-	"prefix":          {"upstream.allowed_ips"},
-	"nothing":         {"gateway: host:port is required", "tunnel_token: a reference is required", "servers: 1 to 256"},
-	"name":            {"servers.Wiki: the name must be"},
-	"url_scheme":      {"servers.wiki: url: write http(s)://"},
-	"url_user":        {"servers.wiki: url: write http(s)://"},
-	"no_url":          {"servers.wiki: url: write http(s)://"},
-	"timeout":         {"servers.wiki: call_timeout: 1s to 1h0m0s"},
-	"command":         {"servers.wiki: command: a server has either a command or a url"},
-	"plaintext":       {"servers.wiki: credentials over plain http need allow_plaintext: true"},
-	"no_secret":       {"servers.wiki: credentials: number 1: secret is required"},
-	"template":        {"servers.wiki: credentials: number 1", "{secret} exactly once"},
-	"pasted_secret":   {":7: ", "not a reference"},
-	"reserved_header": {"servers.wiki: credentials: number 1", "reserved"},
+	"unknown_key":           {":5: ", `"conections"`},
+	"no_policy":             {"policy: required: a list of rules, or the word open"},
+	"policy_server":         {`policy: there is no server "wkii"`},
+	"policy_when":           {":4: ", "when: conditions are not supported"},
+	"policy_word":           {":4: "},
+	"transport":             {"transport: auto, quic or tcp"},
+	"connections":           {"connections: 1 to 8"},
+	"max_body":              {"max_body: 1 to"},
+	"state_dir":             {"state_dir: write an absolute path"},
+	"link_local":            {"upstream.allowed_ips", "link-local"},
+	"prefix":                {"upstream.allowed_ips"},
+	"nothing":               {"gateway: host:port is required", "tunnel_token: a reference is required", "servers: 1 to 256"},
+	"name":                  {"servers.Wiki: the name must be"},
+	"url_scheme":            {"servers.wiki: url: write http(s)://"},
+	"url_user":              {"servers.wiki: url: write http(s)://"},
+	"no_url":                {"servers.wiki: url: write http(s)://"},
+	"timeout":               {"servers.wiki: call_timeout: 1s to 1h0m0s"},
+	"command":               {"servers.wiki: command: a server has either a command or a url"},
+	"plaintext":             {"servers.wiki: credentials over plain http need allow_plaintext: true"},
+	"no_secret":             {"servers.wiki: credentials: number 1: secret: a reference is required"},
+	"template":              {"servers.wiki: credentials: number 1", "{secret} exactly once"},
+	"pasted_secret":         {":7: ", "not a reference"},
+	"two_ways":              {"servers.wiki: credentials: number 1: write one of header, basic"},
+	"no_way":                {"servers.wiki: credentials: number 1: write one of header, basic"},
+	"subject_alone":         {"servers.wiki: credentials: number 1", "put {principal.issuer} before it, or write issuer: at the server"},
+	"subject_in_env":        {"servers.wiki: env.KEY", "put {principal.issuer} before it"},
+	"principal_in_file":     {":7: ", "not a reference"},
+	"subjects_of_many":      {"for: subjects mean something at one issuer only"},
+	"mtls_plain":            {"mtls: a certificate is shown over https only"},
+	"mtls_half":             {"mtls: it needs certificate: and key:"},
+	"refresh_without_state": {"refresh_token: set state_dir"},
+	"shared_subject_token":  {"subject_token: all callers would act as one"},
+	"oauth_and_secret":      {"oauth: what it needs stands in it"},
+	"sigv4_half":            {"sigv4: access_key: a reference is required"},
+	"issuers_twice":         {"issuers.b: it is the same issuer as a"},
+	"issuers_name":          {"issuers.A/b: the name must be"},
+	"vault_auth":            {"sources.vault", "env:NAME, file:/absolute/path or systemd:NAME"},
+	"reflection":            {"servers.wiki: on_reflection: log (the default) or quarantine"},
+	"reserved_header":       {"servers.wiki: credentials: number 1", "reserved"},
 }
 
 func TestBadConfigs(t *testing.T) {
@@ -111,7 +127,7 @@ func TestWarningsAndCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, errs := c.Check(t.Context())
-	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "servers.wiki: header Authorization") || strings.Contains(errs[0].Error(), testKey) {
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "servers.wiki: header authorization") || strings.Contains(errs[0].Error(), testKey) {
 		t.Errorf("%v", errs)
 	}
 }

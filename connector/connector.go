@@ -9,17 +9,17 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
-	"maps"
 	"net/http"
-	"net/netip"
 	"os"
-	"slices"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/address"
+	"sallyport.dev/credential/oauth"
+	"sallyport.dev/credential/source"
 	"sallyport.dev/mcp"
 	"sallyport.dev/secret"
 	"sallyport.dev/telemetry"
@@ -44,15 +44,22 @@ type Connector struct {
 	log      *slog.Logger
 	httpLog  *log.Logger
 	instance string
-	token    secret.Value
 	dial     DialFunc
 	upgrade  DialFunc // QUIC alone, to leave a provisional TCP session; nil if the transport is pinned
-	servers  map[string]*upstream
-	names    []string
 	bodies   *semaphore.Weighted
 	buffers  mcp.Buffers
 	places   *places
-	children *children // the processes of local servers
+	keeper   *source.Keeper // of secrets
+	grants   oauth.Store    // of refresh tokens; nil without a state_dir
+	children *children      // the processes of local servers
+
+	reloading sync.Mutex     // held during a Reload: one at a time
+	retired   sync.WaitGroup // upstreams that have been replaced
+
+	mu      sync.RWMutex // guards what follows
+	routes  *routes
+	renamed chan struct{} // closed when the servers have other names
+	stopped bool
 }
 
 // New checks the configuration, resolves the tunnel token and reads the CA
@@ -70,36 +77,45 @@ func New(cfg Config) (*Connector, error) {
 		log:      logger,
 		httpLog:  slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		instance: rand.Text(),
-		servers:  make(map[string]*upstream),
-		names:    slices.Sorted(maps.Keys(cfg.Servers)),
 		bodies:   semaphore.NewWeighted(bodyBudget),
+		renamed:  make(chan struct{}),
 	}
 	var err error
 	if c.places, err = newPlaces(); err != nil {
 		return nil, err
 	}
-	if c.token, err = cfg.TunnelToken.Resolve(); err != nil {
-		return nil, fmt.Errorf("tunnel_token: %w", err)
+	if _, err = c.token(); err != nil {
+		return nil, err
 	}
-	if c.token.Len() < minTokenLength {
-		return nil, fmt.Errorf("tunnel_token: it has %d characters, and no gateway accepts fewer than %d: compare it with the tunnel's at the gateway", c.token.Len(), minTokenLength)
-	}
-	addresses, err := credential.ParseAddresses(cfg.Upstream.AllowedIPs)
+	allowed, err := address.Parse(cfg.Upstream.AllowedIPs)
 	if err != nil {
 		return nil, fmt.Errorf("upstream.allowed_ips: %w", err)
 	}
-	c.children = newChildren(logger, cfg.MaxProcesses, cfg.StateDir)
-	hide := cfg.hidden()
-	for _, name := range c.names {
-		if s := cfg.Servers[name]; s.isLocal() {
-			c.servers[name] = newCommand(name, s, hide, c.children)
-			continue
-		}
-		if c.servers[name], err = newUpstream(cfg.Servers[name], addresses); err != nil {
-			return nil, fmt.Errorf("servers.%s: %w", name, err)
+	if c.keeper, err = newKeeper(cfg, allowed, logger); err != nil {
+		return nil, err
+	}
+	if cfg.StateDir != "" {
+		if c.grants, err = oauth.NewDir(filepath.Join(cfg.StateDir, "oauth")); err != nil {
+			return nil, fmt.Errorf("state_dir: %w", err)
 		}
 	}
+	c.children = newChildren(logger, cfg.MaxProcesses, cfg.StateDir)
+	if c.routes, _, err = c.newRoutes(cfg, nil); err != nil {
+		return nil, err
+	}
 	return c, c.chooseDialer()
+}
+
+// token reads the tunnel token, which may have been replaced since it was last read.
+func (c *Connector) token() (secret.Value, error) {
+	token, err := c.cfg.TunnelToken.Resolve()
+	if err != nil {
+		return token, fmt.Errorf("tunnel_token: %w", err)
+	}
+	if token.Len() < minTokenLength {
+		return token, fmt.Errorf("tunnel_token: it has %d characters, and no gateway accepts fewer than %d: compare it with the tunnel's at the gateway", token.Len(), minTokenLength)
+	}
+	return token, nil
 }
 
 // chooseDialer makes the dialer for the configured gateway and transport.
@@ -108,12 +124,15 @@ func (c *Connector) chooseDialer() error {
 		c.dial = c.cfg.Dial
 		return nil
 	}
-	roots, err := loadRoots(c.cfg.GatewayCA)
-	if err != nil {
+	if _, err := loadRoots(c.cfg.GatewayCA); err != nil {
 		return fmt.Errorf("gateway_ca: %w", err)
 	}
 	over := func(transport tunnel.Transport) DialFunc {
 		return func(ctx context.Context, self tunnel.Config) (*tunnel.Session, error) {
+			roots, err := loadRoots(c.cfg.GatewayCA) // which may have been replaced
+			if err != nil {
+				return nil, fmt.Errorf("gateway_ca: %w", err)
+			}
 			d := tunnel.Dialer{
 				Config:    self,
 				Addr:      c.cfg.Gateway,
@@ -152,43 +171,6 @@ func loadRoots(path string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// Warnings says what is open or weak in the configuration, for --check and the
-// start of the log.
-func (c *Connector) Warnings() []string {
-	var warnings []string
-	if c.cfg.Policy.IsOpen() {
-		warnings = append(warnings, "policy is OPEN: every principal that the gateway lets through may call everything")
-	}
-	if c.cfg.Policy.IsEmpty() {
-		warnings = append(warnings, "policy has no rule: every call is denied")
-	}
-	warnings = append(warnings, c.cfg.TunnelToken.Warnings()...)
-	addresses, _ := credential.ParseAddresses(c.cfg.Upstream.AllowedIPs) // checked by Validate
-	for _, name := range c.names {
-		s := c.cfg.Servers[name]
-		if command := c.servers[name].command; command != nil {
-			warnings = append(warnings, command.exposed()...)
-			for _, variable := range slices.Sorted(maps.Keys(s.Env)) {
-				warnings = append(warnings, s.Env[variable].Secret.Warnings()...)
-			}
-			continue
-		}
-		u := c.servers[name].origin()
-		if u.Scheme == "http" && len(s.Credentials) > 0 {
-			warnings = append(warnings, fmt.Sprintf("servers.%s: credentials go over plain http", name))
-		}
-		if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
-			if err := addresses.Check(addr); err != nil {
-				warnings = append(warnings, fmt.Sprintf("servers.%s: every call will fail: %v", name, err))
-			}
-		}
-		for _, cred := range s.Credentials {
-			warnings = append(warnings, cred.Secret.Warnings()...)
-		}
-	}
-	return warnings
-}
-
 // Run keeps the configured number of sessions until ctx ends, then drains: the
 // gateway is told to send no more, and calls in flight get 30 s. When it
 // returns, nothing of it runs any more. It fails only if the gateway says that
@@ -198,8 +180,8 @@ func (c *Connector) Run(ctx context.Context) error {
 		c.log.Warn("the configuration is weak", telemetry.KeyReason, w)
 	}
 	c.log.Info("connector is up, dialling its gateway", telemetry.KeyGateway, c.cfg.Gateway, telemetry.KeyInstance, c.instance,
-		"servers", len(c.names), telemetry.KeyVersion, c.cfg.Version)
-	defer c.closeUpstreams()
+		"servers", len(c.current().names), telemetry.KeyVersion, c.cfg.Version)
+	defer c.closeRoutes()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	stopLocal := c.runLocal(ctx)
@@ -224,7 +206,7 @@ func (c *Connector) Run(ctx context.Context) error {
 // runLocal keeps local servers possible, and makes them ready, until the returned function has been called: after the
 // calls in flight have ended.
 func (c *Connector) runLocal(ctx context.Context) (stop func()) {
-	if len(c.localNames()) == 0 {
+	if len(c.current().localNames()) == 0 {
 		return func() {}
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -239,20 +221,24 @@ func (c *Connector) runLocal(ctx context.Context) (stop func()) {
 	}
 }
 
-// localNames are the names of the servers that are local commands.
-func (c *Connector) localNames() (names []string) {
-	for _, name := range c.names {
-		if c.servers[name].command != nil {
-			names = append(names, name)
-		}
-	}
-	return names
-}
+// Close gives back what was lent for credentials, for a connector that is not run: Run does so itself. A second Close does
+// nothing.
+func (c *Connector) Close() { c.closeRoutes() }
 
-func (c *Connector) closeUpstreams() {
-	for _, u := range c.servers {
+// closeRoutes closes all upstreams, when no call is under way any more, and gives back what was lent for them.
+func (c *Connector) closeRoutes() {
+	c.mu.Lock()
+	closed, now := c.stopped, c.routes
+	c.stopped = true
+	c.mu.Unlock()
+	if closed {
+		return
+	}
+	for _, u := range now.servers {
 		u.close()
 	}
+	c.retired.Wait()
+	c.keeper.Close()
 }
 
 // httpServer serves one session's streams.
@@ -263,23 +249,6 @@ func (c *Connector) httpServer(handler http.Handler) *http.Server {
 		MaxHeaderBytes:    maxRequestHead,
 		ErrorLog:          c.httpLog,
 	}
-}
-
-// Check reports what could keep the connector from working, without dialling
-// the gateway: every credential that cannot be resolved now, and every local
-// server that cannot be kept apart as configured. The facts say how the others
-// are.
-func (c *Connector) Check(ctx context.Context) (facts []string, errs []error) {
-	for _, name := range c.names {
-		more, problems := c.servers[name].check(ctx)
-		for _, fact := range more {
-			facts = append(facts, fmt.Sprintf("server %s: %s", name, fact))
-		}
-		for _, err := range problems {
-			errs = append(errs, fmt.Errorf("servers.%s: %w", name, err))
-		}
-	}
-	return facts, errs
 }
 
 // logFields are the attributes of a session's log lines.

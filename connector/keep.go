@@ -19,6 +19,7 @@ const (
 	promoteAfter = 30 * time.Second // of health over QUIC before the TCP session is left
 	hangUpTime   = 2 * time.Second  // for the gateway to take the last answers and hang up
 	lastWords    = time.Second      // for calls whose session has ended
+	renameRetry  = 5 * time.Second  // after an attempt to attach with other names of servers
 )
 
 // live is one attached session and the server of its streams.
@@ -28,6 +29,8 @@ type live struct {
 	served chan struct{} // closed when the server has returned
 	since  time.Time
 	leave  context.CancelFunc // ends the event streams that would hold up leaving
+
+	renamed <-chan struct{} // closed when the servers have other names than it was attached with
 }
 
 // keep keeps one session at a time to the gateway until ctx ends. It returns
@@ -90,13 +93,14 @@ func (c *Connector) connect(ctx context.Context, dial DialFunc) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
+	renamed := c.whenRenamed() // before attach reads the names
 	checker, answer, err := c.attach(ctx, s)
 	if err != nil {
 		s.CloseWith(tunnel.Reason{Code: tunnel.CodeOK, Text: "not attached"})
 		return nil, err
 	}
 	calls, leave := context.WithCancel(context.WithoutCancel(ctx))
-	l := &live{Session: s, served: make(chan struct{}), since: time.Now(), leave: leave}
+	l := &live{Session: s, served: make(chan struct{}), since: time.Now(), leave: leave, renamed: renamed}
 	l.server = c.httpServer(c.handler(checker, answer.Tunnel, func(f func()) func() bool { return context.AfterFunc(calls, f) }))
 	go func() {
 		defer close(l.served)
@@ -113,7 +117,7 @@ func (c *Connector) connect(ctx context.Context, dial DialFunc) (*live, error) {
 
 // announce tells the operator the URLs, which agents are to be given.
 func (c *Connector) announce(answer auth.AttachAnswer) {
-	for _, name := range c.names {
+	for _, name := range c.current().names {
 		c.log.Debug("server", telemetry.KeyServer, name, "url", answer.URLs[name])
 	}
 }
@@ -137,6 +141,14 @@ func (c *Connector) hold(ctx context.Context, l *live, leaving *sync.WaitGroup) 
 				l = better
 			}
 			continue
+		case <-l.renamed:
+			stop()
+			if better := c.rename(ctx, l); better != nil {
+				old := l
+				leaving.Go(func() { c.leave(old) })
+				l = better
+			}
+			continue
 		case <-ctx.Done():
 		case <-l.Done():
 		case <-l.Draining():
@@ -144,6 +156,26 @@ func (c *Connector) hold(ctx context.Context, l *live, leaving *sync.WaitGroup) 
 		stop()
 		return l
 	}
+}
+
+// whenRenamed is closed when the servers have other names than now.
+func (c *Connector) whenRenamed() <-chan struct{} {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.renamed
+}
+
+// rename attaches once more, with the names that the servers have now, while the old session still serves.
+func (c *Connector) rename(ctx context.Context, old *live) *live {
+	l, err := c.connect(ctx, c.dial)
+	if err != nil {
+		c.log.Warn("not attached with the new names of servers: the old session goes on", append(c.logFields(old.Session), telemetry.KeyError, err, telemetry.KeyRetryInMS, renameRetry.Milliseconds())...)
+		again := make(chan struct{})
+		old.renamed = again
+		time.AfterFunc(renameRetry, func() { close(again) })
+		return nil
+	}
+	return l
 }
 
 // promote tries QUIC again, and returns its session after 30 s of health, or

@@ -115,7 +115,8 @@ func (s *Server) checkLocal() error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
-		if err := checkVariable(name, s.Env[name]); err != nil {
+		v := s.Env[name]
+		if err := errors.Join(checkVariable(name, v), checkPrincipal(v.Secret, s.Issuer != "")); err != nil {
 			return fmt.Errorf("env.%s: %w", name, err)
 		}
 	}
@@ -144,9 +145,12 @@ type command struct {
 	cfg      Server
 	spec     cell.Spec // without the environment
 	env      []variable
+	guard    *guard
+	hide     func() []string
 	children *children
 	ready    readiness
 	starts   singleflight.Group // of shared processes, by owner
+	asks     singleflight.Group // for the revisions that it knows
 }
 
 // variable is one variable with the source of its value.
@@ -160,10 +164,10 @@ type variable struct {
 const commandOrigin = "http://command.invalid"
 
 // newCommand makes the upstream. It starts nothing.
-func newCommand(name string, cfg Server, hide []string, children *children) *upstream {
-	c := &command{name: name, cfg: cfg, children: children, ready: newReadiness()}
-	c.spec = cell.Spec{
-		Command: cfg.Command, Read: cfg.Read, Write: cfg.Write, Hide: hide,
+func (c *Connector) newCommand(name string, cfg Server, guard *guard) (*upstream, error) {
+	cmd := &command{name: name, cfg: cfg, guard: guard, hide: c.hidden, children: c.children, ready: newReadiness()}
+	cmd.spec = cell.Spec{
+		Command: cfg.Command, Read: cfg.Read, Write: cfg.Write,
 		Network: cfg.Network != networkNone, Isolation: cfg.Isolation,
 		Limits: cell.Limits{
 			Memory: cfg.Limits.MemoryMiB << 20, Processes: cfg.Limits.Processes, Files: cfg.Limits.Files,
@@ -173,37 +177,54 @@ func newCommand(name string, cfg Server, hide []string, children *children) *ups
 	for _, name := range slices.Sorted(maps.Keys(cfg.Env)) {
 		v := variable{name: name, text: cfg.Env[name].Text}
 		if ref := cfg.Env[name].Secret; !ref.IsZero() {
-			v.source = credential.NewSource(ref)
+			var err error
+			if v.source, err = c.keeper.Source(ref); err != nil {
+				return nil, fmt.Errorf("env.%s: %w", name, err)
+			}
 		}
-		c.env = append(c.env, v)
+		cmd.env = append(cmd.env, v)
 	}
 	mcp, _ := url.Parse(commandOrigin + "/mcp") // constants
 	sse, _ := url.Parse(commandOrigin + "/sse")
-	return &upstream{url: mcp, sse: sse, timeout: cfg.CallTimeout, transport: c, command: c}
+	return &upstream{name: name, cfg: cfg, url: mcp, sse: sse, timeout: cfg.CallTimeout, transport: cmd, guard: guard, command: cmd}, nil
 }
 
-// environment fetches the values of the variables, and returns those that are secret too.
-func (c *command) environment(ctx context.Context) (env []cell.Var, secrets []secret.Value, err error) {
+// environment is what a process of the command is given.
+type environment struct {
+	vars    []cell.Var
+	secrets []secret.Value // those of its values that are secret
+	version credential.Version
+}
+
+// environment fetches the values of the variables for a principal.
+func (c *command) environment(ctx context.Context, who credential.Principal) (env environment, err error) {
+	if err := c.cfg.admits(who); err != nil {
+		return env, err
+	}
 	for _, v := range c.env {
 		value := secret.New(v.text)
 		if v.source != nil {
-			if value, err = v.source.Fetch(ctx); err != nil {
-				return nil, nil, fmt.Errorf("env %s: %w", v.name, err)
+			got, err := v.source.Fetch(ctx, who)
+			if err != nil {
+				return env, fmt.Errorf("env %s: %w", v.name, err)
 			}
-			secrets = append(secrets, value)
+			value = got.Values[0]
+			env.secrets = append(env.secrets, value)
+			env.version = env.version.Join(got.Version)
+			c.guard.use(value, got.Expires)
 		}
-		env = append(env, cell.Var{Name: v.name, Value: value})
+		env.vars = append(env.vars, cell.Var{Name: v.name, Value: value})
 	}
-	return env, secrets, nil
+	return env, nil
 }
 
-// check fetches every secret and drops it, and tries whether a cell can be made.
+// check fetches every secret that is not a principal's and drops it, and tries whether a cell can be made.
 func (c *command) check(ctx context.Context) (facts []string, errs []error) {
 	for _, v := range c.env {
-		if v.source == nil {
+		if v.source == nil || namesPrincipal([]secret.Ref{c.cfg.Env[v.name].Secret}) {
 			continue
 		}
-		if _, err := v.source.Fetch(ctx); err != nil {
+		if _, err := v.source.Fetch(ctx, credential.Principal{}); err != nil {
 			errs = append(errs, fmt.Errorf("env %s: %w", v.name, err))
 		}
 	}
@@ -227,6 +248,12 @@ func (c *command) exposed() (warnings []string) {
 	return warnings
 }
 
+// hidden are the files and directories that no command may see now.
+func (c *Connector) hidden() []string {
+	now := c.current()
+	return now.cfg.hidden()
+}
+
 // hidden are the files and directories of ours that no command may see.
 func (c *Config) hidden() []string {
 	var paths []string
@@ -241,13 +268,8 @@ func (c *Config) hidden() []string {
 		}
 	}
 	add(c.TunnelToken)
-	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {
-		for _, cred := range c.Servers[name].Credentials {
-			add(cred.Secret)
-		}
-		for _, v := range c.Servers[name].Env {
-			add(v.Secret)
-		}
+	for _, ref := range c.allRefs() {
+		add(ref)
 	}
 	slices.Sort(paths)
 	return slices.Compact(paths)

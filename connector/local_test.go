@@ -103,7 +103,7 @@ func TestLocalServerCheck(t *testing.T) {
 	path, _ := key.File()
 	token, _ := cfg.TunnelToken.File()
 	for _, hidden := range []string{path, token, cfg.StateDir, cfg.File} {
-		if !slices.Contains(c.servers["apart"].command.spec.Hide, hidden) {
+		if !slices.Contains(c.current().servers["apart"].command.hide(), hidden) {
 			t.Errorf("%s is not hidden from commands", hidden)
 		}
 	}

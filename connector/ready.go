@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"sallyport.dev/credential"
 	"sallyport.dev/mcp"
 	"sallyport.dev/mcp/stdio"
 	"sallyport.dev/telemetry"
@@ -53,8 +54,40 @@ func (r *readiness) speaksModern(ctx context.Context) (bool, error) {
 	}
 }
 
+// speaksModern reports whether the command serves calls without a session, and waits a while to know. A command that has
+// its caller's own secrets is asked when the first one calls.
+func (c *command) speaksModern(ctx context.Context, who patron) (bool, error) {
+	if !c.isPersonal() {
+		return c.ready.speaksModern(ctx)
+	}
+	asked := c.asks.DoChan("", func() (any, error) {
+		if !closed(c.ready.known) {
+			_, revision, err := c.list(context.WithoutCancel(ctx), who)
+			if err != nil {
+				return nil, mcp.UpstreamUnreachable(err)
+			}
+			c.ready.modern = !revision.Sessionful()
+			close(c.ready.known)
+		}
+		return nil, nil
+	})
+	select {
+	case result := <-asked:
+		return c.ready.modern, result.Err
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
+
+// isPersonal reports whether what the command is given depends on who calls.
+func (c *command) isPersonal() bool { return c.cfg.Issuer != "" || namesPrincipal(c.cfg.refs()) }
+
 // getReady asks a command for its tools until it has answered once, with growing pauses, and logs what it has found.
 func (c *command) getReady(ctx context.Context) {
+	if c.isPersonal() {
+		c.children.log.Info("a local server has secrets of its callers, and is started when the first one calls", telemetry.KeyServer, c.name)
+		return
+	}
 	var pause backoff
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -63,7 +96,7 @@ func (c *command) getReady(ctx context.Context) {
 		var tools int
 		var revision mcp.Version
 		if err == nil {
-			tools, revision, err = c.list(ctx)
+			tools, revision, err = c.listAsNobody(ctx)
 		}
 		if err == nil {
 			c.ready.modern = !revision.Sessionful()
@@ -81,11 +114,21 @@ func (c *command) getReady(ctx context.Context) {
 	}
 }
 
+// listAsNobody lists the tools of a command that serves all callers alike.
+func (c *command) listAsNobody(ctx context.Context) (tools int, revision mcp.Version, err error) {
+	env, err := c.environment(ctx, credential.Principal{})
+	if err != nil {
+		return 0, "", err
+	}
+	return c.list(ctx, patron{c.name, env})
+}
+
 // list starts a process for nobody's calls, and counts its tools. The revision is the newest that it knows.
-func (c *command) list(ctx context.Context) (tools int, revision mcp.Version, err error) {
+func (c *command) list(ctx context.Context, as patron) (tools int, revision mcp.Version, err error) {
+	as.name += "\x00\x00" // no owner of calls has such a name
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	child, err := c.children.start(ctx, c, c.name+"\x00", "", stdio.Stateless) // no owner of calls has such a name
+	child, err := c.children.start(ctx, c, as, "", stdio.Stateless)
 	if err != nil {
 		return 0, "", err
 	}
@@ -214,8 +257,9 @@ func lastMessage(stream []byte) []byte {
 // getReady makes all commands ready, each by itself.
 func (c *Connector) getReady(ctx context.Context) {
 	var crew sync.WaitGroup
-	for _, name := range c.localNames() {
-		crew.Go(func() { c.servers[name].command.getReady(ctx) })
+	now := c.current()
+	for _, name := range now.localNames() {
+		crew.Go(func() { now.servers[name].command.getReady(ctx) })
 	}
 	crew.Wait()
 }

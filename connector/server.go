@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sallyport.dev/auth"
+	"sallyport.dev/credential"
 	"sallyport.dev/mcp"
 	"sallyport.dev/policy"
 	"sallyport.dev/telemetry"
@@ -35,6 +36,7 @@ type note struct {
 	start     time.Time
 	server    string
 	endpoint  mcp.Endpoint
+	routes    *routes
 	upstream  *upstream
 	principal auth.Principal
 	decision  policy.Decision
@@ -43,6 +45,11 @@ type note struct {
 	outcome   string
 	delivered mcp.Delivered
 	cause     error
+}
+
+// caller is the principal, as far as credentials depend on it.
+func (n *note) caller() credential.Principal {
+	return credential.Principal{Issuer: n.principal.Issuer, Subject: n.principal.Subject}
 }
 
 type noteKey struct{}
@@ -90,11 +97,15 @@ func (c *Connector) find(tunnel string, next http.Handler) http.Handler {
 		rest, ok := strings.CutPrefix(path, prefix)
 		name, segment, _ := strings.Cut(rest, "/")
 		endpoint, known := mcp.ParseEndpoint(segment)
-		n.upstream = c.servers[name]
-		if !ok || !known || query && endpoint != mcp.EndpointMessages || n.upstream == nil || !n.upstream.serves(endpoint) {
+		now, u, leave := c.enter(name)
+		if u != nil {
+			defer leave()
+		}
+		if !ok || !known || query && endpoint != mcp.EndpointMessages || u == nil || !u.serves(endpoint) {
 			c.refuse(w, r, mcp.NotFound())
 			return
 		}
+		n.routes, n.upstream = now, u
 		n.server, n.endpoint = name, endpoint
 		next.ServeHTTP(w, r)
 	})
@@ -135,7 +146,7 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := noteFrom(r.Context())
 		n.call = mcp.CallFrom(r.Context())
-		n.decision = c.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, Call: n.call})
+		n.decision = n.routes.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, Call: n.call})
 		if !n.decision.Allow {
 			c.refuse(w, r, mcp.Denied(n.decision.Rule).For(n.call))
 			return

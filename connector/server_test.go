@@ -15,7 +15,7 @@ import (
 
 	"sallyport.dev/auth"
 	"sallyport.dev/auth/authtest"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
 	"sallyport.dev/mcp"
 	"sallyport.dev/policy"
 	"sallyport.dev/tunnel"
@@ -27,7 +27,7 @@ func withKey(t testing.TB) func(*Config) {
 	return func(c *Config) {
 		s := c.Servers["wiki"]
 		s.AllowPlaintext = true
-		s.Credentials = []Credential{{Header: credential.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: secretFile(t, "key", testKey)}}
+		s.Credentials = []Credential{{Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: secretFile(t, "key", testKey)}}
 		c.Servers["wiki"] = s
 	}
 }
@@ -245,7 +245,7 @@ func TestUpstreamAnswers(t *testing.T) {
 		"identity":           {"HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}", 200, "", ""},
 		"101":                {"HTTP/1.1 101 Up\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", 502, "upstream_invalid", mcp.OutcomeDelivered},
 		"a status below 100": {"HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\n{}", 502, "upstream_invalid", mcp.OutcomeDelivered},
-		"the key reflected":  {"HTTP/1.1 200 OK\r\nX-Echo: canary Bearer " + testKey + "\r\nContent-Length: 2\r\n\r\n{}", 200, "", ""},
+		"the key reflected":  {"HTTP/1.1 200 OK\r\nX-Echo: Bearer " + testKey + "\r\nContent-Length: 2\r\n\r\n{}", 200, "", ""},
 		"hangs up":           {"", 502, "outcome_unknown", mcp.OutcomeUncertain},
 		"garbage":            {"canary-garbage " + testKey + "\r\n\r\n", 502, "outcome_unknown", mcp.OutcomeUncertain},
 		"a bad field":        {"HTTP/1.1 200 OK\r\ncanary-garbage\r\n\r\n", 502, "outcome_unknown", mcp.OutcomeUncertain},

@@ -61,9 +61,9 @@ func (t *throttle) says(text string) {
 	}
 }
 
-// logStderr logs what a command says on its standard error, line by line and without the secrets that it was given, until
-// it says no more.
-func logStderr(from io.Reader, to *throttle, secrets []string) {
+// logStderr logs what a command says on its standard error, line by line and without the secrets that it was given, as they
+// are or as mask knows them, until it says no more.
+func logStderr(from io.Reader, to *throttle, secrets []string, mask func(string) (string, int)) {
 	in := bufio.NewReaderSize(from, stderrRead)
 	secrets = slices.SortedFunc(slices.Values(secrets), func(a, b string) int { return len(b) - len(a) }) // one may begin with another
 	hide := make([]string, 0, 2*len(secrets))
@@ -77,7 +77,7 @@ func logStderr(from io.Reader, to *throttle, secrets []string) {
 		if errors.Is(err, bufio.ErrBufferFull) {
 			text = withoutHalf(text, secrets)
 		}
-		text = strings.TrimSpace(text)
+		text, _ = mask(strings.TrimSpace(text))
 		if text != "" {
 			to.says(text[:min(len(text), stderrLine)])
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -19,12 +20,16 @@ const headerMCPSession = "Mcp-Session-Id"
 // context.
 func (c *command) RoundTrip(r *http.Request) (*http.Response, error) {
 	n := noteFrom(r.Context())
-	self := string(owner(c.name, n.principal))
+	env, err := c.environment(r.Context(), n.caller())
+	if err != nil {
+		return nil, mcp.CredentialUnavailable(err)
+	}
+	self := patron{string(owner(c.name, n.principal)), env}
 	switch call := n.call; {
 	case call.Endpoint == mcp.EndpointSSE:
 		return c.openLegacy(r.Context(), self)
 	case call.Endpoint == mcp.EndpointMessages:
-		child, release := c.children.find(self, r.URL.Query().Get("session"))
+		child, release := c.children.find(self.key(), r.URL.Query().Get("session"))
 		if child == nil {
 			return nil, mcp.SessionNotFound()
 		}
@@ -32,7 +37,7 @@ func (c *command) RoundTrip(r *http.Request) (*http.Response, error) {
 	case !call.Version.Sessionful():
 		return c.callShared(r.Context(), self, call)
 	case call.SessionID != "":
-		child, release := c.children.find(self, call.SessionID)
+		child, release := c.children.find(self.key(), call.SessionID)
 		if child == nil {
 			return nil, mcp.SessionNotFound()
 		}
@@ -41,6 +46,21 @@ func (c *command) RoundTrip(r *http.Request) (*http.Response, error) {
 		return c.openSession(r.Context(), self, call)
 	}
 	return nil, mcp.InvalidRequest("it is in no MCP session, and this server's sessions begin with initialize")
+}
+
+// patron is whom a process serves, and nobody else: a principal with the secrets that are his now. Once one of them has
+// changed, the processes that have the old one are another patron's, and end when they have been idle.
+type patron struct {
+	name string
+	environment
+}
+
+// key is the patron's, in one way for each.
+func (p patron) key() string {
+	if len(p.secrets) == 0 {
+		return p.name
+	}
+	return fmt.Sprintf("%s\x00%x", p.name, p.version)
 }
 
 // held keeps a process from being idle until the response's body has been closed, or at once if there is none.
@@ -80,7 +100,7 @@ func (c *child) orGone(resp *http.Response, err error) (*http.Response, error) {
 }
 
 // openLegacy begins an MCP session over HTTP+SSE, which lasts as long as its stream.
-func (c *command) openLegacy(ctx context.Context, owner string) (*http.Response, error) {
+func (c *command) openLegacy(ctx context.Context, owner patron) (*http.Response, error) {
 	session := rand.Text()
 	child, err := c.children.start(ctx, c, owner, session, stdio.Legacy)
 	if err != nil {
@@ -102,7 +122,7 @@ func (c *command) openLegacy(ctx context.Context, owner string) (*http.Response,
 }
 
 // openSession begins an MCP session, with a process of its own.
-func (c *command) openSession(ctx context.Context, owner string, call *mcp.Call) (*http.Response, error) {
+func (c *command) openSession(ctx context.Context, owner patron, call *mcp.Call) (*http.Response, error) {
 	session := rand.Text()
 	child, err := c.children.start(ctx, c, owner, session, stdio.Session)
 	if err != nil {
@@ -152,15 +172,15 @@ func (c *command) inSession(r *http.Request, child *child, call *mcp.Call) (*htt
 }
 
 // callShared serves a call without a session, by the one process that the owner's calls share.
-func (c *command) callShared(ctx context.Context, owner string, call *mcp.Call) (*http.Response, error) {
-	modern, err := c.ready.speaksModern(ctx)
+func (c *command) callShared(ctx context.Context, owner patron, call *mcp.Call) (*http.Response, error) {
+	modern, err := c.speaksModern(ctx, owner)
 	switch {
 	case err != nil:
 		return nil, err
 	case !modern:
 		return nil, mcp.UnsupportedRevision()
 	}
-	child, release := c.children.sharedBy(owner)
+	child, release := c.children.sharedBy(owner.key())
 	if child == nil {
 		if child, err = c.share(ctx, owner); err != nil {
 			return nil, err
@@ -171,9 +191,9 @@ func (c *command) callShared(ctx context.Context, owner string, call *mcp.Call) 
 }
 
 // share starts the process that an owner's calls share, once however many ask at the same time.
-func (c *command) share(ctx context.Context, owner string) (*child, error) {
-	started := c.starts.DoChan(owner, func() (any, error) {
-		if child, release := c.children.sharedBy(owner); child != nil { // since we looked
+func (c *command) share(ctx context.Context, owner patron) (*child, error) {
+	started := c.starts.DoChan(owner.key(), func() (any, error) {
+		if child, release := c.children.sharedBy(owner.key()); child != nil { // since we looked
 			release()
 			return child, nil
 		}

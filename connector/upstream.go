@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -15,10 +16,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"sallyport.dev/credential"
+	"sallyport.dev/credential/address"
+	"sallyport.dev/credential/mint"
 	"sallyport.dev/mcp"
 )
 
@@ -37,17 +41,32 @@ var (
 
 // upstream is what the connector calls for one server.
 type upstream struct {
+	name      string
+	cfg       Server
+	identity  string   // differs from that of every other configuration
 	url       *url.URL // of streamable HTTP; nil if there is only sse
 	sse       *url.URL // of HTTP+SSE; nil if there is none
 	timeout   time.Duration
 	transport http.RoundTripper
+	guard     *guard // against its secrets in what it answers
 
-	pool     *http.Transport      // of connections; nil for a command
+	pools    *credential.Pools    // of connections; nil for a command
 	bindings []credential.Binding // which transport puts in last
-	command  *command             // nil for a server over HTTP
+	closers  []func()             // of what stands behind the bindings
+	minters  []*mint.Minter
+	command  *command          // nil for a server over HTTP
+	sessions *upstreamSessions // nil where all principals have the same credentials
+	versions func(context.Context, credential.Principal) (credential.Version, error)
+
+	calls sync.WaitGroup // under way
 }
 
-func newUpstream(cfg Server, addresses credential.Addresses) (*upstream, error) {
+// newUpstream makes the upstream of a server.
+func (c *Connector) newUpstream(name string, cfg Server, r *routes) (*upstream, error) {
+	guard := newGuard(name, cfg, c.log)
+	if cfg.isLocal() {
+		return c.newCommand(name, cfg, guard)
+	}
 	streamable, err := parseURL(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
@@ -60,34 +79,46 @@ func newUpstream(cfg Server, addresses credential.Addresses) (*upstream, error) 
 	if err != nil {
 		return nil, fmt.Errorf("ca_file: %w", err)
 	}
-	dialer := &net.Dialer{Timeout: dialUpstream, Control: addresses.Control}
-	u := &upstream{
-		url:     streamable,
-		sse:     sse,
-		timeout: cfg.CallTimeout,
-		pool: &http.Transport{
-			Proxy:                  nil, // the tunnel's proxy is not the upstreams'
-			DialContext:            dialer.DialContext,
-			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    dialUpstream,
-			ForceAttemptHTTP2:      true,
-			DisableCompression:     true,
-			MaxIdleConnsPerHost:    idlePerUpstream,
-			IdleConnTimeout:        idleUpstream,
-			MaxResponseHeaderBytes: maxUpstreamHead,
-			HTTP2:                  &http.HTTP2Config{SendPingTimeout: upstreamPingTimeout},
-		},
+	u := &upstream{name: name, cfg: cfg, url: streamable, sse: sse, timeout: cfg.CallTimeout, guard: guard}
+	u.pools = credential.NewPools(func(shown *tls.Certificate) credential.Conns { return newConns(r.addresses, roots, shown) })
+	for i := range cfg.Credentials {
+		b, err := c.bind(u, &cfg.Credentials[i], r)
+		if err != nil {
+			u.close()
+			return nil, fmt.Errorf("credentials: number %d: %w", i+1, err)
+		}
+		u.bindings = append(u.bindings, b)
 	}
-	for _, c := range cfg.Credentials {
-		u.bindings = append(u.bindings, credential.Binding{
-			Source:      credential.NewSource(c.Secret),
-			Header:      c.Header,
-			Destination: credential.Destination{URL: u.origin(), AllowPlaintext: cfg.AllowPlaintext},
-		})
+	transport, err := credential.NewTransport(u.pools, u.bindings, guard.use)
+	if err != nil {
+		u.close()
+		return nil, err
 	}
-	transport := &credential.Transport{Next: u.pool, Bindings: u.bindings}
-	u.transport = transport
-	return u, transport.Validate()
+	u.transport, u.versions = transport, transport.Version
+	if slices.ContainsFunc(cfg.Credentials, func(c Credential) bool { return c.isPersonal() }) {
+		u.sessions = newUpstreamSessions()
+	}
+	return u, nil
+}
+
+// newConns makes the connections to an upstream, or to whoever gives out a credential for it. There is no proxy: the
+// tunnel's is not for them.
+func newConns(allowed address.Allowed, roots *x509.CertPool, shown *tls.Certificate) *http.Transport {
+	secure := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	if shown != nil {
+		secure.Certificates = []tls.Certificate{*shown}
+	}
+	return &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: dialUpstream, Control: allowed.Control}).DialContext,
+		TLSClientConfig:        secure,
+		TLSHandshakeTimeout:    dialUpstream,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    idlePerUpstream,
+		IdleConnTimeout:        idleUpstream,
+		MaxResponseHeaderBytes: maxUpstreamHead,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: upstreamPingTimeout},
+	}
 }
 
 // parseURL parses a URL that may be left out.
@@ -118,20 +149,28 @@ func (u *upstream) serves(e mcp.Endpoint) bool {
 	return u.sse != nil
 }
 
+// close waits for the calls that are under way, and closes what it keeps.
 func (u *upstream) close() {
-	if u.pool != nil {
-		u.pool.CloseIdleConnections()
+	u.calls.Wait()
+	if u.pools != nil {
+		u.pools.Close()
+	}
+	for _, c := range u.closers {
+		c()
 	}
 }
 
-// check fetches every credential and drops the value.
+// check fetches every credential that is not a principal's, and drops the values.
 func (u *upstream) check(ctx context.Context) (facts []string, errs []error) {
 	if u.command != nil {
 		return u.command.check(ctx)
 	}
-	for _, b := range u.bindings {
-		if _, err := b.Source.Fetch(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("header %s: %w", b.Header.Name, err))
+	for i, b := range u.bindings {
+		if u.cfg.Credentials[i].namesPrincipal() {
+			continue // there is none to ask for
+		}
+		if _, err := b.Source.Fetch(ctx, credential.Principal{}); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", b.Injector.Place(), err))
 		}
 	}
 	return nil, errs
@@ -142,7 +181,23 @@ func (u *upstream) check(ctx context.Context) (facts []string, errs []error) {
 func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	n := noteFrom(r.Context())
 	u, target := n.upstream, c.target(n)
-	if target == nil {
+	switch {
+	case target == nil:
+		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
+		return
+	case u.cfg.admits(n.caller()) != nil:
+		c.refuse(w, r, mcp.CredentialUnavailable(u.cfg.admits(n.caller())).For(n.call))
+		return
+	case u.guard.closed():
+		c.refuse(w, r, mcp.UpstreamQuarantined(errQuarantined).For(n.call))
+		return
+	}
+	credentials, same, err := u.continues(r, n)
+	switch {
+	case err != nil:
+		c.refuse(w, r, mcp.CredentialUnavailable(u.guard.clean(err)).For(n.call))
+		return
+	case !same:
 		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
 		return
 	}
@@ -155,11 +210,14 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	}
 	var touched atomic.Bool // a connection to the upstream was there to write to
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { touched.Store(true) }}
-	resp, err := u.transport.RoundTrip(upstreamRequest(httptrace.WithClientTrace(ctx, trace), r, n.call, target))
+	asked := credential.WithPrincipal(httptrace.WithClientTrace(ctx, trace), n.caller())
+	resp, err := u.transport.RoundTrip(upstreamRequest(asked, r, n.call, target))
 	if err != nil {
-		c.refuse(w, r, upstreamError(ctx, err, touched.Load()).For(n.call))
+		c.refuse(w, r, upstreamError(ctx, u.guard.clean(err), touched.Load()).For(n.call))
 		return
 	}
+	u.began(n, resp.Header, credentials)
+	u.guard.watch(resp)
 	defer func() { _ = resp.Body.Close() }()
 	if e := unacceptable(r.Method, resp); e != nil {
 		c.refuse(w, r, e.For(n.call))

@@ -2,20 +2,26 @@ package credential
 
 import "fmt"
 
-// Binding ties one secret to the way it is put in and the one place it may go. Who may use it is said by where the
-// binding is: it belongs to one server, and policy decides who may call that.
+// Binding ties one credential to who may use it, the one place where it may go, and the way in which it is put in.
 type Binding struct {
-	Source      Source
-	Header      Header
+	Who         Who
 	Destination Destination
+	Injector    Injector
+	Source      Source
 }
 
 // Validate checks that the binding is complete.
 func (b Binding) Validate() error {
-	if b.Source == nil {
-		return fmt.Errorf("%w: credential for header %s has no secret; write secret: file:/absolute/path or env:NAME", ErrConfig, b.Header.Name)
+	if b.Injector == nil {
+		return fmt.Errorf("%w: a credential does not say how it is put in", ErrConfig)
 	}
-	if err := b.Header.Validate(); err != nil {
+	if b.Source == nil {
+		return fmt.Errorf("%w: %s: the credential has no secret; write secret: file:/absolute/path or env:NAME", ErrConfig, b.Injector.Place())
+	}
+	if err := b.Who.Validate(); err != nil {
+		return err
+	}
+	if err := b.Injector.Validate(); err != nil {
 		return err
 	}
 	return b.Destination.Validate()

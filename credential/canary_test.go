@@ -18,24 +18,20 @@ import (
 // TestNothingThatHoldsASecretCanBePrinted prints, encodes and logs whatever holds the canary once it has been used.
 func TestNothingThatHoldsASecretCanBePrinted(t *testing.T) {
 	binding := bearer(t)
-	transport := &credential.Transport{
-		Bindings: []credential.Binding{binding},
-		Next:     roundTripper(func(r *http.Request) (*http.Response, error) { return answer(r), nil }),
-	}
+	transport := sender(t, roundTripper(func(r *http.Request) (*http.Response, error) { return answer(r), nil }), binding)
 	r, _ := post(t, "https://wiki.internal/mcp")
 	response, err := transport.RoundTrip(r) // fills the source's cache
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = response.Body.Close()
-	value, err := binding.Source.Fetch(t.Context())
-	if err != nil || value.Reveal() != canary {
+	got, err := binding.Source.Fetch(t.Context(), credential.Principal{})
+	if err != nil || got.Values[0].Reveal() != canary {
 		t.Fatalf("the source does not hold the canary: %v", err)
 	}
 
 	for name, holder := range map[string]any{
 		"transport": transport,
-		"copy":      *transport,
 		"binding":   binding,
 		"bindings":  []credential.Binding{binding},
 		"source":    binding.Source,
@@ -43,7 +39,8 @@ func TestNothingThatHoldsASecretCanBePrinted(t *testing.T) {
 		"fixed":     fixedSource{value: secret.New(canary)},
 		"request":   r,
 		"response":  response,
-		"value":     value,
+		"fetched":   got,
+		"value":     got.Values[0],
 	} {
 		for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%b", "%p", "%t", "%g"} {
 			leaks(t, format+" of the "+name, fmt.Sprintf(format, holder))
@@ -56,7 +53,7 @@ func TestNothingThatHoldsASecretCanBePrinted(t *testing.T) {
 		if encoded, err := xml.Marshal(holder); err == nil {
 			leaks(t, "XML of the "+name, string(encoded))
 		}
-		if name == "binding" || name == "fixed" || name == "value" {
+		if name == "fixed" || name == "fetched" || name == "value" {
 			encoded, err := yaml.Marshal(holder)
 			if err != nil {
 				t.Errorf("YAML of the %s: %v", name, err)

@@ -1,5 +1,5 @@
-// Package credential puts a secret into a request to an upstream: where the value comes from (source.go), how it is
-// put in (header.go), where it may go (destination.go) and which addresses an upstream may have (address.go) are
-// apart, and transport.go does them in order. It does not know who calls, nor whether a call is allowed: by the time
-// it runs, that has been decided.
+// Package credential puts secrets into requests to one upstream. Who may use a credential (who.go), where it may go
+// (destination.go) and how it is put in (injector.go, and credential/inject) are apart, and binding.go carries the three
+// with the secret's source; transport.go does them in order, and pool.go keeps the connections of principals apart. It
+// does not know what a call is, nor whether it is allowed: by the time it runs, that has been decided.
 package credential

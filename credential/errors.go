@@ -7,12 +7,10 @@ import "errors"
 var (
 	// ErrUnavailable means that a secret could not be read. The request was not sent.
 	ErrUnavailable = errors.New("credential: secret is not available")
-	// ErrUnusable means that a secret was read and cannot be put into a header. The request was not sent.
+	// ErrUnusable means that a secret was read and cannot be put into the request. The request was not sent.
 	ErrUnusable = errors.New("credential: secret cannot be used")
 	// ErrDestination means that a request would have carried a credential to where it is not bound. It was not sent.
 	ErrDestination = errors.New("credential: destination refused")
-	// ErrAddress means that an upstream's address may not be dialled; the error is an *AddressError.
-	ErrAddress = errors.New("credential: address refused")
-	// ErrConfig means that a header, a destination, a binding or a list of addresses is not usable as configured.
+	// ErrConfig means that a way to put in, a destination, a binding or a source is not usable as configured.
 	ErrConfig = errors.New("credential: configuration")
 )

@@ -1,6 +1,7 @@
 package credential_test
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"go.uber.org/goleak"
 
 	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
+	"sallyport.dev/credential/source"
 	"sallyport.dev/secret"
 )
 
@@ -43,6 +46,37 @@ func leaks(t *testing.T, how, text string) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+func (f roundTripper) CloseIdleConnections()                             {}
+
+// pools make next their only connections, whoever calls.
+func pools(next credential.Conns) *credential.Pools {
+	return credential.NewPools(func(*tls.Certificate) credential.Conns { return next })
+}
+
+// sender is a transport with bindings that sends with next.
+func sender(t testing.TB, next credential.Conns, bindings ...credential.Binding) *credential.Transport {
+	t.Helper()
+	transport, err := credential.NewTransport(pools(next), bindings, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return transport
+}
+
+// stored is the source of a reference.
+func stored(t testing.TB, ref secret.Ref) credential.Source {
+	t.Helper()
+	keeper, err := source.New(source.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(keeper.Close)
+	from, err := keeper.Source(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return from
+}
 
 // writeSecret makes a secret file whose last change is long enough ago for its value to be kept.
 func writeSecret(t testing.TB, content string) (path string, ref secret.Ref) {
@@ -81,8 +115,8 @@ func bearer(t testing.TB) credential.Binding {
 	t.Helper()
 	_, ref := writeSecret(t, canary)
 	return credential.Binding{
-		Source:      credential.NewSource(ref),
-		Header:      credential.Header{Name: "Authorization", Template: "Bearer {secret}"},
+		Source:      stored(t, ref),
+		Injector:    inject.Header{Name: "Authorization", Template: "Bearer {secret}"},
 		Destination: credential.Destination{URL: mustURL(t, "https://wiki.internal/mcp")},
 	}
 }

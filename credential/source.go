@@ -2,83 +2,56 @@ package credential
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
-	"os"
-	"sync/atomic"
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 
 	"sallyport.dev/secret"
 )
 
-// Source gives the current value of one secret. Fetch is called for each request, by many goroutines at once; it
-// returns a value that is set or an error that matches ErrUnavailable, never an old value in place of an error.
+// Source gives the current values of one credential. Most are one value; an access key of AWS is several that belong
+// together.
 type Source interface {
-	Fetch(ctx context.Context) (secret.Value, error)
+	// Fetch is called for each request, by many goroutines at once. It returns values that are set, or an error that
+	// matches [ErrUnavailable], never old values in place of an error, and never those of another principal.
+	Fetch(ctx context.Context, who Principal) (Fetched, error)
 }
 
-// NewSource returns the source for a reference. A file is read again when it has changed; a variable of the
-// environment is looked up each time.
-func NewSource(ref secret.Ref) Source {
-	if path, ok := ref.File(); ok {
-		return &fileSource{ref: ref, path: path}
-	}
-	return envSource{ref: ref}
+// Renewer is a Source whose values can be refused before they expire, as access tokens are.
+type Renewer interface {
+	Source
+	// Renew makes the next Fetch for who bring other values than those that were refused.
+	Renew(who Principal, refused Fetched)
 }
 
-type envSource struct{ ref secret.Ref }
-
-// Fetch implements Source.
-func (s envSource) Fetch(ctx context.Context) (secret.Value, error) {
-	if err := ctx.Err(); err != nil {
-		return secret.Value{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	value, err := s.ref.Resolve()
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return value, nil
+// Fetched is what a source gives.
+type Fetched struct {
+	// Values are the texts, in the order in which the credential names them. The slice is shared: it is not to be changed.
+	Values []secret.Value
+	// Expires is when the values can be used no more, as far as that is known; zero if it is not.
+	Expires time.Time
+	// Version says which of the operator's secrets they are or stand on. It changes when one of those does, and not when a
+	// token that was fetched with them is renewed.
+	Version Version
 }
 
-// settled is how long a file must have been unchanged when it was read before its value is kept. File times are no
-// finer than the kernel's clock tick: a second write within the same tick, with the same length, would go unseen.
-const settled = time.Second
+// Version tells secrets apart without showing them. It is for comparisons within a process, and not to be logged.
+type Version uint64
 
-// fileSource keeps the last value with the identity of the file that it came from.
-type fileSource struct {
-	ref  secret.Ref
-	path string
-	last atomic.Pointer[reading]
+// VersionOf returns the version of values that belong together.
+func VersionOf(values ...secret.Value) Version {
+	hash := sha256.New()
+	var length [8]byte
+	for _, v := range values {
+		binary.BigEndian.PutUint64(length[:], uint64(v.Len()))
+		hash.Write(length[:])
+		hash.Write([]byte(v.Reveal()))
+	}
+	return Version(binary.BigEndian.Uint64(hash.Sum(nil)))
 }
 
-type reading struct {
-	info  fs.FileInfo // as it was before the read, so that a change during the read shows next time
-	value secret.Value
-}
-
-// Fetch implements Source. A file that is gone, or that others may write to, is an error at once.
-func (s *fileSource) Fetch(ctx context.Context) (secret.Value, error) {
-	if err := ctx.Err(); err != nil {
-		return secret.Value{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	info, missing := os.Stat(s.path)
-	last := s.last.Load()
-	if missing == nil && last != nil && unchanged(last.info, info) {
-		return last.value, nil
-	}
-	began := time.Now()
-	value, err := s.ref.Resolve()
-	if err != nil {
-		s.last.Store(nil)
-		return secret.Value{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	if missing == nil && began.Sub(info.ModTime()) > settled {
-		s.last.Store(&reading{info: info, value: value})
-	}
-	return value, nil
-}
-
-// unchanged compares device and inode, time of change, size and permissions.
-func unchanged(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
+// Join returns the version of credentials that are used together.
+func (v Version) Join(other Version) Version {
+	const odd = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio: it spreads what is multiplied with it
+	return (v^v>>29)*odd + other
 }

@@ -1,142 +1,244 @@
 package credential
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"sallyport.dev/secret"
 )
 
-// Transport puts credentials into requests on their way to Next. It is an http.RoundTripper: one request, one
-// response, no redirect is followed. Its fields are set before first use and then left alone; it is safe for
-// concurrent use.
-//
-// Next dials, so Next enforces what only a dialler can: that the dialled address is allowed (Addresses.Control) and
-// that the certificate is valid for the host. It must not be a proxy and must not follow redirects.
+// Transport puts the credentials of one upstream into requests on their way to it. It is an http.RoundTripper: one
+// request, one response, no redirect is followed. For whom a request is made is in its context ([WithPrincipal]). Make it
+// with [NewTransport]; it is safe for concurrent use.
 type Transport struct {
-	// Next sends the request. Required: there is no default transport.
-	Next http.RoundTripper
-	// Bindings are the credentials of one upstream, each in a field of its own. None: requests pass as they are.
-	Bindings []Binding
+	places [][]Binding // those of one place together, in the order in which they are tried
+	pools  *Pools
+	seen   func(v secret.Value, expires time.Time)
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
 
-// Validate checks that the transport is usable: a Next, complete bindings, and no two of them for the same field.
-func (t *Transport) Validate() error {
-	if t.Next == nil {
-		return fmt.Errorf("%w: the transport has nothing to send with", ErrConfig)
+// NewTransport returns a transport that sends over pools, which dial: so they see to it that the dialled address is
+// allowed and that the certificate is valid for the host; they must not be proxies. Of several bindings for one place the
+// first that covers the principal counts. seen, which may be nil, is called with each value before it leaves, and with when it expires if that is known.
+func NewTransport(pools *Pools, bindings []Binding, seen func(v secret.Value, expires time.Time)) (*Transport, error) {
+	t := &Transport{pools: pools, seen: seen}
+	if t.seen == nil {
+		t.seen = func(secret.Value, time.Time) {}
 	}
-	for i, binding := range t.Bindings {
-		if err := binding.Validate(); err != nil {
-			return err
+	byPlace := make(map[string]int)
+	for _, b := range bindings {
+		if err := b.Validate(); err != nil {
+			return nil, err
 		}
-		for _, earlier := range t.Bindings[:i] {
-			if sameFolded(earlier.Header.Name, binding.Header.Name) {
-				return fmt.Errorf("%w: two credentials for header %s; keep one", ErrConfig, binding.Header.Name)
-			}
+		place := b.Injector.Place()
+		i, known := byPlace[place]
+		if !known {
+			i = len(t.places)
+			byPlace[place] = i
+			t.places = append(t.places, nil)
 		}
+		if known && isForAll(t.places[i][len(t.places[i])-1].Who) {
+			return nil, fmt.Errorf("%w: two credentials for %s, and the first is for everybody; keep one, or write for: at the first", ErrConfig, place)
+		}
+		t.places[i] = append(t.places[i], b)
 	}
-	return nil
+	slices.SortStableFunc(t.places, func(a, b []Binding) int { return cmp.Compare(a[0].Injector.Order(), b[0].Injector.Order()) })
+	return t, nil
 }
 
-// RoundTrip implements http.RoundTripper. All destinations are checked and all secrets fetched before anything is
-// put in; then each field is stripped and set on a clone, as the last change to it. When any of that fails the
-// request is not sent, and the error matches ErrDestination, ErrUnavailable or ErrUnusable. The request of the
-// response is the caller's own, without credentials.
+func isForAll(w Who) bool { return len(w.Issuers) == 0 }
+
+// use is a binding that a request needs, with its values.
+type use struct {
+	*Binding
+	got Fetched
+}
+
+// RoundTrip implements http.RoundTripper. All destinations are checked and all secrets fetched before anything is put in;
+// then each place is stripped and set on a clone, as the last change to it. When any of that fails the request is not
+// sent, and the error matches [ErrDestination], [ErrUnavailable] or [ErrUnusable]. The request of the response is the
+// caller's own, without credentials.
+//
+// An upstream that says that it refused an access token before it did anything (RFC 6750, section 3.1) gets the request
+// once more, with another token.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.Next == nil {
-		closeBody(r)
-		return nil, fmt.Errorf("%w: the transport has nothing to send with", ErrConfig)
-	}
-	if len(t.Bindings) == 0 {
-		return t.Next.RoundTrip(r)
-	}
-	values, err := t.collect(r)
+	who := PrincipalFrom(r.Context())
+	uses, err := t.collect(r, who)
 	if err != nil {
 		closeBody(r)
 		return nil, err
 	}
-	armed := r.Clone(r.Context())
-	// A Connection field could name a credential's field, and the next hop would then delete what is put in here.
-	deleteVariants(armed.Header, "Connection")
-	for i, binding := range t.Bindings {
-		if err := binding.Header.Inject(armed, values[i]); err != nil {
+	response, err := t.send(r, who, uses)
+	if err != nil || !refusedToken(response) || !replayable(r) || !renew(uses, who) {
+		return response, err
+	}
+	again, err := t.collect(r, who)
+	if err != nil || sameValues(uses, again) {
+		return response, nil //nolint:nilerr // the refusal is the answer then
+	}
+	repeated := r.Clone(r.Context())
+	if r.GetBody != nil {
+		if repeated.Body, err = r.GetBody(); err != nil {
+			return response, nil //nolint:nilerr // as above
+		}
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 4<<10)) // so that its connection can be used again
+	_ = response.Body.Close()
+	return t.send(repeated, who, again)
+}
+
+// collect finds what the request needs, checks where it goes and only then reads the secrets.
+func (t *Transport) collect(r *http.Request, who Principal) ([]use, error) {
+	uses, err := t.choose(who)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range uses {
+		if err := u.Destination.Check(r); err != nil {
+			return nil, err
+		}
+	}
+	return uses, fetch(r.Context(), who, uses)
+}
+
+// choose finds the binding for each place.
+func (t *Transport) choose(who Principal) ([]use, error) {
+	uses := make([]use, 0, len(t.places))
+	for _, bindings := range t.places {
+		i := slices.IndexFunc(bindings, func(b Binding) bool { return b.Who.Covers(who) })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: %s: none of its credentials is for this principal", ErrUnavailable, bindings[0].Injector.Place())
+		}
+		uses = append(uses, use{Binding: &bindings[i]})
+	}
+	return uses, nil
+}
+
+// fetch reads the secrets.
+func fetch(ctx context.Context, who Principal, uses []use) error {
+	for i := range uses {
+		got, err := uses[i].Source.Fetch(ctx, who)
+		if err == nil && slices.ContainsFunc(got.Values, secret.Value.IsZero) {
+			err = errors.New("it is empty")
+		}
+		if err != nil {
+			if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrUnusable) {
+				err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+			}
+			return fmt.Errorf("%s: %w", uses[i].Injector.Place(), err)
+		}
+		uses[i].got = got
+	}
+	return nil
+}
+
+// Version returns that of the credentials which requests for a principal carry now.
+func (t *Transport) Version(ctx context.Context, who Principal) (Version, error) {
+	uses, err := t.choose(who)
+	if err != nil {
+		return 0, err
+	}
+	if err := fetch(ctx, who, uses); err != nil {
+		return 0, err
+	}
+	return versionOf(uses), nil
+}
+
+func versionOf(uses []use) (version Version) {
+	for _, u := range uses {
+		version = version.Join(u.got.Version)
+	}
+	return version
+}
+
+// send puts the values into a clone and sends that.
+func (t *Transport) send(r *http.Request, who Principal, uses []use) (*http.Response, error) {
+	armed := r
+	if len(uses) > 0 {
+		armed = r.Clone(r.Context())
+		// A Connection field could name a credential's field, and the next hop would then delete what is put in here.
+		deleteConnection(armed.Header)
+	}
+	for _, u := range uses {
+		for _, value := range u.got.Values {
+			t.seen(value, u.got.Expires)
+		}
+		if err := u.Injector.Inject(armed, u.got.Values); err != nil {
 			closeBody(r)
 			return nil, err
 		}
 	}
-	response, err := t.Next.RoundTrip(armed)
+	next, err := t.pools.of(who, versionOf(uses), func() (*tls.Certificate, error) { return certificate(uses) })
+	if err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	response, err := next.RoundTrip(armed)
 	if response != nil {
 		response.Request = r
-		dropReflected(response.Header, values)
 	}
-	return response, withhold(err, values)
+	return response, err
 }
 
-// collect checks where the request goes and only then reads the secrets.
-func (t *Transport) collect(r *http.Request) ([]secret.Value, error) {
-	for _, binding := range t.Bindings {
-		if err := binding.Destination.Check(r); err != nil {
-			return nil, err
+// certificate makes the one that the upstream is to be shown; nil if there is none.
+func certificate(uses []use) (*tls.Certificate, error) {
+	for _, u := range uses {
+		if p, ok := u.Injector.(Presenter); ok {
+			return p.Certificate(u.got.Values)
 		}
 	}
-	values := make([]secret.Value, len(t.Bindings))
-	for i, binding := range t.Bindings {
-		if binding.Source == nil {
-			return nil, fmt.Errorf("%w: header %s: the credential has no source", ErrUnavailable, binding.Header.Name)
-		}
-		value, err := binding.Source.Fetch(r.Context())
-		if err != nil {
-			if !errors.Is(err, ErrUnavailable) {
-				err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-			}
-			return nil, fmt.Errorf("header %s: %w", binding.Header.Name, err)
-		}
-		values[i] = value
-	}
-	return values, nil
+	return nil, nil
 }
 
-// dropReflected deletes the fields by which an upstream sends a credential back as it is. Other encodings, and bodies,
-// are not looked at.
-func dropReflected(h http.Header, secrets []secret.Value) {
-	for name, texts := range h {
-		for _, s := range secrets {
-			if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, s.Reveal()) }) {
-				delete(h, name)
-				break
-			}
+func deleteConnection(h http.Header) {
+	for name := range h {
+		if strings.EqualFold(name, "Connection") {
+			delete(h, name)
 		}
 	}
 }
 
-// withhold replaces an error of the network whose text repeats a secret. That the context ended stays testable; the
-// rest of its chain goes, since the text is in there.
-func withhold(err error, values []secret.Value) error {
-	if err == nil {
-		return nil
+// refusedToken reports whether the upstream says that the access token was not accepted, and nothing done.
+func refusedToken(response *http.Response) bool {
+	if response.StatusCode != http.StatusUnauthorized {
+		return false
 	}
-	text := err.Error()
-	for _, value := range values {
-		if !strings.Contains(text, value.Reveal()) {
-			continue
-		}
-		const said = "credential: upstream request failed; the error's text is withheld, it repeats the credential"
-		switch {
-		case errors.Is(err, context.Canceled):
-			return fmt.Errorf("%s: %w", said, context.Canceled)
-		case errors.Is(err, context.DeadlineExceeded):
-			return fmt.Errorf("%s: %w", said, context.DeadlineExceeded)
-		default:
-			return errors.New(said)
+	return slices.ContainsFunc(response.Header["Www-Authenticate"], func(challenge string) bool {
+		scheme, rest, _ := strings.Cut(strings.TrimSpace(challenge), " ")
+		return strings.EqualFold(scheme, "Bearer") && (strings.Contains(rest, `error="invalid_token"`) || strings.Contains(rest, "error=invalid_token"))
+	})
+}
+
+// replayable reports whether the request can be made again, byte for byte.
+func replayable(r *http.Request) bool {
+	return r.Body == nil || r.Body == http.NoBody || r.GetBody != nil
+}
+
+// renew lets sources know that their values were refused, and reports whether one of them may have others.
+func renew(uses []use, who Principal) (any bool) {
+	for _, u := range uses {
+		if source, ok := u.Source.(Renewer); ok {
+			source.Renew(who, u.got)
+			any = true
 		}
 	}
-	return err
+	return any
+}
+
+// sameValues reports whether two lists of the same bindings hold the same secrets.
+func sameValues(a, b []use) bool {
+	return slices.EqualFunc(a, b, func(a, b use) bool {
+		return slices.EqualFunc(a.got.Values, b.got.Values, secret.Value.Equal)
+	})
 }
 
 // closeBody keeps the promise of http.RoundTripper for a request that is not sent.

@@ -2,6 +2,7 @@ package credential_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +13,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport.dev/credential"
+	"sallyport.dev/credential/address"
+	"sallyport.dev/credential/inject"
 	"sallyport.dev/secret"
 )
 
@@ -44,16 +48,10 @@ func answer(r *http.Request) *http.Response {
 
 func TestTheUpstreamSeesTheCredentialAndTheCallerDoesNot(t *testing.T) {
 	var upstream *http.Request
-	transport := &credential.Transport{
-		Bindings: []credential.Binding{bearer(t)},
-		Next: roundTripper(func(r *http.Request) (*http.Response, error) {
-			upstream = r
-			return answer(r), nil
-		}),
-	}
-	if err := transport.Validate(); err != nil {
-		t.Fatal(err)
-	}
+	transport := sender(t, roundTripper(func(r *http.Request) (*http.Response, error) {
+		upstream = r
+		return answer(r), nil
+	}), bearer(t))
 	r, sent := post(t, "https://wiki.internal/mcp")
 	lower := strings.ToLower("Authorization")
 	r.Header[lower] = []string{"Bearer of the agent"}
@@ -82,20 +80,17 @@ func TestTheUpstreamSeesTheCredentialAndTheCallerDoesNot(t *testing.T) {
 
 func TestSeveralCredentialsGoTogetherOrNotAtAll(t *testing.T) {
 	second := bearer(t)
-	second.Header = credential.Header{Name: "X-Api-Key", Template: "{secret}"}
+	second.Injector = inject.Header{Name: "X-Api-Key", Template: "{secret}"}
 	path, ref := writeSecret(t, canary)
-	second.Source = credential.NewSource(ref)
+	second.Source = stored(t, ref)
 	calls := 0
-	transport := &credential.Transport{
-		Bindings: []credential.Binding{bearer(t), second},
-		Next: roundTripper(func(r *http.Request) (*http.Response, error) {
-			calls++
-			if r.Header.Get("Authorization") != "Bearer "+canary || r.Header.Get("X-Api-Key") != canary {
-				t.Error("a credential is missing")
-			}
-			return answer(r), nil
-		}),
-	}
+	transport := sender(t, roundTripper(func(r *http.Request) (*http.Response, error) {
+		calls++
+		if r.Header.Get("Authorization") != "Bearer "+canary || r.Header.Get("X-Api-Key") != canary {
+			t.Error("a credential is missing")
+		}
+		return answer(r), nil
+	}), bearer(t), second)
 	r, _ := post(t, "https://wiki.internal/mcp")
 	response, err := transport.RoundTrip(r)
 	if err != nil {
@@ -119,7 +114,9 @@ type fixedSource struct {
 	err   error
 }
 
-func (s fixedSource) Fetch(context.Context) (secret.Value, error) { return s.value, s.err }
+func (s fixedSource) Fetch(context.Context, credential.Principal) (credential.Fetched, error) {
+	return credential.Fetched{Values: []secret.Value{s.value}, Version: credential.VersionOf(s.value)}, s.err
+}
 
 func TestARefusedRequestIsNeverSent(t *testing.T) {
 	with := func(change func(*credential.Binding)) []credential.Binding {
@@ -127,7 +124,7 @@ func TestARefusedRequestIsNeverSent(t *testing.T) {
 		change(&binding)
 		return []credential.Binding{bearer(t), binding}
 	}
-	apiKey := credential.Header{Name: "X-Api-Key", Template: "{secret}"}
+	apiKey := inject.Header{Name: "X-Api-Key", Template: "{secret}"}
 	for _, test := range []struct {
 		name     string
 		to       string
@@ -138,33 +135,27 @@ func TestARefusedRequestIsNeverSent(t *testing.T) {
 		{"another port", "https://wiki.internal:8443/", []credential.Binding{bearer(t)}, credential.ErrDestination},
 		{"plain http", "http://wiki.internal/", []credential.Binding{bearer(t)}, credential.ErrDestination},
 		{"one of two bound elsewhere", "https://wiki.internal/", with(func(b *credential.Binding) {
-			b.Header = apiKey
+			b.Injector = apiKey
 			b.Destination.URL = mustURL(t, "https://other.internal/")
 		}), credential.ErrDestination},
 		{"source fails", "https://wiki.internal/", with(func(b *credential.Binding) {
-			b.Header = apiKey
+			b.Injector = apiKey
 			b.Source = fixedSource{err: errors.New("vault is sealed")}
 		}), credential.ErrUnavailable},
 		{"source gives nothing", "https://wiki.internal/", with(func(b *credential.Binding) {
-			b.Header = apiKey
+			b.Injector = apiKey
 			b.Source = fixedSource{}
 		}), credential.ErrUnavailable},
-		{"no source", "https://wiki.internal/", with(func(b *credential.Binding) {
-			b.Header = apiKey
-			b.Source = nil
-		}), credential.ErrUnavailable},
 		{"secret with a line end", "https://wiki.internal/", with(func(b *credential.Binding) {
-			b.Header = apiKey
+			b.Injector = apiKey
 			b.Source = fixedSource{value: secret.New(canary + "\r\n")}
 		}), credential.ErrUnusable},
-		{"zero binding", "https://wiki.internal/", []credential.Binding{{}}, credential.ErrDestination},
-		{"header not usable", "https://wiki.internal/", with(func(b *credential.Binding) { b.Header = credential.Header{} }), credential.ErrConfig},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			transport := &credential.Transport{Bindings: test.bindings, Next: roundTripper(func(r *http.Request) (*http.Response, error) {
+			transport := sender(t, roundTripper(func(r *http.Request) (*http.Response, error) {
 				t.Error("the request was sent")
 				return answer(r), nil
-			})}
+			}), test.bindings...)
 			r, sent := post(t, test.to)
 			response, err := transport.RoundTrip(r)
 			if !errors.Is(err, test.want) || response != nil {
@@ -178,58 +169,207 @@ func TestARefusedRequestIsNeverSent(t *testing.T) {
 	}
 }
 
-func TestATransportWithoutNextSendsNothing(t *testing.T) {
-	r, sent := post(t, "https://wiki.internal/")
-	_, err := (&credential.Transport{}).RoundTrip(r)
-	if !errors.Is(err, credential.ErrConfig) || !sent.closed {
-		t.Errorf("got %v, body closed %v", err, sent.closed)
-	}
-}
-
-func TestTransportValidate(t *testing.T) {
+func TestNewTransport(t *testing.T) {
 	next := roundTripper(func(r *http.Request) (*http.Response, error) { return answer(r), nil })
 	twice := bearer(t)
-	twice.Header.Name = "authorization"
-	for name, transport := range map[string]*credential.Transport{
-		"no next":     {},
-		"zero":        {Next: next, Bindings: []credential.Binding{{}}},
-		"no source":   {Next: next, Bindings: []credential.Binding{{Header: bearer(t).Header, Destination: bearer(t).Destination}}},
-		"header":      {Next: next, Bindings: []credential.Binding{{Source: bearer(t).Source, Destination: bearer(t).Destination}}},
-		"destination": {Next: next, Bindings: []credential.Binding{{Source: bearer(t).Source, Header: bearer(t).Header}}},
-		"field twice": {Next: next, Bindings: []credential.Binding{bearer(t), twice}},
+	twice.Injector = inject.Header{Name: "authorization", Template: "{secret}"}
+	without := func(change func(*credential.Binding)) []credential.Binding {
+		b := bearer(t)
+		change(&b)
+		return []credential.Binding{b}
+	}
+	for name, bindings := range map[string][]credential.Binding{
+		"zero":                     {{}},
+		"no source":                without(func(b *credential.Binding) { b.Source = nil }),
+		"no way to put in":         without(func(b *credential.Binding) { b.Injector = nil }),
+		"unusable way to put in":   without(func(b *credential.Binding) { b.Injector = inject.Header{} }),
+		"no destination":           without(func(b *credential.Binding) { b.Destination = credential.Destination{} }),
+		"subjects of no issuer":    without(func(b *credential.Binding) { b.Who = credential.Who{Subjects: []string{"alice"}} }),
+		"one place twice, for all": {bearer(t), twice},
 	} {
-		if err := transport.Validate(); !errors.Is(err, credential.ErrConfig) {
+		if _, err := credential.NewTransport(pools(next), bindings, nil); !errors.Is(err, credential.ErrConfig) {
 			t.Errorf("%s gives %v", name, err)
 		}
 	}
-	if err := (&credential.Transport{Next: next}).Validate(); err != nil {
+	if _, err := credential.NewTransport(pools(next), nil, nil); err != nil {
 		t.Errorf("a transport without credentials is refused: %v", err)
 	}
 }
 
-func TestAnErrorOfTheNetworkThatRepeatsTheCredentialIsWithheld(t *testing.T) {
+// Of several credentials for one place the first that is for the principal counts, and without one nothing is sent.
+func TestWhoMayUseACredential(t *testing.T) {
+	const idp = "https://idp.example.com"
+	forWho := func(who credential.Who, value string) credential.Binding {
+		b := bearer(t)
+		b.Who, b.Source = who, fixedSource{value: secret.New(value)}
+		return b
+	}
+	var got string
+	transport := sender(t, roundTripper(func(r *http.Request) (*http.Response, error) {
+		got = r.Header.Get("Authorization")
+		return answer(r), nil
+	}),
+		forWho(credential.Who{Issuers: []string{idp}, Subjects: []string{"alice"}}, "alices-key"),
+		forWho(credential.Who{Issuers: []string{idp, "https://gate.example.com"}}, "staff-key"))
 	for _, test := range []struct {
-		name      string
-		err, is   error
-		unchanged bool
+		who  credential.Principal
+		want string
 	}{
-		{"repeats", fmt.Errorf("bad field %q", "Bearer "+canary), nil, false},
-		{"repeats and is cancelled", fmt.Errorf("%s: %w", canary, context.Canceled), context.Canceled, false},
-		{"repeats and is late", fmt.Errorf("%s: %w", canary, context.DeadlineExceeded), context.DeadlineExceeded, false},
-		{"does not repeat", io.ErrUnexpectedEOF, io.ErrUnexpectedEOF, true},
+		{credential.Principal{Issuer: idp, Subject: "alice"}, "Bearer alices-key"},
+		{credential.Principal{Issuer: idp, Subject: "Alice"}, "Bearer staff-key"},
+		{credential.Principal{Issuer: "https://gate.example.com", Subject: "alice"}, "Bearer staff-key"},
+		{credential.Principal{Issuer: idp + "/", Subject: "alice"}, ""},
+		{credential.Principal{Issuer: "", Subject: "alice"}, ""},
+		{credential.Principal{}, ""},
+	} {
+		got = ""
+		r, _ := post(t, "https://wiki.internal/mcp")
+		response, err := transport.RoundTrip(r.WithContext(credential.WithPrincipal(t.Context(), test.who)))
+		if response != nil {
+			_ = response.Body.Close()
+		}
+		if got != test.want || (err == nil) != (test.want != "") || err != nil && !errors.Is(err, credential.ErrUnavailable) {
+			t.Errorf("%+v: the upstream got %q, the caller %v", test.who, got, err)
+		}
+	}
+}
+
+// Connections are kept apart by principal and by the version of the secrets that they carried.
+func TestPoolsAreKeptApart(t *testing.T) {
+	made, used := 0, map[int]string{}
+	connections := credential.NewPools(func(*tls.Certificate) credential.Conns {
+		made++
+		mine := made
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			carried := r.Header.Get("Authorization") + " for " + credential.PrincipalFrom(r.Context()).Subject
+			if before, ok := used[mine]; ok && before != carried {
+				t.Errorf("one pool carried %q and %q", before, carried)
+			}
+			used[mine] = carried
+			return answer(r), nil
+		})
+	})
+	path, ref := writeSecret(t, canary)
+	binding := bearer(t)
+	binding.Source = stored(t, ref)
+	transport, err := credential.NewTransport(connections, []credential.Binding{binding}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func(issuer, subject string) {
+		t.Helper()
+		r, _ := post(t, "https://wiki.internal/mcp")
+		response, err := transport.RoundTrip(r.WithContext(credential.WithPrincipal(t.Context(), credential.Principal{Issuer: issuer, Subject: subject})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+	}
+	for range 3 {
+		call("a", "alice")
+		call("a", "bob")
+		call("b", "bob 2")
+	}
+	if made != 3 {
+		t.Errorf("%d pools for three principals", made)
+	}
+	replace(t, path, canary+"-rotated", time.Now().Add(-time.Minute))
+	call("a", "alice")
+	if made != 4 {
+		t.Errorf("%d pools after the secret has changed", made)
+	}
+	connections.Close()
+}
+
+func TestPoolsAreBounded(t *testing.T) {
+	closed := 0
+	connections := credential.NewPools(func(*tls.Certificate) credential.Conns { return &counted{closed: &closed} })
+	transport, err := credential.NewTransport(connections, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3000 {
+		r, _ := post(t, "https://wiki.internal/mcp")
+		response, err := transport.RoundTrip(r.WithContext(credential.WithPrincipal(t.Context(), credential.Principal{Issuer: "i", Subject: fmt.Sprint(i)})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+	}
+	if closed != 3000-1024 {
+		t.Errorf("%d of 3000 pools were closed", closed)
+	}
+	connections.Close()
+	if closed != 3000 {
+		t.Errorf("%d of 3000 pools were closed at the end", closed)
+	}
+}
+
+// counted counts how many of its kind were closed.
+type counted struct{ closed *int }
+
+func (c *counted) RoundTrip(r *http.Request) (*http.Response, error) { return answer(r), nil }
+func (c *counted) CloseIdleConnections()                             { *c.closed++ }
+
+// tokens gives one token after the other, and a new one only when one was refused.
+type tokens struct{ refused int }
+
+func (s *tokens) Fetch(context.Context, credential.Principal) (credential.Fetched, error) {
+	return credential.Fetched{Values: []secret.Value{secret.New(fmt.Sprintf("token-%d", s.refused))}}, nil
+}
+func (s *tokens) Renew(credential.Principal, credential.Fetched) { s.refused++ }
+
+// A token that the upstream refused before it did anything is replaced, once; whatever else a 401 may mean, the request is
+// not made again.
+func TestARefusedTokenIsRenewedOnce(t *testing.T) {
+	for _, test := range []struct {
+		name, challenge string
+		accepts         string
+		body            string
+		source          credential.Source
+		sent            []string
+		status          int
+	}{
+		{"expired", `Bearer realm="x", error="invalid_token"`, "Bearer token-1", "{}", new(tokens), []string{"Bearer token-0", "Bearer token-1"}, 200},
+		{"refused twice", `Bearer error="invalid_token"`, "", "{}", new(tokens), []string{"Bearer token-0", "Bearer token-1"}, 401},
+		{"no challenge", "", "Bearer token-1", "{}", new(tokens), []string{"Bearer token-0"}, 401},
+		{"no error", `Bearer realm="x"`, "Bearer token-1", "{}", new(tokens), []string{"Bearer token-0"}, 401},
+		{"too little scope", `Bearer error="insufficient_scope"`, "Bearer token-1", "{}", new(tokens), []string{"Bearer token-0"}, 401},
+		{"another scheme", `Basic error="invalid_token"`, "Bearer token-1", "{}", new(tokens), []string{"Bearer token-0"}, 401},
+		{"a body that is gone", `Bearer error="invalid_token"`, "Bearer token-1", "", new(tokens), []string{"Bearer token-0"}, 401},
+		{"a secret that cannot be renewed", `Bearer error="invalid_token"`, "", "{}", fixedSource{value: secret.New("key")}, []string{"Bearer key"}, 401},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			transport := &credential.Transport{
-				Bindings: []credential.Binding{bearer(t)},
-				Next:     roundTripper(func(*http.Request) (*http.Response, error) { return nil, test.err }),
-			}
+			binding := bearer(t)
+			binding.Source = test.source
+			var sent []string
+			transport := sender(t, roundTripper(func(r *http.Request) (*http.Response, error) {
+				token := r.Header.Get("Authorization")
+				sent = append(sent, token)
+				if text, err := io.ReadAll(io.LimitReader(r.Body, 100)); err != nil || string(text) != "{}" {
+					t.Errorf("the body is %q, %v", text, err)
+				}
+				if token == test.accepts {
+					return answer(r), nil
+				}
+				refusal := answer(r)
+				refusal.StatusCode = http.StatusUnauthorized
+				if test.challenge != "" {
+					refusal.Header.Set("WWW-Authenticate", test.challenge)
+				}
+				return refusal, nil
+			}), binding)
 			r, _ := post(t, "https://wiki.internal/mcp")
-			_, err := transport.RoundTrip(r)
-			if err == nil || (test.is != nil && !errors.Is(err, test.is)) || (err == test.err) != test.unchanged { //nolint:errorlint // identity is the point
-				t.Errorf("got %v", err)
+			if test.body != "" {
+				r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(test.body)), nil }
 			}
-			for ; err != nil; err = errors.Unwrap(err) {
-				leaks(t, "the error", fmt.Sprintf("%v %+v %#v", err, err, err))
+			response, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if !slices.Equal(sent, test.sent) || response.StatusCode != test.status {
+				t.Errorf("sent %q, got %d", sent, response.StatusCode)
 			}
 		})
 	}
@@ -249,14 +389,14 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	}))
 	defer upstream.Close()
 
-	var addresses credential.Addresses
+	var addresses address.Allowed
 	next := upstream.Client().Transport.(*http.Transport).Clone()
 	next.DialContext = (&net.Dialer{Control: addresses.Control}).DialContext
 	defer next.CloseIdleConnections()
 	binding := bearer(t)
-	binding.Header = credential.Header{Name: "X-Api-Key", Template: "{secret}"}
+	binding.Injector = inject.Header{Name: "X-Api-Key", Template: "{secret}"}
 	binding.Destination = credential.Destination{URL: mustURL(t, upstream.URL)}
-	transport := &credential.Transport{Next: next, Bindings: []credential.Binding{binding}}
+	transport := sender(t, next, binding)
 
 	r, _ := post(t, upstream.URL+"/mcp")
 	response, err := transport.RoundTrip(r)
@@ -275,7 +415,7 @@ func TestANameThatLeadsToARefusedAddressIsNotDialled(t *testing.T) {
 		t.Error("the request arrived")
 	}))
 	defer upstream.Close()
-	addresses, err := credential.ParseAddresses([]string{"10.0.0.0/8"})
+	addresses, err := address.Parse([]string{"10.0.0.0/8"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,24 +424,24 @@ func TestANameThatLeadsToARefusedAddressIsNotDialled(t *testing.T) {
 	defer next.CloseIdleConnections()
 	binding := bearer(t)
 	binding.Destination = credential.Destination{URL: mustURL(t, upstream.URL)}
-	transport := &credential.Transport{Next: next, Bindings: []credential.Binding{binding}}
+	transport := sender(t, next, binding)
 	r, _ := post(t, upstream.URL+"/mcp")
 	_, err = transport.RoundTrip(r)
-	if !errors.Is(err, credential.ErrAddress) {
+	if !errors.Is(err, address.ErrRefused) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func BenchmarkInject(b *testing.B) {
-	header := credential.Header{Name: "Authorization", Template: "Bearer {secret}"}
-	value := secret.New(canary)
+	header := inject.Header{Name: "Authorization", Template: "Bearer {secret}"}
+	values := []secret.Value{secret.New(canary)}
 	r := &http.Request{Header: http.Header{
 		"Content-Type": {"application/json"}, "Accept": {"application/json"}, "Traceparent": {"00"}, "User-Agent": {"x"},
 		"Mcp-Protocol-Version": {"2025-11-25"}, "Mcp-Session-Id": {"abc"}, "Authorization": {"Bearer of the agent"},
 	}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := header.Inject(r, value); err != nil {
+		if err := header.Inject(r, values); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -309,10 +449,7 @@ func BenchmarkInject(b *testing.B) {
 
 func BenchmarkRoundTrip(b *testing.B) {
 	response := &http.Response{}
-	transport := &credential.Transport{
-		Bindings: []credential.Binding{bearer(b)},
-		Next:     roundTripper(func(*http.Request) (*http.Response, error) { return response, nil }),
-	}
+	transport := sender(b, roundTripper(func(*http.Request) (*http.Response, error) { return response, nil }), bearer(b))
 	r, _ := post(b, "https://wiki.internal/mcp")
 	for _, name := range []string{"Content-Type", "Accept", "Traceparent", "User-Agent", "Mcp-Protocol-Version", "Mcp-Session-Id"} {
 		r.Header.Set(name, "x")

@@ -26,12 +26,12 @@ line, and so is a value of the wrong kind. ` + "`sallyport gateway --check -c FI
 say what is open, and exit. Durations are written like 1.5s, 5m or 1h.
 
 **Secrets are always references, never values**: ` + "`env:NAME`" + ` is a variable of the process's environment, ` + "`file:/absolute/path`" + ` a
-file of at most 64 KiB, of which one newline at the end is dropped. A file that its group or others may write to is refused;
-one that they may read is warned about.
+file of at most 64 KiB, of which one newline at the end is dropped, ` + "`systemd:NAME`" + ` a credential of the service unit. A file that its group or others may write to is refused;
+one that they may read is warned about. The servers of a connector know ` + "`exec:/program ARGUMENT`" + ` and ` + "`vault:MOUNT/PATH#FIELD`" + ` too; [the guide](guides/credentials.md) has examples.
 
-**What is read again while a role runs**: certificate files, half a second after they changed, and the secrets of credentials, at the
-next call. Everything else (the configuration itself, tunnel tokens, agents' tokens, CA files) counts from the start of the process;
-restart it to change them. A gateway that is restarted asks its connectors to come back, and they do within seconds. A connector that
+**What is read again while a gateway runs**: certificate files, half a second after they changed. Everything else counts from the start of the process;
+restart it to change it. **While a connector runs**: secrets, at the next call (those of ` + "`exec:`" + ` and ` + "`vault:`" + ` when their time is over); the tunnel token and ` + "`gateway_ca`" + `, when it attaches next; ` + "`servers`" + `, ` + "`policy`" + `, ` + "`upstream`" + `, ` + "`issuers`" + `
+and the CA files of servers, within seconds. A file that cannot be used changes nothing, and the log says which line. All other keys, local commands and new ` + "`exec:`" + ` references wait for a restart, and the log says that. A gateway that is restarted asks its connectors to come back, and they do within seconds. A connector that
 crashes counts as attached for up to 15 s, unless its connection was TCP and broke.
 `
 
@@ -55,10 +55,19 @@ command gets them, unlike a credential of a server over HTTP, and ` + "`--check`
 
 `
 
-const headerIntro = `
-How a credential is put in, ` + "`servers.<name>.credentials[].header`" + `:
-
-`
+// parts are the keys whose types live in other packages, with where they stand.
+var parts = []struct{ intro, folder, name string }{
+	{"For whom a credential is, `servers.<name>.credentials[].for`:", "credential", "Who"},
+	{"How it is put in, `servers.<name>.credentials[].header`:", "credential/inject", "Header"},
+	{"`servers.<name>.credentials[].basic`:", "credential/inject", "Basic"},
+	{"`servers.<name>.credentials[].query`:", "credential/inject", "Query"},
+	{"`servers.<name>.credentials[].cookie`:", "credential/inject", "Cookie"},
+	{"`servers.<name>.credentials[].body`:", "credential/inject", "Body"},
+	{"What is put in, `servers.<name>.credentials[].oauth`:", "credential/oauth", "Config"},
+	{"`servers.<name>.credentials[].jwt`:", "credential/mint", "Config"},
+	{"Where secrets come from that are not in files or variables, `sources`:", "credential/source", "Config"},
+	{"`sources.vault`:", "credential/source/vault", "Config"},
+}
 
 const policyText = `
 ### policy
@@ -118,12 +127,14 @@ func TestConfigurationPage(t *testing.T) {
 func generate(t *testing.T) string {
 	t.Helper()
 	var out strings.Builder
+	const see = "| keys, see below |"
 	reference := func(folder string, types ...string) {
 		text, err := config.Reference(filepath.Join("..", folder), types...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		text = strings.NewReplacer("| credential.Header |", "| keys, see below |", "| policy.Policy |", "| rules, see below |", "| cell.Isolation |", "| text |",
+		text = strings.NewReplacer("| inject.Header |", see, "| inject.Basic |", see, "| inject.Query |", see, "| inject.Cookie |", see, "| inject.Body |", see,
+			"| credential.Who |", see, "| oauth.Config |", see, "| mint.Config |", see, "| source.Config |", see, "| vault.Config |", see, "| policy.Policy |", "| rules, see below |", "| cell.Isolation |", "| text |",
 			"| named Variable |", "| named texts or { secret: REF } |", "list of netip.Prefix", "list of prefixes").Replace(text)
 		// The role's own heading stands above; the type's name says nothing to an operator.
 		_, table, _ := strings.Cut(text, "\n| Key |")
@@ -133,8 +144,10 @@ func generate(t *testing.T) string {
 	reference("gateway", "Config")
 	out.WriteString(connectorIntro)
 	reference("connector", "Config")
-	out.WriteString(headerIntro)
-	reference("credential", "Header")
+	for _, part := range parts {
+		out.WriteString("\n" + part.intro + "\n\n")
+		reference(part.folder, part.name)
+	}
 	out.WriteString(policyText + limitsIntro)
 	for _, group := range limits {
 		constants := readConstants(t, filepath.Join("..", group.folder))

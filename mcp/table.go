@@ -158,6 +158,12 @@ func UpstreamConnectTimeout(cause error) *Error {
 	return e
 }
 
+// UpstreamQuarantined is an upstream that gets no more calls because it sent a credential back.
+func UpstreamQuarantined(cause error) *Error {
+	return &Error{Status: http.StatusServiceUnavailable, Code: -32013, Reason: "upstream_quarantined", Delivered: DeliveredNo, Err: cause,
+		Message: "The connector makes no more calls to this server." + nothingSent + " Do not send it again; ask the administrator to look at the connector's log."}
+}
+
 // UpstreamTimeout is an upstream that got the request and did not answer in time.
 func UpstreamTimeout(cause error) *Error {
 	return &Error{Status: http.StatusGatewayTimeout, Code: -32014, Reason: "outcome_unknown", Delivered: DeliveredUnknown, Err: cause,

@@ -13,7 +13,9 @@ import (
 )
 
 func TestParseRef(t *testing.T) {
-	for _, good := range []string{"env:TOKEN", "env:_t0", "file:/run/secrets/wiki", "file:/with space/and:colon"} {
+	for _, good := range []string{"env:TOKEN", "env:_t0", "file:/run/secrets/wiki", "file:/with space/and:colon",
+		"systemd:wiki-key.1", "exec:/usr/bin/get-key", "exec:/usr/bin/get-key --name=wiki a:b", "vault:kv/wiki#token", "vault:kv/a b/c.d/e#f-g_h.i",
+		"vault:users/{principal.issuer}/{principal.subject}/jira#token"} {
 		ref, err := secret.ParseRef(good)
 		if err != nil || ref.String() != good || ref.IsZero() {
 			t.Errorf("ParseRef(%q) = %q, %v", good, ref, err)
@@ -33,9 +35,34 @@ func TestParseRef(t *testing.T) {
 		{"file:./" + canary, "absolute path"},
 		{"file:/a\n" + canary, "absolute path"},
 		{"file:/a\x00" + canary, "absolute path"},
-		{"vault:" + canary, "vault: is not supported by this version; use env:NAME or file:/absolute/path"},
-		{"exec:" + canary, "exec: is not supported"},
-		{"systemd:" + canary, "systemd: is not supported"},
+		{"vault:" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/x#" + canary + "#y", "MOUNT/PATH#FIELD"},
+		{"vault:/kv/x#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv//x#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/../x#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/./x#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/x%2f#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/x?v=1#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/x\\y#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/x\n#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/\xff#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/user-{principal.subject}#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/{principal.email}#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:{principal.issuer}/x#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/x#{principal.subject}", "MOUNT/PATH#FIELD"},
+		{"exec:" + canary, "a clean absolute path"},
+		{"exec:/bin/../" + canary, "a clean absolute path"},
+		{"exec:/bin/x  " + canary, "one space between them"},
+		{"exec:/bin/x '" + canary + "'", "without quotes"},
+		{"exec:/bin/x $" + canary, "without quotes"},
+		{"exec:/bin/x {principal.subject}", "vault: alone"},
+		{"file:/run/{principal.subject}", "absolute path"},
+		{"env:{principal.subject}", "vault: alone"},
+		{"systemd:", "name of a credential"},
+		{"systemd:../" + canary, "name of a credential"},
+		{"systemd:.hidden", "name of a credential"},
 		{canary + ":" + canary, "unknown scheme"},
 		{"ENV:" + canary, "unknown scheme"},
 		{" env:" + canary, "unknown scheme"},
@@ -62,6 +89,49 @@ func TestRefInsideJSONNeverEchoesAPastedSecret(t *testing.T) {
 	leaks(t, "Unmarshal", err.Error())
 	if err := json.Unmarshal([]byte(`{"Secret":"env:HOME"}`), &into); err != nil || into.Secret.String() != "env:HOME" {
 		t.Errorf("env:HOME gives %q, %v", into.Secret, err)
+	}
+}
+
+func TestPartsOfReferences(t *testing.T) {
+	if argv, ok := mustParse(t, "exec:/bin/x a b").Exec(); !ok || strings.Join(argv, "|") != "/bin/x|a|b" {
+		t.Errorf("Exec gives %q, %v", argv, ok)
+	}
+	path, field, ok := mustParse(t, "vault:users/{principal.issuer}/{principal.subject}/jira#token").Vault()
+	if !ok || field != "token" || strings.Join(path, "|") != "users|{principal.issuer}|{principal.subject}|jira" {
+		t.Errorf("Vault gives %q, %q, %v", path, field, ok)
+	}
+	for text, want := range map[string][2]bool{
+		"env:HOME": {}, "vault:kv/x#y": {}, "vault:kv/{principal.issuer}/x#y": {true, false}, "vault:kv/{principal.subject}#y": {false, true},
+	} {
+		if issuer, subject := mustParse(t, text).NamesPrincipal(); issuer != want[0] || subject != want[1] {
+			t.Errorf("%s: %v, %v", text, issuer, subject)
+		}
+	}
+	for _, text := range []string{"exec:/bin/x", "vault:kv/x#y"} {
+		if _, err := mustParse(t, text).Resolve(); !errors.Is(err, secret.ErrUnset) || !strings.Contains(err.Error(), "servers of a connector alone") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestResolveSystemd(t *testing.T) {
+	ref := mustParse(t, "systemd:wiki")
+	if _, err := ref.Resolve(); !errors.Is(err, secret.ErrUnset) || !strings.Contains(err.Error(), "LoadCredential=wiki:") {
+		t.Errorf("without a directory: %v", err)
+	}
+	dir := t.TempDir()
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	if _, err := ref.Resolve(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without the credential: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "wiki"), []byte(canary+"\n"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	if value, err := ref.Resolve(); err != nil || value.Reveal() != canary {
+		t.Errorf("Resolve gives %v, %v", value, err)
+	}
+	if path, ok := ref.Path(); !ok || path != filepath.Join(dir, "wiki") {
+		t.Errorf("Path gives %q, %v", path, ok)
 	}
 }
 
@@ -191,6 +261,9 @@ func FuzzParseRefNeverEchoes(f *testing.F) {
 	f.Add("env:TOKEN")
 	f.Add("file:/run/secret")
 	f.Add("vault:kv/x#y")
+	f.Add("vault:kv/{principal.issuer}/{principal.subject}#y")
+	f.Add("exec:/bin/x a")
+	f.Add("systemd:x")
 	f.Add("hunter2:hunter2")
 	f.Fuzz(func(t *testing.T, text string) {
 		ref, err := secret.ParseRef(text)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -23,9 +24,13 @@ func newConnector() *cobra.Command {
 		Long: `Runs a connector until SIGTERM, SIGINT or SIGHUP: then calls in flight get 30 s, and it exits 0. A second
 signal exits at once. The log, on standard error, says where it is attached and over what.
 
+A change of the file, of a secret or of a certificate counts within seconds, and ends no call; a file
+that cannot be used changes nothing, and the log says which line. How the gateway is reached, and
+whatever starts a command, is read at the start only.
+
 HTTPS_PROXY and NO_PROXY count for the tunnel over TCP, never for your servers. --check validates
 the file, fetches every credential, tries how local servers can be kept apart, and says what is
-open; it dials nobody and starts no server.`,
+open; it dials neither the gateway nor your servers, and starts none.`,
 		Example: "  sallyport connector -c /etc/sallyport/connector.yaml --check\n  sallyport connector -c /etc/sallyport/connector.yaml",
 		Args:    exactArgs(0, 0),
 	}
@@ -50,6 +55,7 @@ open; it dials nobody and starts no server.`,
 			return flags.inFile(err)
 		}
 		if flags.check {
+			defer c.Close()
 			facts, errs := c.Check(cmd.Context())
 			if err := flags.inFile(errs...); err != nil {
 				return err
@@ -60,7 +66,16 @@ open; it dials nobody and starts no server.`,
 		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), flush)
 		defer stop()
 		defer heap.Floor()()
-		return failed(c.Run(ctx))
+		fresh := make(chan struct{})
+		ctx, end := context.WithCancel(ctx)
+		go func() {
+			defer close(fresh)
+			keepFresh(ctx, flags.path, cfg, c, cfg.Logger)
+		}()
+		err = c.Run(ctx)
+		end()
+		<-fresh
+		return failed(err)
 	}
 	return cmd
 }

@@ -29,6 +29,7 @@ const deploy = "../../deploy"
 type site struct {
 	dir, gateway, health, plain, upstream string
 	tokens                                map[string]string
+	private                               map[string]string // names of the private network, and where they are here
 }
 
 func newSite(t *testing.T) *site {
@@ -39,7 +40,7 @@ func newSite(t *testing.T) *site {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"acme.token", "labs.token", "agent.token", "ci.token", "support-bot.token", "wiki.key", "tickets.key"} {
+	for _, name := range []string{"acme.token", "labs.token", "agent.token", "ci.token", "support-bot.token", "wiki.key", "tickets.key", "tickets.client"} {
 		s.tokens[name] = name + "-" + rand.Text() + rand.Text()
 		write(t, s.etc(name), s.tokens[name]+"\n")
 	}
@@ -78,6 +79,9 @@ func (s *site) install(t *testing.T, example string) string {
 		"127.0.0.1:8080", s.plain,
 		"http://127.0.0.1:3001", s.upstream,
 	).Replace(string(text))
+	for name, here := range s.private {
+		replaced = strings.ReplaceAll(replaced, name, here)
+	}
 	path := filepath.Join(s.dir, strings.ReplaceAll(example, "/", "-"))
 	write(t, path, replaced)
 	return path
@@ -186,7 +190,23 @@ func TestProductionExample(t *testing.T) {
 func TestBehindBalancerAndWikiTokenExamples(t *testing.T) {
 	s := newSite(t)
 	g, c := startPair(t, s.install(t, "production/gateway-behind-balancer.yaml"), s.install(t, "wiki-token/connector.yaml"))
-	req, err := http.NewRequest(http.MethodPost, "http://"+s.plain+"/t/acme/wiki/mcp",
+	status, body := s.whoami(t, "wiki")
+	if want := "present (sha256:" + diag.Fingerprint(s.tokens["wiki.key"]); status != http.StatusOK || !strings.Contains(body, want) {
+		t.Errorf("status %d: %s", status, body)
+	}
+	c.stop(t, syscall.SIGTERM)
+	g.stop(t, syscall.SIGTERM)
+	for name, token := range s.tokens {
+		if strings.Contains(g.errOut.String()+c.errOut.String(), token) {
+			t.Errorf("%s is in a log", name)
+		}
+	}
+}
+
+// whoami asks a server for what reached it, over the plaintext listener, as a balancer would.
+func (s *site) whoami(t *testing.T, server string) (status int, answer string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, "http://"+s.plain+"/t/acme/"+server+"/mcp",
 		strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -201,16 +221,10 @@ func TestBehindBalancerAndWikiTokenExamples(t *testing.T) {
 	}
 	body, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
-	if want := "present (sha256:" + diag.Fingerprint(s.tokens["wiki.key"]); err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
-		t.Errorf("status %d, %v: %s", resp.StatusCode, err, body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	c.stop(t, syscall.SIGTERM)
-	g.stop(t, syscall.SIGTERM)
-	for name, token := range s.tokens {
-		if strings.Contains(g.errOut.String()+c.errOut.String(), token) {
-			t.Errorf("%s is in a log", name)
-		}
-	}
+	return resp.StatusCode, string(body)
 }
 
 func testClient(t *testing.T) *http.Client {

@@ -193,8 +193,8 @@ func TestDemoOnceWithoutIsolation(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	expect(t, string(out), []string{
-		"an agent calls two private MCP servers", "The third, a local command, is left out: servers.local: isolation: cell: isolation is not available: make namespaces",
-		"  notes  whoami", "All of this was checked",
+		"an agent calls three private MCP servers", "The fourth, a local command, is left out: servers.local: isolation: cell: isolation is not available: make namespaces",
+		"  notes   whoami", "All of this was checked",
 	})
 	if strings.Contains(string(out), "  local  ") {
 		t.Errorf("the local server was called\n%s", out)
@@ -203,10 +203,10 @@ func TestDemoOnceWithoutIsolation(t *testing.T) {
 
 func TestDemoServesToolsAndCall(t *testing.T) {
 	p, c := startDemo(t)
-	if len(c.Servers) != 3 || c.Servers[0].Name != "diag" || c.Servers[1].Name != "notes" || c.Servers[2].Name != "local" {
+	if len(c.Servers) != 4 || c.Servers[0].Name != "diag" || c.Servers[1].Name != "notes" || c.Servers[2].Name != "tickets" || c.Servers[3].Name != "local" {
 		t.Fatalf("servers are %+v", c.Servers)
 	}
-	diag, notes, local := c.Servers[0].URL, c.Servers[1].URL, c.Servers[2].URL
+	diag, notes, local := c.Servers[0].URL, c.Servers[1].URL, c.Servers[3].URL
 	tokenFile := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(tokenFile, []byte(c.Token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -313,10 +313,10 @@ func TestDemoWithServersOfTheUsers(t *testing.T) {
       - { header: { name: Authorization, value: "Bearer {secret}" }, secret: "file:%s" }
 `, theirs.Servers[1].URL, theirs.CAFile, token))
 	p, c := startDemo(t, "--connector-config", partial)
-	if len(c.Servers) != 4 || c.Servers[3].Name != "mine" {
+	if len(c.Servers) != 5 || c.Servers[4].Name != "mine" {
 		t.Fatalf("servers are %+v", c.Servers)
 	}
-	r := execute(t, "", "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[3].URL, "search", `{"query":"vpn"}`)
+	r := execute(t, "", "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[4].URL, "search", `{"query":"vpn"}`)
 	if r.code != 0 || !strings.Contains(r.out, "Getting onto the VPN") {
 		t.Errorf("exit code %d\n%s%s", r.code, r.out, r.errOut)
 	}

@@ -43,6 +43,8 @@ func answerAttacks() []attack {
 		{id: "80", what: "a redirect to the metadata service", script: raw("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://169.254.169.254/", offenceCanary, "\r\nContent-Length: 0\r\n\r\n"), want: invalid},
 		{id: "81", what: "a 401 with a challenge of its own", script: raw("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer resource_metadata=\"http://169.254.169.254/", offenceCanary, "\"\r\nContent-Length: 0\r\n\r\n"),
 			want: want{status: 502, code: -32017, reason: "credential_rejected", hits: 1}},
+		{id: "82", what: "Server, Via, Proxy-*, Link, Location and more of its own: dropped", script: raw(sized("Server: "+offenceCanary+"\r\nVia: 1.1 "+offenceCanary+"\r\nProxy-Authenticate: Basic\r\nProxy-Status: x\r\nLink: </a>; rel=preload\r\nLocation: http://10.0.0.1/\r\nX-Powered-By: "+offenceCanary+"\r\n"+asJSON, "{}")),
+			want: want{status: 200, hits: 1, header: []field{{"Server", ""}, {"Via", ""}, {"Proxy-Authenticate", ""}, {"Proxy-Status", ""}, {"Link", ""}, {"Location", ""}, {"X-Powered-By", ""}}}},
 		{id: "82", what: "cookies, Alt-Svc, Refresh, Clear-Site-Data: dropped", script: raw(sized("Set-Cookie: a=b\r\nAlt-Svc: h3=\":1\"\r\nRefresh: 0\r\nClear-Site-Data: \"*\"\r\n"+asJSON, "{}")), want: dropped},
 		{id: "83", what: "an answer before the request is read", script: early, send: request{body: `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","pad":"` + strings.Repeat("x", 1<<20) + `"}}`},
 			want: want{status: 200, hits: 1}},
@@ -80,6 +82,15 @@ func answerAttacks() []attack {
 		{id: "84", what: "Content-Encoding twice, identity first", script: raw(sized(asEvents+"Content-Encoding: identity\r\nContent-Encoding: gzip\r\n", bomb(1<<20))), want: invalid},
 		{id: "84", what: "a GET answered by JSON", script: raw(sized(asJSON, offenceCanary)), send: get, want: invalid},
 		{id: "84", what: "HTTP+SSE's stream as text/plain", script: raw(sized("Content-Type: text/plain\r\n", events)), send: stream, want: invalid},
+	}
+	for _, status := range []string{"301", "302", "303", "307", "308"} {
+		for _, place := range []struct{ what, url string }{
+			{"another host", "http://trap.attack.test/" + offenceCanary}, {"another port of its host", "http://127.0.0.1:1/" + offenceCanary},
+			{"another scheme", "https://127.0.0.1/" + offenceCanary}, {"another path of its own", "/" + offenceCanary},
+		} {
+			list = append(list, attack{id: "80", what: status + " to " + place.what, want: invalid,
+				script: raw("HTTP/1.1 ", status, " Moved\r\nLocation: ", place.url, "\r\nContent-Length: 0\r\n\r\n")})
+		}
 	}
 	for _, kind := range []string{"text/event-stream, application/json", "application/json; x=text/event-stream", "text/event-stream-x", "text/event-stream\r\nContent-Type: application/json", "application/json\r\nContent-Type: Text/Event-Stream",
 		"text/event-stream; charset=utf-16le", "text/event-stream; charset=utf-7", "text/event-stream; charset=utf-8; charset=utf-16", "text/event-stream; charset"} {

@@ -76,11 +76,14 @@ func groups() []group {
 		{name: "Sessions of HTTP+SSE", attacks: legacyAttacks()},
 		{name: "A session that has gone", attacks: goneAttacks(), slow: true},
 		{name: "Metadata and schemas", attacks: metaAttacks()},
+		{name: "Credentials sent back", attacks: reflectionAttacks()},
 		{name: "Answers", attacks: answerAttacks()},
 		{name: "Slow answers", attacks: slowAnswerAttacks(), slow: true},
 		{name: "Event streams", attacks: eventAttacks()},
 		{name: "Shared answers", attacks: sharedAttacks()},
 		{name: "Upstreams that are not who they should be", attacks: impostorAttacks()},
+		{name: "A gateway that has been taken over", attacks: captorAttacks()},
+		{name: "Sources of secrets, and callers' names", attacks: sourceAttacks()},
 	}
 	for i, g := range all {
 		for j := range g.attacks {

@@ -1,13 +1,16 @@
 package attack
 
 import (
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"sallyport.dev/auth/authtest"
 	"sallyport.dev/connector"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
+	"sallyport.dev/credential/source/vaulttest"
 	"sallyport.dev/gateway"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
@@ -59,6 +62,8 @@ type rig struct {
 	logged  int    // bytes of the log that have been searched
 	dump    []byte // for stacks
 
+	captor            *captor              // another gateway, and its connector
+	secrets           *vaulttest.Vault     // of that connector
 	older, foreignOld *upstream            // as old, another server and another tunnel
 	impostors         map[string]*upstream // servers that are not who they should be
 	elsewhere, trap   *upstream            // where a name has moved to, and what nobody should ask
@@ -89,8 +94,8 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 	secrets := t.TempDir()
 	server := func(u *upstream) connector.Server {
 		return connector.Server{URL: u.url + "/private", AllowPlaintext: true, CAFile: certs.file, Credentials: []connector.Credential{
-			{Header: credential.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: stack.SecretFile(t, secrets, "key", credentialCanary)},
-			{Header: credential.Header{Name: "X-Tenant", Template: "{secret}"}, Secret: stack.SecretFile(t, secrets, "tenant", tenantCanary)},
+			{Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: stack.SecretFile(t, secrets, "key", credentialCanary)},
+			{Header: &inject.Header{Name: "X-Tenant", Template: "{secret}"}, Secret: stack.SecretFile(t, secrets, "tenant", tenantCanary)},
 		}}
 	}
 	both := func(u *upstream, timeout time.Duration) connector.Server {
@@ -142,6 +147,12 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 	})
 	second = true
 	r.StartConnector(t)
+	captured, v, sources := failing(t, t.TempDir(), r.wiki.url)
+	captured["wiki"], captured["vault"], r.secrets = server(r.wiki), server(r.vault), v
+	r.captor = newCaptor(t, transport, captured, r.Log, connector.Config{
+		TunnelToken: stack.SecretFile(t, secrets, "captor.token", foreignToken), Logger: slog.New(slog.NewJSONHandler(r.Log, nil)),
+		Upstream: connector.Upstream{AllowedIPs: []string{"127.0.0.1/32"}}, Sources: sources, Issuers: map[string]string{"gate": authtest.Issuer},
+	})
 	r.beginSessions(t)
 	return r
 }

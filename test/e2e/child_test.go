@@ -135,6 +135,8 @@ func (c *childServer) tool(id json.RawMessage, name string) {
 		c.text(id, c.name)
 	case "environment":
 		c.text(id, strings.Join(os.Environ(), "\n"))
+	case "key": // which would be masked in an answer
+		c.text(id, fingerprint(os.Getenv("KEY")))
 	case "flood":
 		for range 5_000 {
 			fmt.Printf(log, strings.Repeat("x", 1000))

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"sallyport.dev/connector"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
 )
@@ -31,7 +31,7 @@ func keyed(t *testing.T, server connector.Server) (connector.Server, string) {
 	t.Helper()
 	dir := t.TempDir()
 	server.Credentials = []connector.Credential{{
-		Header: credential.Header{Name: "Authorization", Template: "Bearer {secret}"},
+		Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"},
 		Secret: stack.SecretFile(t, dir, "key", upstreamKey),
 	}}
 	return server, filepath.Join(dir, "key")

@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"sallyport.dev/connector"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
 )
@@ -149,7 +149,7 @@ func TestUpstreamCertificates(t *testing.T) {
 			upstream.StartTLS()
 			t.Cleanup(upstream.Close)
 			s := stack.New(t, stack.Options{Servers: map[string]connector.Server{"secure": {URL: upstream.URL, CAFile: test.ca, Credentials: []connector.Credential{{
-				Header: credential.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: stack.SecretFile(t, t.TempDir(), "key", "the-secret-of-the-upstream"),
+				Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: stack.SecretFile(t, t.TempDir(), "key", "the-secret-of-the-upstream"),
 			}}}}})
 			got := post(t, s, s.Agent(t, true), "secure", pingBody)
 			if test.status == http.StatusOK {

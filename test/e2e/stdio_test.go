@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"sallyport.dev/connector"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
 	"sallyport.dev/gateway"
 	"sallyport.dev/secret"
 	"sallyport.dev/test/stack"
@@ -364,8 +364,8 @@ func TestLocalServersEnvironment(t *testing.T) {
 	if want := []string{"PATH", "HOME", "LANG", "TMPDIR", "KEY", "LEVEL", childVariable}; !sameSet(got, want) {
 		t.Errorf("the environment is %q", names)
 	}
-	if names["KEY"] != "first-key-0123456789" || names["LEVEL"] != "debug" {
-		t.Errorf("the environment is %q", names)
+	if key := toolText(t, use(t, agent, url, session, "key")); key != fingerprint("first-key-0123456789") || names["KEY"] != strings.Repeat("*", 20) || names["LEVEL"] != "debug" {
+		t.Errorf("the environment is %q, the key is %s", names, key)
 	}
 	if text := toolText(t, use(t, agent, url, session, "home")); text != "0 <nil> <nil>" {
 		t.Errorf("its HOME: %s", text)
@@ -375,8 +375,8 @@ func TestLocalServersEnvironment(t *testing.T) {
 	}
 	stack.SecretFile(t, dir, "key", "second-key-987654321")
 	next := begin(t, agent, url)
-	if text := toolText(t, use(t, agent, url, next, "environment")); !strings.Contains(text, "KEY=second-key-987654321") {
-		t.Errorf("a new process has the environment %s", text)
+	if key := toolText(t, use(t, agent, url, next, "key")); key != fingerprint("second-key-987654321") {
+		t.Errorf("a new process has another key: %s", key)
 	}
 	if text := toolText(t, use(t, agent, url, next, "home")); text != "0 <nil> <nil>" {
 		t.Errorf("its HOME: %s", text)
@@ -438,7 +438,7 @@ func TestLocalServerSeesNothingOfTheConnector(t *testing.T) {
 	s := stack.New(t, stack.Options{Transport: tunnel.Memory, Servers: servers, Connector: func(c *connector.Config) {
 		c.StateDir, c.File = state, config
 		c.Servers["third"] = connector.Server{URL: "http://127.0.0.1:9", AllowPlaintext: true, Credentials: []connector.Credential{
-			{Header: credential.Header{Name: "Authorization", Template: "{secret}"}, Secret: token.Secret},
+			{Header: &inject.Header{Name: "Authorization", Template: "{secret}"}, Secret: token.Secret},
 		}}
 	}})
 	agent := s.Agent(t, true)

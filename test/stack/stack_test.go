@@ -10,7 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"sallyport.dev/connector"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
 	"sallyport.dev/test/stack"
 )
 
@@ -33,7 +33,7 @@ func TestCall(t *testing.T) {
 			t.Run(string(transport)+map[bool]string{false: "/h1", true: "/h2"}[h2], func(t *testing.T) {
 				s := stack.New(t, stack.Options{Transport: transport, Servers: map[string]connector.Server{
 					"echo": {URL: upstream.URL, AllowPlaintext: true, Credentials: []connector.Credential{{
-						Header: credential.Header{Name: "Authorization", Template: "Bearer {secret}"},
+						Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"},
 						Secret: stack.SecretFile(t, t.TempDir(), "key", key),
 					}}},
 				}})

@@ -6,7 +6,8 @@ import (
 	"slices"
 
 	"sallyport.dev/connector"
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/inject"
+	"sallyport.dev/credential/oauth"
 	"sallyport.dev/policy"
 )
 
@@ -23,8 +24,15 @@ func (d *Demo) connectorConfig(transport string) (connector.Config, error) {
 				URL:            d.notes.url(),
 				AllowPlaintext: true,
 				Credentials: []connector.Credential{{
-					Header: credential.Header{Name: "Authorization", Template: "Bearer {secret}"},
+					Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"},
 					Secret: d.keyFile,
+				}},
+			},
+			ticketsName: {
+				URL:            d.tickets.url(),
+				AllowPlaintext: true,
+				Credentials: []connector.Credential{{
+					OAuth: &oauth.Config{TokenURL: d.tickets.at("/token"), ClientID: clientName, ClientSecret: d.clientAt, AllowPlaintext: true},
 				}},
 			},
 		},

@@ -1,5 +1,5 @@
 // Package demo runs a whole Sallyport on loopback: a gateway, a connector behind it, and private MCP servers that only the
-// connector reaches: two over HTTP, and this program as a local command. Its process calls cell.Main first, and serves
+// connector reaches: three over HTTP, of which one wants a key and one an access token, and this program as a local command. Its process calls cell.Main first, and serves
 // `demo serve-stdio`. It does not know flags or the terminal: its caller says where to write.
 package demo
 
@@ -24,6 +24,7 @@ const (
 	principalName = "demo"
 	diagName      = "diag"
 	notesName     = "notes"
+	ticketsName   = "tickets"
 )
 
 // Config says how the demo differs from the plain one.
@@ -52,10 +53,14 @@ type Demo struct {
 	public   string
 	token    secret.Value // the agent's
 	key      secret.Value // of the notes server: the connector alone has it
+	client   secret.Value // by which the connector gets access tokens for the tickets server
+	tokens   *issuer      // of those
 	tunnel   secret.Ref
 	keyFile  secret.Ref
+	clientAt secret.Ref // where the connector has client from
 	diag     *upstream
 	notes    *upstream
+	tickets  *upstream
 	local    *connector.Server // nil if this system cannot keep it apart
 	without  error             // and why
 	sockets  []interface{ Close() error }
@@ -78,13 +83,22 @@ func New(cfg Config) (d *Demo, err error) {
 		return nil, fmt.Errorf("make a directory for the demo: %w", err)
 	}
 	d.token, d.key = secret.New("agent-"+rand.Text()+rand.Text()), secret.New("notes-"+rand.Text()+rand.Text())
+	d.client = secret.New("client-" + rand.Text() + rand.Text())
+	d.tokens = newIssuer(d.client)
 	if d.diag, err = d.newUpstream(diagServer(cfg.Version)); err != nil {
 		return nil, err
 	}
 	if d.notes, err = d.newUpstream(notesServer(cfg.Version, d.key)); err != nil {
 		return nil, err
 	}
+	if d.tickets, err = d.newUpstream(ticketsServer(cfg.Version, d.tokens)); err != nil {
+		return nil, err
+	}
+	d.tickets.mux.HandleFunc("/token", d.tokens.token)
 	if d.keyFile, err = d.secretFile("connector", "notes.key", d.key); err != nil {
+		return nil, err
+	}
+	if d.clientAt, err = d.secretFile("connector", "tickets.client", d.client); err != nil {
 		return nil, err
 	}
 	if err = d.newGateway(); err == nil {
@@ -152,6 +166,7 @@ func (d *Demo) secretFile(role, name string, value secret.Value) (secret.Ref, er
 func (d *Demo) Run(ctx context.Context, work func(context.Context) error) error {
 	defer d.diag.serve()()
 	defer d.notes.serve()()
+	defer d.tickets.serve()()
 	return during(ctx, d.gateway.Run, work)
 }
 

@@ -70,13 +70,13 @@ func TestOnceShowsAndChecksWhatEachHopSaw(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", part, out.String())
 		}
 	}
-	local := strings.Contains(out.String(), "three private MCP servers")
-	for _, part := range []string{"  local  look ", "HOME LANG PATH TMPDIR; 2 processes; 0 files of the demo", "  local      of the environment 4 names"} {
+	local := strings.Contains(out.String(), "four private MCP servers")
+	for _, part := range []string{"  local   look ", "HOME LANG PATH TMPDIR; 2 processes; 0 files of the demo", "  local      of the environment 4 names"} {
 		if local != strings.Contains(out.String(), part) {
 			t.Errorf("with a local server: %t; %q in\n%s", local, part, out.String())
 		}
 	}
-	if local == strings.Contains(out.String(), "The third, a local command, is left out: ") {
+	if local == strings.Contains(out.String(), "The fourth, a local command, is left out: ") {
 		t.Errorf("nothing says why there is no local server, or it is there:\n%s", out.String())
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
@@ -91,9 +91,9 @@ func TestProof(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	key, token := d.key.Reveal(), d.token.Reveal()
+	key, token, access := d.key.Reveal(), d.token.Reveal(), d.tokens.give()
 	good := func() (*round, hops) {
-		r := &round{demo: d, transport: "quic", logs: new(transcript), wire: new(transcript), key: "present (sha256:" + diag.Fingerprint(key) + ")"}
+		r := &round{demo: d, transport: "quic", logs: new(transcript), wire: new(transcript), keys: map[string]string{notesName: "present (sha256:" + diag.Fingerprint(key) + ")"}}
 		r.wire.tokens = []string{"Bearer " + token}
 		if d.Without() == nil {
 			r.view = &diag.View{Environment: []string{"HOME", "LANG", "PATH", "TMPDIR"}, Interfaces: []string{"lo"}, Processes: 2}
@@ -101,6 +101,7 @@ func TestProof(t *testing.T) {
 		facts := hops{calls: []CallSeen{{Principal: d.public + "|" + principalName, Transport: "quic", Status: 200, Outcome: "upstream", Rule: "rule 1", Connector: 1}}}
 		facts.add(diagName, reached{header: "Accept: x"})
 		facts.add(notesName, reached{authorization: "Bearer " + key, header: "Authorization: Bearer " + key})
+		facts.add(ticketsName, reached{authorization: "Bearer " + access, header: "Authorization: Bearer " + access})
 		return r, facts
 	}
 	cases := []struct {
@@ -122,7 +123,14 @@ func TestProof(t *testing.T) {
 		{"no key arrived", func(_ *round, facts *hops) { facts.reached[notesName][0].authorization = "" }},
 		{"the token arrived", func(_ *round, facts *hops) { facts.reached[diagName][0].header = "Cookie: " + token }},
 		{"a server was not reached", func(_ *round, facts *hops) { delete(facts.reached, notesName) }},
-		{"another key was reported", func(r *round, _ *hops) { r.key = "present (sha256:00000000)" }},
+		{"another key was reported", func(r *round, _ *hops) { r.keys[notesName] = "present (sha256:00000000)" }},
+		{"the agent got an access token", func(r *round, _ *hops) { _, _ = r.wire.Write([]byte(access)) }},
+		{"an access token is in a log", func(r *round, _ *hops) { _, _ = r.logs.Write([]byte(access)) }},
+		{"the client secret is in a log", func(r *round, _ *hops) { _, _ = r.logs.Write([]byte(d.client.Reveal())) }},
+		{"the client secret went to the server", func(_ *round, facts *hops) {
+			facts.reached[ticketsName][0].authorization = "Bearer " + d.client.Reveal()
+		}},
+		{"the server behind OAuth was not reached", func(_ *round, facts *hops) { delete(facts.reached, ticketsName) }},
 	}
 	if d.Without() == nil {
 		cases = append(cases, []struct {
@@ -232,7 +240,7 @@ func TestWithoutIsolation(t *testing.T) {
 	if err := errors.Join(d.PrintCard(&card, "sallyport"), d.PrintJSON(&line)); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(card.String(), "two private MCP servers") || !strings.Contains(card.String(), "left out: make namespaces: cell: isolation is not available") || strings.Contains(card.String()+line.String(), d.URL(localName)) {
+	if !strings.Contains(card.String(), "three private MCP servers") || !strings.Contains(card.String(), "left out: make namespaces: cell: isolation is not available") || strings.Contains(card.String()+line.String(), d.URL(localName)) {
 		t.Errorf("got %s%s", card.String(), line.String())
 	}
 	cfg, err := d.connectorConfig("auto")
@@ -380,7 +388,7 @@ func TestPrintJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	needsLocal(t, d)
-	if len(card.Servers) != 3 || card.Servers[2].Name != "local" || card.Servers[0].Name != "diag" || card.Servers[1].URL != d.URL("notes") || card.Token != d.token.Reveal() {
+	if len(card.Servers) != 4 || card.Servers[3].Name != "local" || card.Servers[2].Name != "tickets" || card.Servers[0].Name != "diag" || card.Servers[1].URL != d.URL("notes") || card.Token != d.token.Reveal() {
 		t.Errorf("got %+v", card)
 	}
 	if _, err := os.Stat(card.CAFile); err != nil {

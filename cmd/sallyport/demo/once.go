@@ -36,7 +36,7 @@ func Once(ctx context.Context, cfg Config, out io.Writer) error {
 	defer d.Close()
 	fmt.Fprintf(out, "Sallyport demo, once: an agent calls %s.\n", d.howMany())
 	if d.without != nil {
-		fmt.Fprintf(out, "The third, a local command, is left out: %v\n", d.without)
+		fmt.Fprintf(out, "The fourth, a local command, is left out: %v\n", d.without)
 	}
 	err = d.Run(ctx, func(ctx context.Context) error {
 		for _, transport := range []string{"quic", "tcp"} {
@@ -61,8 +61,8 @@ type round struct {
 	logs      *transcript // of both roles
 	wire      *transcript // of the agent
 	timings   []timing
-	key       string     // fingerprint of the credential that the notes server says it got
-	view      *diag.View // what the local server says it sees
+	keys      map[string]string // by server: the fingerprint of the credential that it says it got
+	view      *diag.View        // what the local server says it sees
 }
 
 // timing is one call, in milliseconds as each hop has measured it. Upstream is 0 for a local command, which nobody but the
@@ -145,7 +145,7 @@ func (r *round) measure(ctx context.Context, server, call string, start time.Tim
 		return fmt.Errorf("%s: %w", call, err)
 	}
 	t := timing{server: server, call: call, agent: ms(took), gateway: seen.Gateway, connector: seen.Connector}
-	if upstream, overHTTP := map[string]*upstream{diagName: r.demo.diag, notesName: r.demo.notes}[server]; overHTTP {
+	if upstream, overHTTP := map[string]*upstream{diagName: r.demo.diag, notesName: r.demo.notes, ticketsName: r.demo.tickets}[server]; overHTTP {
 		one, err := upstream.next(ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", call, err)
@@ -162,13 +162,13 @@ func (r *round) print(facts hops) {
 	names := map[string]string{"quic": "QUIC", "tcp": "TCP"}
 	fmt.Fprintf(r.out, "\nOver %s: agent -> gateway %s -> %s -> connector -> server. Milliseconds, as each hop measured:\n\n",
 		names[r.transport], r.demo.gatewayAddr(), r.transport)
-	fmt.Fprintf(r.out, "  %-6s %-10s %8s %8s %10s %8s\n", "server", "call", "agent", "gateway", "connector", "server")
+	fmt.Fprintf(r.out, "  %-7s %-10s %8s %8s %10s %8s\n", "server", "call", "agent", "gateway", "connector", "server")
 	for _, t := range r.timings {
 		upstream := "-"
 		if t.upstream > 0 {
 			upstream = fmt.Sprintf("%.1f", t.upstream)
 		}
-		fmt.Fprintf(r.out, "  %-6s %-10s %8.1f %8.1f %10.1f %8s   %s\n", t.server, t.call, t.agent, t.gateway, t.connector, upstream, t.note)
+		fmt.Fprintf(r.out, "  %-7s %-10s %8.1f %8.1f %10.1f %8s   %s\n", t.server, t.call, t.agent, t.gateway, t.connector, upstream, t.note)
 	}
 	fmt.Fprintln(r.out, "\nWhat each hop saw:")
 	for _, line := range r.saw(facts) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sallyport.dev/mcp/diag"
@@ -34,10 +35,13 @@ func (r *round) saw(facts hops) []sight {
 		principal, rule = c.Principal, c.Rule
 	}
 	sights := []sight{
-		{"agent", fmt.Sprintf("sent its own token (sha256:%s) and no key; got no key back", diag.Fingerprint(d.token.Reveal()))},
-		{"gateway", fmt.Sprintf("principal %s; the key is in nothing that it logged, stored or passed on", principal)},
+		{"agent", fmt.Sprintf("sent its own token (sha256:%s) and no key; got no key and no access token back", diag.Fingerprint(d.token.Reveal()))},
+		{"gateway", fmt.Sprintf("principal %s; no key and no access token is in anything that it logged, stored or passed on", principal)},
 		{"connector", fmt.Sprintf("%s allows the call; put the key (sha256:%s) in for %s alone", rule, diag.Fingerprint(d.key.Reveal()), d.notes.url())},
-		{notesName, fmt.Sprintf("Authorization %s: the connector's key; the agent's token did not arrive", r.key)},
+		{"connector", fmt.Sprintf("got an access token from %s by its client secret (sha256:%s), and put it in for %s alone",
+			d.tickets.at("/token"), diag.Fingerprint(d.client.Reveal()), d.tickets.url())},
+		{notesName, fmt.Sprintf("Authorization %s: the connector's key; the agent's token did not arrive", r.keys[notesName])},
+		{ticketsName, fmt.Sprintf("Authorization %s: the access token, not the client secret; the agent's token did not arrive", r.keys[ticketsName])},
 		{diagName, "no Authorization at all: it is not bound to a credential"},
 	}
 	if d.local != nil {
@@ -49,7 +53,8 @@ func (r *round) saw(facts hops) []sight {
 // prove checks each sentence of saw.
 func (r *round) prove(facts hops) error {
 	d := r.demo
-	key, token := d.key.Reveal(), d.token.Reveal()
+	key, token, given := d.key.Reveal(), d.token.Reveal(), d.tokens.given()
+	hidden := append([]string{key, d.client.Reveal()}, given...)
 	var errs []error
 	must := func(ok bool, problem string) {
 		if !ok {
@@ -57,27 +62,36 @@ func (r *round) prove(facts hops) error {
 		}
 	}
 	must(r.wire.sentOnly(token), "the agent sent something else than its token")
-	must(!r.wire.holds(key), "the key went over the agent's connection")
-	must(!r.logs.holds(key) && !r.logs.holds(token), "the key or the agent's token is in a log")
-	stored, err := holdsFile(filepath.Join(d.dir, roleGateway), key)
-	must(err == nil && !stored, "the key is in the gateway's files, or they cannot be read")
+	for _, value := range hidden {
+		must(!r.wire.holds(value), "a key or an access token went over the agent's connection")
+		must(!r.logs.holds(value), "a key or an access token is in a log")
+		stored, err := holdsFile(filepath.Join(d.dir, roleGateway), value)
+		must(err == nil && !stored, "a key or an access token is in the gateway's files, or they cannot be read")
+	}
+	must(!r.logs.holds(token), "the agent's token is in a log")
 	must(len(facts.calls) > 0, "no call was seen")
 	for _, c := range facts.calls {
 		must(c.Principal == d.public+"|"+principalName, "the gateway took the agent for someone else")
 		must(c.Transport == r.transport, "a call went over "+c.Transport)
 		must(c.answered() && c.Rule != "", "a call was not decided at the connector and answered by the server")
 	}
-	must(len(facts.reached[diagName]) > 0 && len(facts.reached[notesName]) > 0, "a server was not reached")
+	for _, name := range []string{diagName, notesName, ticketsName} {
+		must(len(facts.reached[name]) > 0, "a server was not reached")
+	}
 	for _, one := range facts.reached[diagName] {
 		must(one.authorization == "" && !strings.Contains(one.header, key), "the diagnostic server got a credential")
 	}
 	for _, one := range facts.reached[notesName] {
 		must(one.authorization == "Bearer "+key, "the notes server did not get the connector's key")
 	}
-	for _, one := range append(facts.reached[notesName], facts.reached[diagName]...) {
+	for _, one := range facts.reached[ticketsName] {
+		bearer, _ := strings.CutPrefix(one.authorization, "Bearer ")
+		must(slices.Contains(given, bearer), "the tickets server did not get an access token of its own")
+	}
+	for _, one := range slices.Concat(facts.reached[notesName], facts.reached[diagName], facts.reached[ticketsName]) {
 		must(!strings.Contains(one.header, token), "the agent's token reached a server")
 	}
-	must(r.key == "present (sha256:"+diag.Fingerprint(key)+")", "the notes server reports another key")
+	must(r.keys[notesName] == "present (sha256:"+diag.Fingerprint(key)+")", "the notes server reports another key")
 	if d.local != nil {
 		proveView(r.view, must)
 	}

@@ -46,12 +46,13 @@ func (d *Demo) PrintCard(w io.Writer, program string) error {
 	ca, token := quote(d.gateway.CAFile()), d.token.Reveal()
 	way := fmt.Sprintf("  agent --https--> gateway %s <--%s-- connector ", gateway, strings.ToUpper(d.over))
 	fmt.Fprintf(&b, "\nSallyport demo: %s, reached through a tunnel that was dialled from inside.\n\n", d.howMany())
-	fmt.Fprintf(&b, "%s+--> diag   %s\n", way, strings.TrimSuffix(d.diag.url(), "/mcp"))
-	fmt.Fprintf(&b, "%s+--> notes  %s, with a key that only the connector has\n", strings.Repeat(" ", len(way)), strings.TrimSuffix(d.notes.url(), "/mcp"))
+	fmt.Fprintf(&b, "%s+--> diag    %s\n", way, strings.TrimSuffix(d.diag.url(), "/mcp"))
+	fmt.Fprintf(&b, "%s+--> notes   %s, with a key that only the connector has\n", strings.Repeat(" ", len(way)), strings.TrimSuffix(d.notes.url(), "/mcp"))
+	fmt.Fprintf(&b, "%s+--> tickets %s, with an access token that only the connector can get\n", strings.Repeat(" ", len(way)), strings.TrimSuffix(d.tickets.url(), "/mcp"))
 	if d.local != nil {
-		fmt.Fprintf(&b, "%s+--> local  this program, as a command in a cell: without network, and without sight of the demo's files\n", strings.Repeat(" ", len(way)))
+		fmt.Fprintf(&b, "%s+--> local   this program, as a command in a cell: without network, and without sight of the demo's files\n", strings.Repeat(" ", len(way)))
 	} else {
-		fmt.Fprintf(&b, "\nA third server, a local command, is left out: %v\n", d.without)
+		fmt.Fprintf(&b, "\nA fourth server, a local command, is left out: %v\n", d.without)
 	}
 	b.WriteByte('\n')
 	for i, name := range d.names() {

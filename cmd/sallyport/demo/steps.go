@@ -33,10 +33,15 @@ func stepsOn(server string) []step {
 		}
 	case localName:
 		return []step{echo, {agent.Call{Tool: "look"}, checkView}, slow}
+	case ticketsName:
+		return []step{
+			{agent.Call{Tool: "list", Arguments: agent.RawObject(`{"state":"done"}`)}, checkTickets},
+			{agent.Call{Tool: "whoami"}, checkKeyOf(ticketsName)},
+		}
 	}
 	return []step{
 		{agent.Call{Tool: "search", Arguments: agent.RawObject(`{"query":"vpn"}`)}, checkSearch},
-		{agent.Call{Tool: "whoami"}, checkKey},
+		{agent.Call{Tool: "whoami"}, checkKeyOf(notesName)},
 	}
 }
 
@@ -55,13 +60,25 @@ func checkNobody(_ *round, result *mcp.CallToolResult, _ *progress, _ time.Time)
 	return "no credential reached it", nil
 }
 
-func checkKey(r *round, result *mcp.CallToolResult, _ *progress, _ time.Time) (string, error) {
-	report, err := reportOf(result)
-	if err != nil {
-		return "", err
+func checkKeyOf(server string) func(*round, *mcp.CallToolResult, *progress, time.Time) (string, error) {
+	return func(r *round, result *mcp.CallToolResult, _ *progress, _ time.Time) (string, error) {
+		report, err := reportOf(result)
+		if err != nil {
+			return "", err
+		}
+		if r.keys == nil {
+			r.keys = make(map[string]string)
+		}
+		r.keys[server] = report.Credentials["Authorization"]
+		return "Authorization " + r.keys[server], nil
 	}
-	r.key = report.Credentials["Authorization"]
-	return "Authorization " + r.key, nil
+}
+
+func checkTickets(_ *round, result *mcp.CallToolResult, _ *progress, _ time.Time) (string, error) {
+	if !strings.Contains(textOf(result), "Staging certificate") {
+		return "", fmt.Errorf("%w: the ticket was not found", ErrProof)
+	}
+	return strings.TrimSpace(textOf(result)), nil
 }
 
 func checkView(r *round, result *mcp.CallToolResult, _ *progress, _ time.Time) (string, error) {

@@ -17,6 +17,7 @@ import (
 type upstream struct {
 	listener net.Listener
 	server   *http.Server
+	mux      *http.ServeMux
 	reached  chan reached // by requests that have ended; in a demo that stays up nobody takes them
 }
 
@@ -41,10 +42,9 @@ func (d *Demo) newUpstream(handler http.Handler) (*upstream, error) {
 		return nil, fmt.Errorf("open a port for a private server: %w", err)
 	}
 	d.sockets = append(d.sockets, l)
-	u := &upstream{listener: l, reached: make(chan reached, maxReached)}
-	mux := http.NewServeMux()
-	mux.Handle("/mcp", u.note(handler))
-	u.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	u := &upstream{listener: l, mux: http.NewServeMux(), reached: make(chan reached, maxReached)}
+	u.mux.Handle("/mcp", u.note(handler))
+	u.server = &http.Server{Handler: u.mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	return u, nil
 }
 
@@ -61,7 +61,9 @@ func (u *upstream) serve() (stop func()) {
 	}
 }
 
-func (u *upstream) url() string { return "http://" + u.listener.Addr().String() + "/mcp" }
+func (u *upstream) url() string { return u.at("/mcp") }
+
+func (u *upstream) at(path string) string { return "http://" + u.listener.Addr().String() + path }
 
 // note tells what the request looked like when it arrived, and how long it took.
 func (u *upstream) note(next http.Handler) http.Handler {

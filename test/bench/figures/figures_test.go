@@ -48,9 +48,13 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	credentials, err := p.measureCredentials(t.Context(), self)
+	if err != nil {
+		t.Fatal(err)
+	}
 	results, strangers := quietest(results)
 	path := filepath.Join(t.TempDir(), "docs", "performance.md")
-	if err := writeReport(path, p, results, local, strangers); err != nil {
+	if err := writeReport(path, p, results, local, credentials, strangers); err != nil {
 		t.Fatal(err)
 	}
 	page, err := os.ReadFile(path)
@@ -64,6 +68,9 @@ func TestRun(t *testing.T) {
 	}
 	if n := strings.Count(string(page), "in a cell, "); n != 2 || middle(local.bridge) <= 0 || middle(local.namespaces) <= 0 {
 		t.Errorf("%d kinds of cells were measured: %+v", n, local)
+	}
+	if middle(credentials.smallKeyed) <= 0 || middle(credentials.bulkKeyed) <= 0 || middle(credentials.plain) <= 0 || middle(credentials.inject) <= 0 {
+		t.Errorf("credentials were not measured: %+v", credentials)
 	}
 	if n := strings.Count(string(page), ", silent streams |"); n != 2 {
 		t.Errorf("silent streams were measured over %d transports", n)

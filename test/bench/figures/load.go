@@ -194,6 +194,7 @@ func backend() http.Handler {
 		_, _ = io.WriteString(w, cannedAnswer)
 	})
 	mux.HandleFunc("/idle", silence)
+	mux.HandleFunc("/bulk", bulk())
 	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")

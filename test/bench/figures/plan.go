@@ -54,24 +54,11 @@ type result struct {
 
 // run starts everything, measures and stops it again.
 func (p plan) run(ctx context.Context, self string) (results []result, err error) {
-	dir, err := os.MkdirTemp("", "figures-")
+	f, stop, err := newFleet(self)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	server := &http.Server{Handler: backend(), ReadHeaderTimeout: 10 * time.Second}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = server.Serve(listener) // ends with Close
-	}()
-	defer func() { _ = server.Close(); <-served }()
-	f := fleet{self: self, dir: dir, backend: listener.Addr().String()}
-	defer func() { err = errors.Join(err, f.stop()) }()
+	defer func() { err = errors.Join(err, stop()) }()
 	targets, err := f.start(ctx)
 	if err != nil {
 		return nil, err
@@ -106,6 +93,31 @@ func (p plan) run(ctx context.Context, self string) (results []result, err error
 type fleet struct {
 	self, dir, backend string
 	children           []*child
+}
+
+// newFleet starts the backend. The returned function ends that and all processes.
+func newFleet(self string) (f *fleet, stop func() error, err error) {
+	dir, err := os.MkdirTemp("", "figures-")
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	server := &http.Server{Handler: backend(), ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener) // ends with Close
+	}()
+	f = &fleet{self: self, dir: dir, backend: listener.Addr().String()}
+	return f, func() error {
+		err := f.stop()
+		_ = server.Close()
+		<-served
+		return errors.Join(err, os.RemoveAll(dir))
+	}, nil
 }
 
 // start starts the proxy, and a gateway with a connector for each transport, with and without access logs.

@@ -236,7 +236,7 @@ func (j job) gateway() (func(context.Context) error, ready, error) {
 	return g.Run, ready{Addr: agents, Tunnel: tcp.Addr().String(), CAFile: g.CAFile()}, nil
 }
 
-// connector serves the backend under two names, without credentials and with an open policy.
+// connector serves the backend under several names, of which two have credentials, with an open policy.
 func (j job) connector() (func(context.Context) error, ready, error) {
 	logger, err := j.logger()
 	if err != nil {
@@ -251,6 +251,10 @@ func (j job) connector() (func(context.Context) error, ready, error) {
 			"mcp":    {URL: "http://" + j.Backend + "/mcp"},
 			"events": {URL: "http://" + j.Backend + "/events"},
 			"idle":   {URL: "http://" + j.Backend + "/idle"},
+			"bulk":   {URL: "http://" + j.Backend + "/bulk"},
+
+			"keyed":     j.keyed("http://" + j.Backend + "/mcp"),
+			"bulkkeyed": j.keyed("http://" + j.Backend + "/bulk"),
 		},
 		Policy: policy.Open(),
 		Logger: logger,

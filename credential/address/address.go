@@ -1,4 +1,4 @@
-package credential
+package address
 
 import (
 	"fmt"
@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// Addresses are the IP addresses that an upstream may have. The zero value allows the private ranges (10.0.0.0/8,
+// Allowed are the IP addresses that an upstream may have. The zero value allows the private ranges (10.0.0.0/8,
 // 172.16.0.0/12, 192.168.0.0/16, fc00::/7) and loopback (127.0.0.0/8, ::1). Whatever is listed, the ranges in
-// never.go are refused. An Addresses is safe for concurrent use.
-type Addresses struct {
+// never.go are refused. An Allowed is safe for concurrent use.
+type Allowed struct {
 	listed []netip.Prefix // empty: the default
 }
 
@@ -66,14 +66,14 @@ func (r Reason) String() string {
 	}
 }
 
-// AddressError is the refusal of one address. It matches ErrAddress.
-type AddressError struct {
+// Error is the refusal of one address. It matches ErrRefused.
+type Error struct {
 	Addr   netip.Addr // as it was dialled; invalid when the text was no address
 	Reason Reason
 }
 
 // Error names the address, the reason and what an operator can do.
-func (e *AddressError) Error() string {
+func (e *Error) Error() string {
 	hint := "this range is never allowed"
 	switch e.Reason {
 	case ReasonNotListed:
@@ -81,32 +81,32 @@ func (e *AddressError) Error() string {
 	case ReasonInvalid, ReasonNetwork:
 		hint = "use an upstream with a plain IP address over TCP"
 	}
-	return fmt.Sprintf("%v: %s: %s; %s", ErrAddress, e.Addr, e.Reason, hint)
+	return fmt.Sprintf("%v: %s: %s; %s", ErrRefused, e.Addr, e.Reason, hint)
 }
 
-// Unwrap makes errors.Is(err, ErrAddress) true.
-func (e *AddressError) Unwrap() error { return ErrAddress }
+// Unwrap makes errors.Is(err, ErrRefused) true.
+func (e *Error) Unwrap() error { return ErrRefused }
 
-// ParseAddresses reads a list of prefixes ("10.0.0.0/8") and single addresses ("10.1.2.3"). nil gives the default; an
+// Parse reads a list of prefixes ("10.0.0.0/8") and single addresses ("10.1.2.3"). nil gives the default; an
 // empty list is an error, because it reads as "nothing" and as "no limit". A prefix that lies in a range that is never
 // allowed is an error, since listing it cannot have the effect that was meant; one that covers such a range, such as
 // 0.0.0.0/0, is accepted and the range stays refused.
-func ParseAddresses(prefixes []string) (Addresses, error) {
+func Parse(prefixes []string) (Allowed, error) {
 	if prefixes == nil {
-		return Addresses{}, nil
+		return Allowed{}, nil
 	}
 	if len(prefixes) == 0 {
-		return Addresses{}, fmt.Errorf("%w: allowed_ips is empty; leave it out for private ranges and loopback, or list prefixes", ErrConfig)
+		return Allowed{}, fmt.Errorf("%w: allowed_ips is empty; leave it out for private ranges and loopback, or list prefixes", ErrConfig)
 	}
 	listed := make([]netip.Prefix, 0, len(prefixes))
 	for i, text := range prefixes {
 		prefix, err := parsePrefix(text)
 		if err != nil {
-			return Addresses{}, fmt.Errorf("%w: allowed_ips[%d]: %w", ErrConfig, i, err)
+			return Allowed{}, fmt.Errorf("%w: allowed_ips[%d]: %w", ErrConfig, i, err)
 		}
 		listed = append(listed, prefix)
 	}
-	return Addresses{listed: listed}, nil
+	return Allowed{listed: listed}, nil
 }
 
 func parsePrefix(text string) (netip.Prefix, error) {
@@ -141,15 +141,15 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// Check returns nil when addr may be dialled, and else an *AddressError.
-func (a Addresses) Check(addr netip.Addr) error {
+// Check returns nil when addr may be dialled, and else an *Error.
+func (a Allowed) Check(addr netip.Addr) error {
 	if reason := a.judge(addr); reason != 0 {
-		return &AddressError{Addr: addr, Reason: reason}
+		return &Error{Addr: addr, Reason: reason}
 	}
 	return nil
 }
 
-func (a Addresses) judge(addr netip.Addr) Reason {
+func (a Allowed) judge(addr netip.Addr) Reason {
 	if !addr.IsValid() || addr.Zone() != "" {
 		return ReasonInvalid
 	}
@@ -173,19 +173,19 @@ func (a Addresses) judge(addr netip.Addr) Reason {
 
 // Control is for net.Dialer.Control: it sees the address that is about to be dialled, after name resolution, so that
 // a name which answers differently the second time (DNS rebinding) gains nothing. It refuses everything but TCP.
-func (a Addresses) Control(network, address string, _ syscall.RawConn) error {
+func (a Allowed) Control(network, address string, _ syscall.RawConn) error {
 	target, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return &AddressError{Reason: ReasonInvalid}
+		return &Error{Reason: ReasonInvalid}
 	}
 	if network != "tcp4" && network != "tcp6" {
-		return &AddressError{Addr: target.Addr(), Reason: ReasonNetwork}
+		return &Error{Addr: target.Addr(), Reason: ReasonNetwork}
 	}
 	return a.Check(target.Addr())
 }
 
 // String lists what is allowed, for --check.
-func (a Addresses) String() string {
+func (a Allowed) String() string {
 	listed := a.listed
 	if len(listed) == 0 {
 		listed = byDefault

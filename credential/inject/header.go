@@ -1,4 +1,4 @@
-package credential
+package inject
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"net/textproto"
 	"strings"
 
+	"sallyport.dev/credential"
 	"sallyport.dev/secret"
 )
 
@@ -37,50 +38,78 @@ var reservedPrefixes = []string{"mcp-", "sallyport-", "x-forwarded-"}
 // Validate checks the name and the template, and says what to write instead.
 func (h Header) Validate() error {
 	if !isToken(h.Name) || len(h.Name) > maxHeader {
-		return fmt.Errorf("%w: header name is not a valid field name; write one such as Authorization", ErrConfig)
+		return fmt.Errorf("%w: header name is not a valid field name; write one such as Authorization", credential.ErrConfig)
 	}
 	if isReserved(h.Name) {
-		return fmt.Errorf("%w: header %s is reserved; a credential goes into a field of its own, such as Authorization", ErrConfig, h.Name)
+		return fmt.Errorf("%w: header %s is reserved; a credential goes into a field of its own, such as Authorization", credential.ErrConfig, h.Name)
 	}
 	if len(h.Template) > maxHeader {
-		return fmt.Errorf("%w: header %s: value is longer than %d bytes; only {secret} and a scheme belong there", ErrConfig, h.Name, maxHeader)
+		return fmt.Errorf("%w: header %s: value is longer than %d bytes; only {secret} and a scheme belong there", credential.ErrConfig, h.Name, maxHeader)
 	}
 	if strings.Count(h.Template, placeholder) != 1 {
-		return fmt.Errorf(`%w: header %s: value must contain {secret} exactly once, as in "Bearer {secret}"`, ErrConfig, h.Name)
+		return fmt.Errorf(`%w: header %s: value must contain {secret} exactly once, as in "Bearer {secret}"`, credential.ErrConfig, h.Name)
 	}
 	if !isFieldValue(h.Template) {
-		return fmt.Errorf("%w: header %s: value may hold printable ASCII only, with no space at either end", ErrConfig, h.Name)
+		return fmt.Errorf("%w: header %s: value may hold printable ASCII only, with no space at either end", credential.ErrConfig, h.Name)
 	}
 	return nil
 }
 
+// Place implements credential.Injector.
+func (h Header) Place() string { return "header " + folded(h.Name) }
+
+// Order implements credential.Injector.
+func (Header) Order() int { return credential.OrderHeader }
+
 // Strip deletes the field from the request, in every spelling that some server takes for it: any case, and _ for -.
-func (h Header) Strip(r *http.Request) {
+func (h Header) Strip(r *http.Request) error {
 	deleteVariants(r.Header, h.Name)
 	deleteVariants(r.Trailer, h.Name)
+	return nil
 }
 
-// Inject strips the field and then sets it to the template with value in it. It changes nothing but the header of r;
-// on an error the field is stripped and not set. A value with control characters, bytes outside ASCII or a space at
-// either end is refused with ErrUnusable: it would not arrive as it is, or would begin another field.
-func (h Header) Inject(r *http.Request, value secret.Value) error {
-	h.Strip(r)
-	if value.IsZero() {
-		return fmt.Errorf("%w: header %s: it is empty", ErrUnavailable, h.Name)
-	}
-	if err := h.Validate(); err != nil {
+// Inject strips the field and then sets it to the template with the value in it. A value with control characters, bytes
+// outside ASCII or a space at either end is refused with credential.ErrUnusable: it would not arrive as it is, or would
+// begin another field.
+func (h Header) Inject(r *http.Request, values []secret.Value) error {
+	if err := h.Strip(r); err != nil {
 		return err
 	}
 	before, after, _ := strings.Cut(h.Template, placeholder)
-	text := value.Reveal()
-	if !isFieldValue(text) {
-		return fmt.Errorf("%w: header %s: it holds control characters, bytes outside ASCII or a space at an end; check the file it comes from", ErrUnusable, h.Name)
+	text, err := single(h.Place(), values)
+	if err != nil {
+		return err
 	}
+	if !isFieldValue(text) {
+		return fmt.Errorf("%w: %s: it holds control characters, bytes outside ASCII or a space at an end; check where it comes from", credential.ErrUnusable, h.Place())
+	}
+	setHeader(r, h.Name, before+text+after)
+	return nil
+}
+
+// single returns the text of a credential that is one value.
+func single(place string, values []secret.Value) (string, error) {
+	if len(values) != 1 || values[0].IsZero() {
+		return "", fmt.Errorf("%w: %s: it is empty", credential.ErrUnusable, place)
+	}
+	return values[0].Reveal(), nil
+}
+
+// setHeader sets a field whose variants have been deleted.
+func setHeader(r *http.Request, name, value string) {
 	if r.Header == nil {
 		r.Header = make(http.Header, 1)
 	}
-	r.Header[textproto.CanonicalMIMEHeaderKey(h.Name)] = []string{before + text + after}
-	return nil
+	r.Header[textproto.CanonicalMIMEHeaderKey(name)] = []string{value}
+}
+
+// folded is a field's name in the one spelling in which names are compared.
+func folded(name string) string {
+	out := []byte(name)
+	for i, c := range out {
+		out[i] = foldByte(c)
+	}
+	return string(out)
 }
 
 func deleteVariants(header http.Header, name string) {

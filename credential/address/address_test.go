@@ -1,4 +1,4 @@
-package credential_test
+package address_test
 
 import (
 	"context"
@@ -10,26 +10,26 @@ import (
 	"strings"
 	"testing"
 
-	"sallyport.dev/credential"
+	"sallyport.dev/credential/address"
 )
 
-const allowed = credential.Reason(0)
+const allowed = address.Reason(0)
 
-func reasonOf(t *testing.T, err error) credential.Reason {
+func reasonOf(t *testing.T, err error) address.Reason {
 	t.Helper()
 	if err == nil {
 		return allowed
 	}
-	var refused *credential.AddressError
-	if !errors.As(err, &refused) || !errors.Is(err, credential.ErrAddress) {
-		t.Fatalf("%v is no *AddressError", err)
+	var refused *address.Error
+	if !errors.As(err, &refused) || !errors.Is(err, address.ErrRefused) {
+		t.Fatalf("%v is no *Error", err)
 	}
 	return refused.Reason
 }
 
-func parseAddresses(t *testing.T, prefixes ...string) credential.Addresses {
+func parseAddresses(t *testing.T, prefixes ...string) address.Allowed {
 	t.Helper()
-	parsed, err := credential.ParseAddresses(prefixes)
+	parsed, err := address.Parse(prefixes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,25 +37,25 @@ func parseAddresses(t *testing.T, prefixes ...string) credential.Addresses {
 }
 
 // everything is the widest list that an operator can write.
-func everything(t *testing.T) credential.Addresses {
+func everything(t *testing.T) address.Allowed {
 	return parseAddresses(t, "0.0.0.0/0", "::/0", "100.64.0.0/10")
 }
 
 func TestEveryEdgeOfEveryRange(t *testing.T) {
 	const (
-		notListed   = credential.ReasonNotListed
-		metadata    = credential.ReasonMetadata
-		linkLocal   = credential.ReasonLinkLocal
-		unspecified = credential.ReasonUnspecified
-		multicast   = credential.ReasonMulticast
-		embedded    = credential.ReasonEmbedded
-		reserved    = credential.ReasonReserved
-		invalid     = credential.ReasonInvalid
+		notListed   = address.ReasonNotListed
+		metadata    = address.ReasonMetadata
+		linkLocal   = address.ReasonLinkLocal
+		unspecified = address.ReasonUnspecified
+		multicast   = address.ReasonMulticast
+		embedded    = address.ReasonEmbedded
+		reserved    = address.ReasonReserved
+		invalid     = address.ReasonInvalid
 	)
 	wide := everything(t)
 	for _, test := range []struct {
 		addr              string
-		byDefault, listed credential.Reason // with nothing listed, with everything listed
+		byDefault, listed address.Reason // with nothing listed, with everything listed
 	}{
 		{"0.0.0.0", unspecified, unspecified},
 		{"0.255.255.255", unspecified, unspecified},
@@ -199,7 +199,7 @@ func TestEveryEdgeOfEveryRange(t *testing.T) {
 		{"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", multicast, multicast},
 	} {
 		addr := netip.MustParseAddr(test.addr)
-		if got := reasonOf(t, credential.Addresses{}.Check(addr)); got != test.byDefault {
+		if got := reasonOf(t, address.Allowed{}.Check(addr)); got != test.byDefault {
 			t.Errorf("%s by default: %v, want %v", test.addr, got, test.byDefault)
 		}
 		if got := reasonOf(t, wide.Check(addr)); got != test.listed {
@@ -213,10 +213,10 @@ func TestEveryEdgeOfEveryRange(t *testing.T) {
 
 func TestAListReplacesTheDefault(t *testing.T) {
 	listed := parseAddresses(t, "10.1.0.0/16", "192.168.7.7", "2a00:1450::/32")
-	for addr, want := range map[string]credential.Reason{
-		"10.1.255.255": allowed, "10.2.0.0": credential.ReasonNotListed, "192.168.7.7": allowed,
-		"192.168.7.8": credential.ReasonNotListed, "127.0.0.1": credential.ReasonNotListed,
-		"::1": credential.ReasonNotListed, "2a00:1450::1": allowed, "::ffff:10.1.2.3": allowed,
+	for addr, want := range map[string]address.Reason{
+		"10.1.255.255": allowed, "10.2.0.0": address.ReasonNotListed, "192.168.7.7": allowed,
+		"192.168.7.8": address.ReasonNotListed, "127.0.0.1": address.ReasonNotListed,
+		"::1": address.ReasonNotListed, "2a00:1450::1": allowed, "::ffff:10.1.2.3": allowed,
 	} {
 		if got := reasonOf(t, listed.Check(netip.MustParseAddr(addr))); got != want {
 			t.Errorf("%s: %v, want %v", addr, got, want)
@@ -229,9 +229,9 @@ func TestAListReplacesTheDefault(t *testing.T) {
 
 func TestSharedSpaceNeedsToBeNamed(t *testing.T) {
 	addr := netip.MustParseAddr("100.64.1.1")
-	for list, want := range map[string]credential.Reason{
-		"0.0.0.0/0": credential.ReasonNotListed, "100.0.0.0/8": credential.ReasonNotListed,
-		"100.64.0.0/10": allowed, "100.64.1.0/24": allowed, "100.64.1.1": allowed, "100.65.0.0/16": credential.ReasonNotListed,
+	for list, want := range map[string]address.Reason{
+		"0.0.0.0/0": address.ReasonNotListed, "100.0.0.0/8": address.ReasonNotListed,
+		"100.64.0.0/10": allowed, "100.64.1.0/24": allowed, "100.64.1.1": allowed, "100.65.0.0/16": address.ReasonNotListed,
 	} {
 		if got := reasonOf(t, parseAddresses(t, list).Check(addr)); got != want {
 			t.Errorf("%s: %v, want %v", list, got, want)
@@ -257,36 +257,36 @@ func TestParseAddressesRefuses(t *testing.T) {
 		"64:ff9b::/96":        "can never be allowed",
 		"4000::/8":            "can never be allowed (reserved range)",
 	} {
-		_, err := credential.ParseAddresses([]string{"10.0.0.0/8", text})
-		if !errors.Is(err, credential.ErrConfig) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "allowed_ips[1]") {
+		_, err := address.Parse([]string{"10.0.0.0/8", text})
+		if !errors.Is(err, address.ErrConfig) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "allowed_ips[1]") {
 			t.Errorf("%q gives %v, want %s", text, err, says)
 		}
 	}
-	if _, err := credential.ParseAddresses([]string{}); !errors.Is(err, credential.ErrConfig) {
+	if _, err := address.Parse([]string{}); !errors.Is(err, address.ErrConfig) {
 		t.Errorf("an empty list gives %v", err)
 	}
-	if parsed, err := credential.ParseAddresses(nil); err != nil || parsed.Check(netip.MustParseAddr("10.0.0.1")) != nil {
+	if parsed, err := address.Parse(nil); err != nil || parsed.Check(netip.MustParseAddr("10.0.0.1")) != nil {
 		t.Errorf("no list gives %v", err)
 	}
 }
 
 func TestControlJudgesWhatIsDialled(t *testing.T) {
-	var addresses credential.Addresses
+	var addresses address.Allowed
 	for _, test := range []struct {
 		network, address string
-		want             credential.Reason
+		want             address.Reason
 	}{
 		{"tcp4", "10.0.0.1:443", allowed},
 		{"tcp6", "[fd12::1]:443", allowed},
 		{"tcp6", "[::ffff:10.0.0.1]:443", allowed},
-		{"tcp4", "169.254.169.254:80", credential.ReasonMetadata},
-		{"tcp4", "8.8.8.8:443", credential.ReasonNotListed},
-		{"tcp6", "[fe80::1%eth0]:80", credential.ReasonInvalid},
-		{"tcp4", "localhost:80", credential.ReasonInvalid},
-		{"tcp4", "10.0.0.1", credential.ReasonInvalid},
-		{"udp4", "10.0.0.1:53", credential.ReasonNetwork},
-		{"tcp", "10.0.0.1:53", credential.ReasonNetwork},
-		{"unix", "/run/docker.sock", credential.ReasonInvalid},
+		{"tcp4", "169.254.169.254:80", address.ReasonMetadata},
+		{"tcp4", "8.8.8.8:443", address.ReasonNotListed},
+		{"tcp6", "[fe80::1%eth0]:80", address.ReasonInvalid},
+		{"tcp4", "localhost:80", address.ReasonInvalid},
+		{"tcp4", "10.0.0.1", address.ReasonInvalid},
+		{"udp4", "10.0.0.1:53", address.ReasonNetwork},
+		{"tcp", "10.0.0.1:53", address.ReasonNetwork},
+		{"unix", "/run/docker.sock", address.ReasonInvalid},
 	} {
 		if got := reasonOf(t, addresses.Control(test.network, test.address, nil)); got != test.want {
 			t.Errorf("%s %s: %v, want %v", test.network, test.address, got, test.want)
@@ -300,7 +300,7 @@ func TestADiallerWithControlNeverConnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
-	dial := func(addresses credential.Addresses) error {
+	dial := func(addresses address.Allowed) error {
 		dialer := net.Dialer{Control: addresses.Control}
 		conn, err := dialer.DialContext(context.Background(), "tcp", listener.Addr().String())
 		if err == nil {
@@ -308,17 +308,17 @@ func TestADiallerWithControlNeverConnects(t *testing.T) {
 		}
 		return err
 	}
-	if err := dial(credential.Addresses{}); err != nil {
+	if err := dial(address.Allowed{}); err != nil {
 		t.Fatalf("loopback is refused by default: %v", err)
 	}
-	if got := reasonOf(t, dial(parseAddresses(t, "10.0.0.0/8"))); got != credential.ReasonNotListed {
+	if got := reasonOf(t, dial(parseAddresses(t, "10.0.0.0/8"))); got != address.ReasonNotListed {
 		t.Errorf("got %v", got)
 	}
 }
 
 func TestRefusalsSayWhatToDo(t *testing.T) {
-	for reason := credential.ReasonInvalid; reason <= credential.ReasonNotListed; reason++ {
-		text := (&credential.AddressError{Addr: netip.MustParseAddr("8.8.8.8"), Reason: reason}).Error()
+	for reason := address.ReasonInvalid; reason <= address.ReasonNotListed; reason++ {
+		text := (&address.Error{Addr: netip.MustParseAddr("8.8.8.8"), Reason: reason}).Error()
 		if strings.Contains(text, "unknown reason") || !strings.Contains(text, "8.8.8.8") || !strings.Contains(text, "; ") {
 			t.Errorf("%d says %s", reason, text)
 		}
@@ -341,7 +341,7 @@ func FuzzNoForbiddenAddressIsAccepted(f *testing.F) {
 		raw := netip.MustParseAddr(text).As4()
 		f.Add(binary.BigEndian.Uint32(raw[:]), uint64(0xfd12345600000000))
 	}
-	wide, err := credential.ParseAddresses([]string{"0.0.0.0/0", "::/0", "100.64.0.0/10"})
+	wide, err := address.Parse([]string{"0.0.0.0/0", "::/0", "100.64.0.0/10"})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -352,7 +352,7 @@ func FuzzNoForbiddenAddressIsAccepted(f *testing.F) {
 		if accepted := wide.Check(plain) == nil; accepted == forbiddenByHand(a) {
 			t.Errorf("%s: accepted is %v", plain, accepted)
 		}
-		if byDefault := (credential.Addresses{}).Check(plain) == nil; byDefault != (plain.IsPrivate() || plain.IsLoopback()) {
+		if byDefault := (address.Allowed{}).Check(plain) == nil; byDefault != (plain.IsPrivate() || plain.IsLoopback()) {
 			t.Errorf("%s: accepted by default is %v", plain, byDefault)
 		}
 		mapped := netip.AddrFrom16(plain.As16())
@@ -389,7 +389,7 @@ func BenchmarkAddressCheck(b *testing.B) {
 	addr := netip.MustParseAddr("192.168.1.2")
 	b.ReportAllocs()
 	for b.Loop() {
-		if (credential.Addresses{}).Check(addr) != nil {
+		if (address.Allowed{}).Check(addr) != nil {
 			b.Fatal("refused")
 		}
 	}

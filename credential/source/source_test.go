@@ -1,4 +1,4 @@
-package credential_test
+package source_test
 
 import (
 	"context"
@@ -10,27 +10,18 @@ import (
 	"time"
 
 	"sallyport.dev/credential"
-	"sallyport.dev/secret"
+	"sallyport.dev/credential/source"
 )
-
-func fetch(t *testing.T, source credential.Source) string {
-	t.Helper()
-	value, err := source.Fetch(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return value.Reveal()
-}
 
 func TestAFileIsReadAgainWhenItChanges(t *testing.T) {
 	path, ref := writeSecret(t, "first")
-	source := credential.NewSource(ref)
-	if got := fetch(t, source); got != "first" {
+	source := of(t, keep(t, source.Config{}), ref)
+	if got := get(t, source); got != "first" {
 		t.Fatalf("got %q", got)
 	}
 
 	replace(t, path, "longer than it was", time.Now().Add(-30*time.Minute))
-	if got := fetch(t, source); got != "longer than it was" {
+	if got := get(t, source); got != "longer than it was" {
 		t.Errorf("in place, another length: got %q", got)
 	}
 
@@ -43,35 +34,35 @@ func TestAFileIsReadAgainWhenItChanges(t *testing.T) {
 	if err := os.Rename(other, path); err != nil {
 		t.Fatal(err)
 	}
-	if got := fetch(t, source); got != "LONGER THAN IT WAS" {
+	if got := get(t, source); got != "LONGER THAN IT WAS" {
 		t.Errorf("renamed over it, same length and time: got %q", got)
 	}
 }
 
 func TestAnUnchangedFileIsNotReadAgain(t *testing.T) {
 	path, ref := writeSecret(t, "first")
-	source := credential.NewSource(ref)
-	fetch(t, source)
+	source := of(t, keep(t, source.Config{}), ref)
+	get(t, source)
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	replace(t, path, "FIRST", info.ModTime()) // same inode, time and length: only a read could tell
-	if got := fetch(t, source); got != "first" {
+	if got := get(t, source); got != "first" {
 		t.Errorf("it was read again: got %q", got)
 	}
 }
 
 func TestAFileThatHasJustChangedIsNotKept(t *testing.T) {
 	path, ref := writeSecret(t, "old")
-	source := credential.NewSource(ref)
+	source := of(t, keep(t, source.Config{}), ref)
 	now := time.Now()
 	replace(t, path, "one", now)
-	if got := fetch(t, source); got != "one" {
+	if got := get(t, source); got != "one" {
 		t.Fatalf("got %q", got)
 	}
 	replace(t, path, "two", now) // within the same tick of the clock
-	if got := fetch(t, source); got != "two" {
+	if got := get(t, source); got != "two" {
 		t.Errorf("a second change in the same tick went unseen: got %q", got)
 	}
 }
@@ -86,13 +77,13 @@ func TestASourceFailsClosed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, ref := writeSecret(t, canary)
-			source := credential.NewSource(ref)
-			fetch(t, source)
+			source := of(t, keep(t, source.Config{}), ref)
+			get(t, source)
 			if err := spoil(path); err != nil {
 				t.Fatal(err)
 			}
-			value, err := source.Fetch(t.Context())
-			if !errors.Is(err, credential.ErrUnavailable) || !value.IsZero() {
+			got, err := source.Fetch(t.Context(), credential.Principal{})
+			if !errors.Is(err, credential.ErrUnavailable) || got.Values != nil {
 				t.Fatalf("an old value is used, or the error is %v", err)
 			}
 			leaks(t, "the error", err.Error())
@@ -102,51 +93,40 @@ func TestASourceFailsClosed(t *testing.T) {
 
 func TestASourceComesBack(t *testing.T) {
 	path, ref := writeSecret(t, "first")
-	source := credential.NewSource(ref)
+	source := of(t, keep(t, source.Config{}), ref)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := source.Fetch(t.Context()); !errors.Is(err, credential.ErrUnavailable) {
+	if _, err := source.Fetch(t.Context(), credential.Principal{}); !errors.Is(err, credential.ErrUnavailable) {
 		t.Fatal(err)
 	}
 	replace(t, path, "second", time.Now())
-	if got := fetch(t, source); got != "second" {
+	if got := get(t, source); got != "second" {
 		t.Errorf("got %q", got)
 	}
 }
 
 func TestAVariableIsLookedUpEachTime(t *testing.T) {
-	ref, err := secret.ParseRef("env:SALLYPORT_TEST_CREDENTIAL")
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := credential.NewSource(ref)
+	source := of(t, keep(t, source.Config{}), "env:SALLYPORT_TEST_CREDENTIAL")
 	for _, want := range []string{"one", "two"} {
 		t.Setenv("SALLYPORT_TEST_CREDENTIAL", want)
-		if got := fetch(t, source); got != want {
+		if got := get(t, source); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 	t.Setenv("SALLYPORT_TEST_CREDENTIAL", "")
-	if _, err := source.Fetch(t.Context()); !errors.Is(err, credential.ErrUnavailable) {
+	if _, err := source.Fetch(t.Context(), credential.Principal{}); !errors.Is(err, credential.ErrUnavailable) {
 		t.Errorf("an unset variable gives %v", err)
-	}
-	if _, err := credential.NewSource(secret.Ref{}).Fetch(t.Context()); !errors.Is(err, credential.ErrUnavailable) {
-		t.Errorf("no reference gives %v", err)
 	}
 }
 
 func TestFetchEndsWithItsContext(t *testing.T) {
 	t.Setenv("SALLYPORT_TEST_CREDENTIAL", canary)
-	variable, err := secret.ParseRef("env:SALLYPORT_TEST_CREDENTIAL")
-	if err != nil {
-		t.Fatal(err)
-	}
 	_, file := writeSecret(t, canary)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, ref := range []secret.Ref{variable, file} {
-		_, err := credential.NewSource(ref).Fetch(ctx)
+	for _, ref := range []string{"env:SALLYPORT_TEST_CREDENTIAL", file} {
+		_, err := of(t, keep(t, source.Config{}), ref).Fetch(ctx, credential.Principal{})
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, credential.ErrUnavailable) {
 			t.Errorf("%s gives %v", ref, err)
 		}
@@ -155,7 +135,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 
 func TestFetchWhileTheFileIsReplaced(t *testing.T) {
 	path, ref := writeSecret(t, "value-000")
-	source := credential.NewSource(ref)
+	source := of(t, keep(t, source.Config{}), ref)
 	var readers sync.WaitGroup
 	done := make(chan struct{})
 	for range 4 {
@@ -166,8 +146,8 @@ func TestFetchWhileTheFileIsReplaced(t *testing.T) {
 					return
 				default:
 				}
-				if value, err := source.Fetch(context.Background()); err != nil || value.Len() != len("value-000") {
-					t.Errorf("got %d bytes, %v", value.Len(), err)
+				if got, err := source.Fetch(context.Background(), credential.Principal{}); err != nil || got.Values[0].Len() != len("value-000") {
+					t.Errorf("got %v", err)
 					return
 				}
 			}
@@ -182,7 +162,7 @@ func TestFetchWhileTheFileIsReplaced(t *testing.T) {
 	}
 	close(done)
 	readers.Wait()
-	if got := fetch(t, source); got != "value-199" {
+	if got := get(t, source); got != "value-199" {
 		t.Errorf("the last value is %q", got)
 	}
 }

@@ -1,4 +1,4 @@
-package credential
+package address
 
 import (
 	"encoding/binary"

@@ -1,0 +1,94 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"sallyport.dev/credential"
+	"sallyport.dev/credential/scrub"
+	"sallyport.dev/secret"
+	"sallyport.dev/telemetry"
+)
+
+// What happens to a server that has sent a secret of its own back.
+const (
+	reflectionLog        = "log"
+	reflectionQuarantine = "quarantine"
+)
+
+var errQuarantined = errors.New("connector: the server has sent a credential back and gets no more calls: find out why, then restart the connector or change the server's configuration")
+
+// guard keeps the secrets of one server out of what its upstream answers.
+type guard struct {
+	log        *slog.Logger
+	secrets    *scrub.Set
+	users      []string // whose passwords are put in by Basic authentication
+	quarantine bool
+	hits       atomic.Int64 // secrets that were masked
+	shut       atomic.Bool  // no more calls
+}
+
+func newGuard(name string, cfg Server, log *slog.Logger) *guard {
+	g := &guard{log: log.With(telemetry.KeyServer, name), secrets: scrub.NewSet(), quarantine: cfg.OnReflection == reflectionQuarantine}
+	for i := range cfg.Credentials {
+		if basic := cfg.Credentials[i].Basic; basic != nil {
+			g.users = append(g.users, basic.User)
+		}
+	}
+	return g
+}
+
+// use makes a secret one to look for, until it expires if that is known.
+func (g *guard) use(v secret.Value, expires time.Time) {
+	g.secrets.UseUntil(v, expires)
+	for _, user := range g.users {
+		g.secrets.Pair(user, v)
+	}
+}
+
+// closed reports whether the server gets no more calls.
+func (g *guard) closed() bool { return g.shut.Load() }
+
+// watch masks the secrets in an answer: in its head now, in its body as it is read. Trailers are not passed on at all.
+func (g *guard) watch(resp *http.Response) {
+	scrubber := g.secrets.Current()
+	for range scrubber.Header(resp.Header) {
+		g.hit()
+	}
+	resp.Body = scrub.NewReader(resp.Body, g.secrets, g.hit)
+}
+
+// hit counts a secret that was masked.
+func (g *guard) hit() {
+	total := g.hits.Add(1)
+	if total&(total-1) == 0 { // the 1st, 2nd, 4th, 8th and so on
+		g.log.Warn("the server has sent a credential back, which was masked", "masked", total, "quarantined", g.quarantine,
+			telemetry.KeyHint, "see what the server echoes; whoever can read its answers elsewhere may have the credential")
+	}
+	if g.quarantine {
+		g.shut.Store(true)
+	}
+}
+
+// mask masks a whole text, such as a line of a log.
+func (g *guard) mask(text string) (masked string, hits int) { return g.secrets.Current().Text(text) }
+
+// clean returns an error whose text and chain hold no secret. That the context ended stays testable, and so does what is
+// ours.
+func (g *guard) clean(err error) error {
+	masked, hits := g.mask(err.Error())
+	if hits == 0 {
+		return err
+	}
+	g.hit()
+	for _, kept := range []error{context.Canceled, context.DeadlineExceeded, credential.ErrUnavailable, credential.ErrUnusable, credential.ErrDestination} {
+		if errors.Is(err, kept) {
+			return kept
+		}
+	}
+	return errors.New(masked)
+}

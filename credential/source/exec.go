@@ -1,0 +1,153 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"sallyport.dev/credential"
+	"sallyport.dev/credential/fresh"
+	"sallyport.dev/secret"
+)
+
+const (
+	maxPrinted = 64 << 10    // bytes of what a program prints
+	waitDelay  = time.Second // for a program's output to end once it has been killed
+)
+
+var errProgram = errors.New("the program gives no secret")
+
+// execSource is what a program prints.
+type execSource struct {
+	keeper *Keeper
+	ref    secret.Ref
+}
+
+// Fetch implements credential.Source.
+func (s execSource) Fetch(ctx context.Context, _ credential.Principal) (credential.Fetched, error) {
+	got, err := s.keeper.programs.Get(ctx, s.ref)
+	if err != nil {
+		return credential.Fetched{}, unavailable(fmt.Errorf("%s: %w", s.ref, err))
+	}
+	return *got, nil
+}
+
+// run is a fresh.FetchFunc.
+func (k *Keeper) run(ctx context.Context, ref secret.Ref, _ *credential.Fetched) (*credential.Fetched, fresh.Lifetime, error) {
+	argv, _ := ref.Exec()
+	value, err := run(ctx, argv, k.cfg.Exec.Timeout)
+	if err != nil {
+		return nil, fresh.Lifetime{}, err
+	}
+	got := one(value)
+	return &got, fresh.Lifetime{Refresh: k.cfg.Exec.TTL * 4 / 5, Expire: k.cfg.Exec.TTL}, nil
+}
+
+// run runs a program without a shell, with an empty environment and in the root directory, and returns what it prints. That
+// others may write to it is looked at just before: whoever may replace it in between may write to it.
+func run(ctx context.Context, argv []string, timeout time.Duration) (secret.Value, error) {
+	if err := CheckTrusted(argv[0]); err != nil {
+		return secret.Value{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	printed := &bounded{most: maxPrinted}
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env, cmd.Dir, cmd.Stdout = []string{}, "/", printed // nil would be our whole environment
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with what it has started
+	cmd.WaitDelay = waitDelay
+	err := cmd.Run()
+	if cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has left behind
+	}
+	var exited *exec.ExitError
+	switch {
+	case printed.over:
+		return secret.Value{}, fmt.Errorf("%w: it prints more than %d KiB", errProgram, maxPrinted>>10)
+	case ctx.Err() != nil:
+		return secret.Value{}, fmt.Errorf("%w: it takes longer than %s; see what it waits for, or raise sources.exec.timeout", errProgram, timeout)
+	case errors.As(err, &exited):
+		return secret.Value{}, fmt.Errorf("%w: it ends with %s; run it by hand as this user, with env -i", errProgram, exited.ProcessState)
+	case err != nil:
+		return secret.Value{}, fmt.Errorf("%w: it cannot be run: %w", errProgram, plain(err))
+	}
+	text := bytes.TrimSuffix(bytes.TrimSuffix(printed.text.Bytes(), []byte("\n")), []byte("\r"))
+	if len(text) == 0 {
+		return secret.Value{}, fmt.Errorf("%w: it prints nothing; run it by hand as this user, with env -i", errProgram)
+	}
+	return secret.New(string(text)), nil
+}
+
+// plain takes the path out of an error, which the reference has.
+func plain(err error) error {
+	var wrapped *fs.PathError
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+// bounded keeps what is written, up to a bound, and then ends the writer.
+type bounded struct {
+	text bytes.Buffer
+	most int
+	over bool
+}
+
+var errOver = errors.New("too much")
+
+// Write implements io.Writer.
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.text.Len()+len(p) > b.most {
+		b.over = true
+		return 0, errOver
+	}
+	return b.text.Write(p)
+}
+
+// CheckTrusted says no to a file that others than root and this process's user could have chosen: it, and every directory
+// above it, must belong to one of the two and be writable by them alone. Links are followed to the file that they lead to.
+func CheckTrusted(path string) error {
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", errProgram, path, plain(err))
+	}
+	for _, start := range []string{path, target} {
+		for at := filepath.Clean(start); ; at = filepath.Dir(at) {
+			info, err := os.Lstat(at)
+			if err != nil {
+				return fmt.Errorf("%w: %s: %w", errProgram, at, plain(err))
+			}
+			if err := checkOwner(at, info); err != nil {
+				return err
+			}
+			if at == "/" || at == "." {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func checkOwner(path string, info fs.FileInfo) error {
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: it cannot be seen whose %s is", errProgram, path)
+	case owner.Uid != 0 && int(owner.Uid) != os.Geteuid():
+		return fmt.Errorf("%w: %s belongs to another user, who could replace it; run: chown root %s", errProgram, path, path)
+	case info.Mode()&fs.ModeSymlink != 0:
+		return nil // its mode says nothing
+	case info.Mode().Perm()&0o022 != 0 && (!info.IsDir() || info.Mode()&fs.ModeSticky == 0):
+		return fmt.Errorf("%w: %s is writable by group or others; run: chmod go-w %s", errProgram, path, path)
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package source
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"sallyport.dev/credential"
+	"sallyport.dev/secret"
+)
+
+// settled is how long a file must have been unchanged when it was read before its value is kept. File times are no
+// finer than the kernel's clock tick: a second write within the same tick, with the same length, would go unseen.
+const settled = time.Second
+
+// fileSource keeps the last value with the identity of the file that it came from.
+type fileSource struct {
+	ref  secret.Ref
+	last atomic.Pointer[lastRead]
+}
+
+type lastRead struct {
+	info fs.FileInfo // as it was before the read, so that a change during the read shows next time
+	got  credential.Fetched
+}
+
+// Fetch implements credential.Source. A file that is gone, or that others may write to, is an error at once.
+func (s *fileSource) Fetch(ctx context.Context, _ credential.Principal) (credential.Fetched, error) {
+	if err := ctx.Err(); err != nil {
+		return credential.Fetched{}, unavailable(err)
+	}
+	path, _ := s.ref.Path()
+	info, missing := os.Stat(path)
+	last := s.last.Load()
+	if missing == nil && last != nil && unchanged(last.info, info) {
+		return last.got, nil
+	}
+	began := time.Now()
+	value, err := s.ref.Resolve()
+	if err != nil {
+		s.last.Store(nil)
+		return credential.Fetched{}, unavailable(err)
+	}
+	got := one(value)
+	if missing == nil && began.Sub(info.ModTime()) > settled {
+		s.last.Store(&lastRead{info: info, got: got})
+	}
+	return got, nil
+}
+
+// unchanged compares device and inode, time of change, size and permissions.
+func unchanged(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
+}
