@@ -61,7 +61,7 @@ func (s SigV4) Strip(r *http.Request) error {
 		return fmt.Errorf("%w: sigv4: the request's query cannot be read in one way", credential.ErrUnusable)
 	}
 	for name := range query {
-		if strings.HasPrefix(foldName(name), prefix) {
+		if strings.HasPrefix(foldName(name), foldName(prefix)) {
 			return fmt.Errorf("%w: sigv4: the request's query is signed already", credential.ErrUnusable)
 		}
 	}
