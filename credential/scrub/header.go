@@ -7,7 +7,7 @@ import (
 )
 
 // Text masks a whole text, such as an error's, and returns how many occurrences there were. Weak secrets of at least 4 bytes
-// are masked too, as they are.
+// are masked too, as they are. Of a text of more than 1 GiB, nothing is left.
 func (s *Scrubber) Text(text string) (masked string, hits int) {
 	if s == nil {
 		return text, 0
@@ -21,6 +21,9 @@ func (s *Scrubber) Text(text string) (masked string, hits int) {
 func (s *Scrubber) own(text string) (masked string, hits int) {
 	if len(s.texts) == 0 {
 		return text, 0
+	}
+	if len(text) > maxText {
+		return "", 1
 	}
 	work := s.get()
 	defer s.put(work)

@@ -11,10 +11,19 @@ const maxSlashes = 15
 // short is what the short escapes stand for (RFC 8259, section 7).
 var short = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// json undoes the escapes of JSON strings (RFC 8259, section 7). Nested reads what stands in JSON that stands in JSON
-// strings: all backslashes before an escape belong to it, also those, as many as before says, that the piece follows. deep
-// reports whether the two readings differ.
-func (v *view) json(piece []byte, nested, final bool, before int) (deep bool) {
+// filler stands in a view for an escape that no pattern has a use for, byte by byte, so that it need not be noted.
+const filler = 0xff
+
+// reading says how the escapes of JSON strings are undone.
+type reading struct {
+	nested bool // as in JSON that stands in JSON strings: all backslashes before an escape belong to it
+	final  bool // nothing comes behind the piece
+	before int  // backslashes that the piece follows, if it is nested
+}
+
+// json undoes the escapes of JSON strings (RFC 8259, section 7) that s has a use for. deep reports whether it makes a
+// difference that the reading is nested.
+func (v *view) json(s *scanner, piece []byte, how reading) (deep bool) {
 	v.begin(piece)
 	text, n := v.text, 0 // n of which are written
 	for at := 0; ; {
@@ -23,38 +32,50 @@ func (v *view) json(piece []byte, nested, final bool, before int) (deep bool) {
 		if at == len(piece) {
 			break
 		}
+		slashes, before := 1, how.before
 		if at > 0 {
 			before = 0
 		}
-		slashes := 1
+		if before == 0 && at+1 < len(piece) && s.useless[piece[at+1]] { // most of them
+			text[n], text[n+1] = filler, filler
+			at, n = at+2, n+2
+			continue
+		}
 		if before > 0 || at+1 < len(piece) && piece[at+1] == '\\' {
 			deep = true
-			if nested {
+			if how.nested {
 				slashes = leading(piece[at:])
 			}
 		}
-		e := escape{} // none: too many backslashes
-		if !nested || before+slashes <= maxSlashes {
-			e = unescape(piece[at:], slashes)
-		}
-		switch {
-		case e.length > 0:
-			to := n + 1
-			if text[n] = byte(e.char); e.char >= utf8.RuneSelf {
-				to = n + utf8.EncodeRune(text[n:], e.char)
-			}
-			v.marks = append(v.marks, mark{n, to, at, at + e.length})
-			at, n = at+e.length, to
-		case e.open && !final:
-			v.open, v.text = at, text[:n]
-			return deep
-		default:
+		if e := unescape(piece[at:], slashes); e.open && !how.final && before+slashes <= maxSlashes {
+			v.open = at
+			break
+		} else if e.length == 0 || how.nested && before+slashes > maxSlashes {
 			n += copy(text[n:], piece[at:at+slashes])
 			at += slashes
+		} else {
+			n += v.undo(s, n, e, at)
+			at += e.length
 		}
 	}
 	v.text = text[:n]
 	return deep
+}
+
+// undo writes at n what an escape stands for that is at a place in the piece, and returns how many bytes that are.
+func (v *view) undo(s *scanner, n int, e escape, at int) int {
+	if s.fill && !s.wants(e.char) {
+		for i := range e.length {
+			v.text[n+i] = filler
+		}
+		return e.length
+	}
+	size := 1
+	if v.text[n] = byte(e.char); e.char >= utf8.RuneSelf {
+		size = utf8.EncodeRune(v.text[n:], e.char)
+	}
+	v.mark(n, n+size, at, at+e.length)
+	return size
 }
 
 // leading returns how many backslashes there are at the beginning.
@@ -69,7 +90,7 @@ func leading(b []byte) (slashes int) {
 type escape struct {
 	char   rune // what it stands for
 	length int  // 0: it is none, or not whole
-	open   bool // it is not whole yet
+	open   bool // it is not whole yet, or there may be more of it
 }
 
 // unescape reads the escape at the beginning of b, behind so many backslashes.
@@ -95,14 +116,15 @@ func unescape(b []byte, slashes int) escape {
 	for i := range slashes + 1 {
 		switch {
 		case i == len(rest):
-			return escape{open: true}
+			e.open = true
+			return e
 		case i < slashes && rest[i] != '\\', i == slashes && rest[i] != 'u':
 			return e
 		}
 	}
 	second, open := hex4(rest[slashes+1:])
-	if open {
-		return escape{open: true}
+	if e.open = open; open {
+		return e
 	}
 	if pair := utf16.DecodeRune(unit, second); pair != utf8.RuneError {
 		return escape{char: pair, length: e.length + slashes + 5}
@@ -127,8 +149,8 @@ func hex4(b []byte) (unit rune, open bool) {
 	return -1, true
 }
 
-// noDigit is no value of a digit, and more than any two are together.
-const noDigit = 0x1000
+// noDigit is no value of a digit, and more than any two are together, be it the first or the second of them.
+const noDigit = 0x100
 
 // digit is what hexadecimal digits stand for.
 var digit = digits()

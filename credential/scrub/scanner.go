@@ -21,6 +21,8 @@ type scanner struct {
 	beyond        bool      // a pattern holds one that is not ASCII
 	special       bool      // a pattern holds what the short escapes of JSON stand for, other than a slash
 	slash         bool      // or a backslash
+	fill          bool      // escapes that stand for what is not wanted may be filled over
+	useless       [256]bool // by byte behind a backslash: that is one of them
 	least         int       // bytes at the beginning of a pattern that are looked at: no more than the shortest has
 	most          int       // bytes of the longest pattern
 	hashBits      uint
@@ -47,6 +49,11 @@ func newScanner(patterns []pattern) *scanner {
 		s.slash = s.slash || bytes.IndexByte(text, '\\') >= 0
 		s.special = s.special || bytes.ContainsAny(text, "\"\\\b\f\n\r\t")
 	}
+	// A backslash that stands for itself may be part of another escape, so that all of them matter then.
+	s.fill = !s.slash && !s.wanted[filler]
+	for c := range s.useless {
+		s.useless[c] = s.fill && short[c] != 0 && c != '\\' && !s.wants(rune(short[c]))
+	}
 	s.exact, s.folded = newLexicon(exact, false), newLexicon(folded, true)
 	// A block of other bytes has a place of its own in seven cases of eight, or more.
 	s.hashBits = uint(min(max(bits.Len(uint(len(patterns)*s.least*8)), 12), 20))
@@ -69,6 +76,14 @@ func (s *scanner) want(text []byte, fold bool) {
 			s.wanted[upper(c)] = true
 		}
 	}
+}
+
+// wants reports whether a pattern holds a character. Percent escapes may hold digits and %.
+func (s *scanner) wants(char rune) bool {
+	if char >= utf8.RuneSelf {
+		return s.beyond
+	}
+	return s.wanted[char] || char == '%' || digit[char] != noDigit
 }
 
 // add notes the beginning of a pattern.
@@ -176,12 +191,11 @@ func (s *scanner) wantsJSON(piece []byte) bool {
 			}
 			at += next
 		}
-		unit, _ := hex4(piece[at+2:])
-		if unit >= utf8.RuneSelf && s.beyond || 0 <= unit && unit < utf8.RuneSelf && (s.wanted[unit] || unit == '%') {
-			return true
-		}
 		at += 2
-		if unit >= 0 {
+		if unit, _ := hex4(piece[at:]); unit >= 0 {
+			if s.wants(unit) {
+				return true
+			}
 			at += 4
 		}
 	}

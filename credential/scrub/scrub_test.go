@@ -133,7 +133,7 @@ func survives(b []byte, text string) bool {
 	var s scratch
 	readings := [][]byte{b}
 	for _, nested := range []bool{false, true} {
-		s.views[0].json(b, nested, true, 0)
+		s.views[0].json(new(scanner), b, reading{nested: nested, final: true})
 		readings = append(readings, bytes.Clone(s.views[0].text))
 	}
 	s.views[0].percent(b, true)

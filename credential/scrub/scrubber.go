@@ -58,6 +58,7 @@ const (
 	maxLevels = 4             // of JSON in JSON strings
 	maxViews  = maxLevels + 3 // those, all of them at once, percent escapes, and percent escapes in the latter
 	maxKept   = 1 << 20       // bytes of a view that is kept for later
+	maxText   = 1 << 30       // bytes of a text that is looked through at once
 )
 
 type span struct{ from, to int }
@@ -79,6 +80,9 @@ func (s *Scrubber) put(work *scratch) {
 		if cap(work.views[i].text) > maxKept {
 			work.views[i] = view{}
 		}
+	}
+	if cap(work.piece) > maxKept {
+		work.piece = nil
 	}
 	s.scratch.Put(work)
 }
@@ -207,17 +211,17 @@ func (w *scratch) look(s *scanner, piece []byte, final bool, before int) []*view
 // the other, since backslashes that stand for themselves are lost in the former.
 func (w *scratch) lookJSON(views []*view, s *scanner, piece []byte, final bool, before int) []*view {
 	level := &w.views[0]
-	deep := level.json(piece, true, final, before)
+	deep := level.json(s, piece, reading{nested: true, final: final, before: before})
 	views = append(views, level)
 	if deep {
 		level = &w.views[1]
-		level.json(piece, false, final, 0)
+		level.json(s, piece, reading{final: final})
 		views = append(views, level)
 	}
 	for n := 2; n <= maxLevels && s.slash && bytes.IndexByte(level.text, '\\') >= 0; n++ {
 		base := level
 		level = &w.views[n]
-		level.json(base.text, false, final, 0)
+		level.json(s, base.text, reading{final: final})
 		level.over(base)
 		views = append(views, level)
 	}

@@ -15,10 +15,10 @@ type view struct {
 	open  int    // where in the piece an escape begins that is not whole yet; the piece's length if there is none
 }
 
-// mark is an escape that was undone.
+// mark is an escape that was undone. Nothing is looked through at once that has 2 GiB.
 type mark struct {
-	at, to   int // in the text
-	from, by int // in the piece: where it begins, and where it has ended
+	at, to   int32 // in the text
+	from, by int32 // in the piece: where it begins, and where it has ended
 }
 
 // begin makes room for a view of a piece. No escape is shorter than what it stands for, so that as much is enough.
@@ -51,17 +51,23 @@ func copyTo(to, from []byte, c byte) (n int) {
 	return n + copy(to[n:], from[n:n+rest])
 }
 
+// mark notes an escape.
+func (v *view) mark(at, to, from, by int) {
+	v.marks = append(v.marks, mark{int32(at), int32(to), int32(from), int32(by)})
+}
+
 // place returns where in the piece the byte of the text begins, and where it has ended.
 func (v *view) place(at int) (from, by int) {
-	i := sort.Search(len(v.marks), func(i int) bool { return v.marks[i].at > at })
+	i := sort.Search(len(v.marks), func(i int) bool { return int(v.marks[i].at) > at })
 	if i == 0 {
 		return at, at + 1
 	}
 	m := &v.marks[i-1]
-	if at < m.to {
-		return m.from, m.by
+	if at < int(m.to) {
+		return int(m.from), int(m.by)
 	}
-	return m.by + at - m.to, m.by + at - m.to + 1
+	at += int(m.by - m.to)
+	return at, at + 1
 }
 
 // places moves spans of the text to where they are in the piece.
@@ -74,18 +80,18 @@ func (v *view) places(spans []span) {
 
 // whole moves a place in the piece to the beginning of the escape that it is inside of, if it is.
 func (v *view) whole(at int) int {
-	i := sort.Search(len(v.marks), func(i int) bool { return v.marks[i].by > at })
-	if i < len(v.marks) && v.marks[i].from < at {
-		return v.marks[i].from
+	i := sort.Search(len(v.marks), func(i int) bool { return int(v.marks[i].by) > at })
+	if i < len(v.marks) && int(v.marks[i].from) < at {
+		return int(v.marks[i].from)
 	}
 	return at
 }
 
 // over makes a view of the text of another one of a view of the piece.
 func (v *view) over(base *view) {
-	own, inner, moved := v.marks, base.marks, 0
+	own, inner, moved := v.marks, base.marks, int32(0)
 	v.marks = v.spare[:0]
-	inherit := func(until int) { // the other one's escapes before there
+	inherit := func(until int32) { // the other one's escapes before there
 		for len(inner) > 0 && inner[0].at < until {
 			m := inner[0]
 			m.at, m.to = m.at+moved, m.to+moved
@@ -98,11 +104,11 @@ func (v *view) over(base *view) {
 			inner = inner[1:]
 		}
 		moved = m.to - m.by
-		m.from, _ = base.place(m.from)
-		_, m.by = base.place(m.by - 1)
-		v.marks = append(v.marks, m)
+		from, _ := base.place(int(m.from))
+		_, by := base.place(int(m.by) - 1)
+		v.mark(int(m.at), int(m.to), from, by)
 	}
-	inherit(v.open)
+	inherit(int32(v.open))
 	v.spare = own
 	if v.open == len(base.text) {
 		v.open = base.open
@@ -124,7 +130,7 @@ func (v *view) percent(piece []byte, final bool) {
 		if at+2 < len(piece) {
 			if value := digit[piece[at+1]]<<4 | digit[piece[at+2]]; value < noDigit {
 				text[n] = byte(value)
-				v.marks = append(v.marks, mark{n, n + 1, at, at + 3})
+				v.mark(n, n+1, at, at+3)
 				at, n = at+3, n+1
 				continue
 			}
