@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -54,7 +52,7 @@ func (k *Keeper) run(ctx context.Context, ref secret.Ref, _ *credential.Fetched)
 // others may write to it is looked at just before: whoever may replace it in between may write to it.
 func run(ctx context.Context, argv []string, timeout time.Duration) (secret.Value, error) {
 	if err := CheckTrusted(argv[0]); err != nil {
-		return secret.Value{}, err
+		return secret.Value{}, fmt.Errorf("%w: %w", errProgram, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -72,6 +70,10 @@ func run(ctx context.Context, argv []string, timeout time.Duration) (secret.Valu
 	switch {
 	case printed.over:
 		return secret.Value{}, fmt.Errorf("%w: it prints more than %d KiB", errProgram, maxPrinted>>10)
+	case errors.Is(err, exec.ErrWaitDelay):
+		return secret.Value{}, fmt.Errorf("%w: something that it has started holds its output; let it send the output of that elsewhere", errProgram)
+	case errors.Is(ctx.Err(), context.Canceled):
+		return secret.Value{}, fmt.Errorf("%w: it was ended with the process that runs it", errProgram)
 	case ctx.Err() != nil:
 		return secret.Value{}, fmt.Errorf("%w: it takes longer than %s; see what it waits for, or raise sources.exec.timeout", errProgram, timeout)
 	case errors.As(err, &exited):
@@ -111,43 +113,4 @@ func (b *bounded) Write(p []byte) (int, error) {
 		return 0, errOver
 	}
 	return b.text.Write(p)
-}
-
-// CheckTrusted says no to a file that others than root and this process's user could have chosen: it, and every directory
-// above it, must belong to one of the two and be writable by them alone. Links are followed to the file that they lead to.
-func CheckTrusted(path string) error {
-	target, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", errProgram, path, plain(err))
-	}
-	for _, start := range []string{path, target} {
-		for at := filepath.Clean(start); ; at = filepath.Dir(at) {
-			info, err := os.Lstat(at)
-			if err != nil {
-				return fmt.Errorf("%w: %s: %w", errProgram, at, plain(err))
-			}
-			if err := checkOwner(at, info); err != nil {
-				return err
-			}
-			if at == "/" || at == "." {
-				break
-			}
-		}
-	}
-	return nil
-}
-
-func checkOwner(path string, info fs.FileInfo) error {
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !ok:
-		return fmt.Errorf("%w: it cannot be seen whose %s is", errProgram, path)
-	case owner.Uid != 0 && int(owner.Uid) != os.Geteuid():
-		return fmt.Errorf("%w: %s belongs to another user, who could replace it; run: chown root %s", errProgram, path, path)
-	case info.Mode()&fs.ModeSymlink != 0:
-		return nil // its mode says nothing
-	case info.Mode().Perm()&0o022 != 0 && (!info.IsDir() || info.Mode()&fs.ModeSticky == 0):
-		return fmt.Errorf("%w: %s is writable by group or others; run: chmod go-w %s", errProgram, path, path)
-	}
-	return nil
 }
