@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,10 +17,8 @@ import (
 	"sallyport.dev/secret"
 )
 
-const (
-	maxPrinted = 64 << 10    // bytes of what a program prints
-	waitDelay  = time.Second // for a program's output to end once it has been killed
-)
+// waitDelay is how long a program's output may go on once the program has ended.
+const waitDelay = time.Second
 
 var errProgram = errors.New("the program gives no secret")
 
@@ -34,18 +34,26 @@ func (s execSource) Fetch(ctx context.Context, _ credential.Principal) (credenti
 	if err != nil {
 		return credential.Fetched{}, unavailable(fmt.Errorf("%s: %w", s.ref, err))
 	}
-	return *got, nil
+	return got.Fetched, nil
+}
+
+// printed is what a program has printed.
+type printed struct {
+	credential.Fetched
+	stale atomic.Bool // it could not be replaced in time, which has been told
 }
 
 // run is a fresh.FetchFunc.
-func (k *Keeper) run(ctx context.Context, ref secret.Ref, _ *credential.Fetched) (*credential.Fetched, fresh.Lifetime, error) {
+func (k *Keeper) run(ctx context.Context, ref secret.Ref, old *printed) (*printed, fresh.Lifetime, error) {
 	argv, _ := ref.Exec()
 	value, err := run(ctx, argv, k.cfg.Exec.Timeout)
 	if err != nil {
+		if old != nil {
+			k.tellOnce(&old.stale, ref, err)
+		}
 		return nil, fresh.Lifetime{}, err
 	}
-	got := one(value)
-	return &got, fresh.Lifetime{Refresh: k.cfg.Exec.TTL * 4 / 5, Expire: k.cfg.Exec.TTL}, nil
+	return &printed{Fetched: one(value)}, fresh.Lifetime{Refresh: k.cfg.Exec.TTL * 4 / 5, Expire: k.cfg.Exec.TTL}, nil
 }
 
 // run runs a program without a shell, with an empty environment and in the root directory, and returns what it prints. That
@@ -56,9 +64,9 @@ func run(ctx context.Context, argv []string, timeout time.Duration) (secret.Valu
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	printed := &bounded{most: maxPrinted}
+	output := &bounded{most: maxValue}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env, cmd.Dir, cmd.Stdout = []string{}, "/", printed // nil would be our whole environment
+	cmd.Env, cmd.Dir, cmd.Stdout = []string{}, "/", output // nil would be our whole environment
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with what it has started
 	cmd.WaitDelay = waitDelay
@@ -68,8 +76,8 @@ func run(ctx context.Context, argv []string, timeout time.Duration) (secret.Valu
 	}
 	var exited *exec.ExitError
 	switch {
-	case printed.over:
-		return secret.Value{}, fmt.Errorf("%w: it prints more than %d KiB", errProgram, maxPrinted>>10)
+	case output.over:
+		return secret.Value{}, fmt.Errorf("%w: it prints more than %d KiB", errProgram, maxValue>>10)
 	case errors.Is(err, exec.ErrWaitDelay):
 		return secret.Value{}, fmt.Errorf("%w: something that it has started holds its output; let it send the output of that elsewhere", errProgram)
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -81,11 +89,20 @@ func run(ctx context.Context, argv []string, timeout time.Duration) (secret.Valu
 	case err != nil:
 		return secret.Value{}, fmt.Errorf("%w: it cannot be run: %w", errProgram, plain(err))
 	}
-	text := bytes.TrimSuffix(bytes.TrimSuffix(printed.text.Bytes(), []byte("\n")), []byte("\r"))
-	if len(text) == 0 {
+	text := trimNewline(output.text.String())
+	if text == "" {
 		return secret.Value{}, fmt.Errorf("%w: it prints nothing; run it by hand as this user, with env -i", errProgram)
 	}
-	return secret.New(string(text)), nil
+	return secret.New(text), nil
+}
+
+// trimNewline drops one line end, LF or CRLF, as it is dropped from files.
+func trimNewline(text string) string {
+	trimmed, found := strings.CutSuffix(text, "\n")
+	if !found {
+		return text
+	}
+	return strings.TrimSuffix(trimmed, "\r")
 }
 
 // plain takes the path out of an error, which the reference has.

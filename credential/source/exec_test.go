@@ -42,6 +42,8 @@ func TestExec(t *testing.T) {
 		"an empty environment":    {"/usr/bin/env | grep -v '^PWD=\\|^_=\\|^SHLVL=' ; echo end", "end"},
 		"the root directory":      {"pwd", "/"},
 		"nothing to read":         {"cat; echo end", "end"},
+		"a lone CR stays":         {"printf 'a\\r'", "a\r"},
+		"CRLF":                    {"printf 'a\\r\\n'", "a"},
 		"several lines":           {"printf 'a\\nb\\n'", "a\nb"},
 		"its error output is not": {"echo noise >&2; echo " + canary, canary},
 		"the largest":             {"head -c 65536 /dev/zero | tr '\\0' k", strings.Repeat("k", 64<<10)},
