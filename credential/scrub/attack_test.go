@@ -3,6 +3,7 @@ package scrub
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -200,7 +201,7 @@ func TestLongSecrets(t *testing.T) {
 // A body that gives nothing and no error either ends in an error, and one that gives a byte at a time does not.
 func TestNoProgress(t *testing.T) {
 	r := NewReader(io.NopCloser(readerFunc(func([]byte) (int, error) { return 0, nil })), set(canary), func() {})
-	if _, err := r.Read(make([]byte, 10)); err != io.ErrNoProgress {
+	if _, err := r.Read(make([]byte, 10)); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -214,6 +214,9 @@ func TestEveryEncodingAtEverySplit(t *testing.T) {
 						t.Fatalf("%s of %q, split at %d: %d hits, %q, want %q", e.name, text, i, n, got, want)
 					}
 				}
+				if len(sent) > 2000 {
+					continue
+				}
 				if got, n := through(t, from, strings.Split(sent, "")...); got != want || n != 1 {
 					t.Errorf("%s of %q, byte by byte: %d hits, %q", e.name, text, n, got)
 				}
@@ -426,13 +429,13 @@ func TestSecretsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := set("secret-one-Zq7Lw2", "secret-two-Xv9Rb4")
 		s.Current()
-		time.Sleep(50 * time.Minute)
+		time.Sleep(20 * time.Hour)
 		s.Use(secret.New("secret-one-Zq7Lw2"))
-		time.Sleep(50 * time.Minute)
+		time.Sleep(20 * time.Hour)
 		s.UseUntil(secret.New("secret-short-Kt0Pd"), time.Now().Add(-time.Second))
 		s.Use(secret.New("secret-three-Pd0Fg"))
 		if texts := looked(s); !slices.Equal(texts, []string{"secret-one-Zq7Lw2", "secret-three-Pd0Fg"}) {
-			t.Errorf("after an hour: %q", texts)
+			t.Errorf("after a day: %q", texts)
 		}
 		for i := range 2000 {
 			time.Sleep(time.Millisecond)

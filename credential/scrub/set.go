@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	activeFor = time.Hour // since a secret was last used, if nothing says when it expires
-	maxTexts  = 1024      // secrets of one server that are looked for
-	maxBytes  = 1 << 20   // and their bytes together
-	maxRecent = 32        // new secrets that are looked for beside the others, before all are put together
+	activeFor = 24 * time.Hour // since a secret was last used, if nothing says when it expires
+	maxTexts  = 1024           // secrets of one server that are looked for
+	maxBytes  = 1 << 20        // and their bytes together
+	maxRecent = 32             // new secrets that are looked for beside the others, before all are put together
 )
 
-// Set holds the active secrets of one server: those that have not expired, or were used within an hour. It is safe for
+// Set holds the active secrets of one server: those that have not expired, or were used within a day. It is safe for
 // concurrent use. Beyond 1024 of them, or 1 MiB, those that end first are let go.
 type Set struct {
 	began   time.Time
@@ -48,13 +48,13 @@ func (u *use) extend(until int64) {
 // NewSet returns an empty set.
 func NewSet() *Set { return &Set{began: time.Now(), active: make(map[string]*use)} }
 
-// Use makes a secret active for an hour from now. One of more than 64 KiB is not looked for anywhere, and one that [Weak]
+// Use makes a secret active for a day from now. One of more than 64 KiB is not looked for anywhere, and one that [Weak]
 // finds fault with in headers and whole texts alone.
 func (s *Set) Use(v secret.Value) { s.UseUntil(v, time.Time{}) }
 
-// UseUntil makes a secret active, as [Set.Use] does, until it expires; zero is an hour from now.
+// UseUntil makes a secret active, as [Set.Use] does, until it expires; zero is a day from now.
 func (s *Set) UseUntil(v secret.Value, expires time.Time) {
-	text, until := v.Reveal(), s.hour()
+	text, until := v.Reveal(), s.day()
 	if !expires.IsZero() {
 		until = int64(expires.Sub(s.began))
 	}
@@ -63,8 +63,8 @@ func (s *Set) UseUntil(v secret.Value, expires time.Time) {
 	}
 }
 
-// hour is an hour from now.
-func (s *Set) hour() int64 { return int64(time.Since(s.began) + activeFor) }
+// day is a day from now.
+func (s *Set) day() int64 { return int64(time.Since(s.began) + activeFor) }
 
 // Pair makes active, as [Set.Use] does, what Basic authentication makes of a user and a password (RFC 7617, section 2), and
 // the password.
@@ -72,7 +72,7 @@ func (s *Set) Pair(user string, password secret.Value) {
 	s.Use(password)
 	var memory [256]byte
 	pair := append(append(append(memory[:0], user...), ':'), password.Reveal()...)
-	if until := s.hour(); !s.touch(pair, until) {
+	if until := s.day(); !s.touch(pair, until) {
 		s.admit(string(pair), until)
 	}
 }
