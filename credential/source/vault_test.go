@@ -224,6 +224,12 @@ func TestVaultThatIsNotTheRightOne(t *testing.T) {
 	if !errors.Is(err, credential.ErrUnavailable) || v.Count("POST") > 0 {
 		t.Errorf("an unknown certificate: %v, %q", err, v.Requests())
 	}
+	named := vaultConfig(t, v) // its certificate is for the address alone
+	named.Vault.Address = strings.Replace(v.URL, "127.0.0.1", "localhost", 1)
+	_, err = of(t, keep(t, named), "vault:kv/wiki#token").Fetch(t.Context(), credential.Principal{})
+	if !errors.Is(err, credential.ErrUnavailable) || !strings.Contains(err.Error(), "for another host") || v.Count("POST") > 0 {
+		t.Errorf("a certificate of another host: %v, %q", err, v.Requests())
+	}
 	elsewhere := vaultConfig(t, v)
 	allowed, err := address.Parse([]string{"10.0.0.0/8"})
 	if err != nil {
@@ -266,7 +272,7 @@ func TestVaultPrincipals(t *testing.T) {
 	}
 	asked := len(v.Requests())
 	for _, hostile := range []string{
-		"", ".", "..", "../../admin", "a/b", `a\b`, "a#b", "a?b", "a%2fb", "%2e%2e", "a\x00b", "a\nb", "a\x7f", "a\u0085", "\xff", "{principal.issuer}", strings.Repeat("a", 129),
+		"", ".", "..", "../../admin", "a/b", `a\b`, "a#b", "a?b", "a%2fb", "%2e%2e", "a\x00b", "a\nb", "a\x7f", "a\u0085", " a", "a ", "a\u2003", "\xff", "{principal.issuer}", strings.Repeat("a", 129),
 	} {
 		for _, who := range []credential.Principal{{Issuer: alice.Issuer, Subject: hostile}, {Issuer: hostile, Subject: "bob"}} {
 			got, err := s.Fetch(t.Context(), who)
