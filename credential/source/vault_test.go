@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -322,25 +321,6 @@ func FuzzPrincipalsNeverShareAPath(f *testing.F) {
 			}
 		}
 	})
-}
-
-// TestRealVault does what a connector does against the server that VAULT_ADDR names, with VAULT_TOKEN, and against the fake
-// where there is none: what the fake promises is what the real one gives.
-func TestRealVault(t *testing.T) {
-	address, token := os.Getenv("VAULT_ADDR"), os.Getenv("VAULT_TOKEN")
-	if address == "" || token == "" {
-		v := vaulttest.New(t, false)
-		v.Put("sallyport-test/wiki", map[string]any{"token": canary})
-		address, token = v.URL, vaulttest.RootToken
-	}
-	t.Setenv("SALLYPORT_TEST_VAULT_TOKEN", token)
-	k := keep(t, source.Config{Vault: vault.Config{Address: address, Auth: vault.Auth{Token: mustRef(t, "env:SALLYPORT_TEST_VAULT_TOKEN")}}})
-	if got := get(t, of(t, k, "vault:kv/sallyport-test/wiki#token")); got != canary {
-		t.Errorf("kv/sallyport-test/wiki has to hold the field token with the text %s; it gives %d bytes", canary, len(got))
-	}
-	if _, err := of(t, k, "vault:kv/sallyport-test/none#token").Fetch(t.Context(), credential.Principal{}); !errors.Is(err, credential.ErrUnavailable) {
-		t.Errorf("a path where nothing is gives %v", err)
-	}
 }
 
 func TestVaultConfig(t *testing.T) {
