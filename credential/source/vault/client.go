@@ -31,7 +31,7 @@ const (
 	idleFor     = 3 * time.Second  // for a connection without a request
 	maxAnswer   = 1 << 20          // bytes of an answer
 	maxHead     = 64 << 10         // bytes of its head
-	revokeWaits = 2 * time.Second  // for giving a login back; source.Keeper gives leases back before, and has 5 s for all
+	revokeWaits = time.Second      // for giving a login back; source.Keeper gives leases back before, and has 5 s for all
 	loginGrace  = 30 * time.Second // for requests that still use a login that was replaced
 	againAfter  = 10 * time.Second // between two logins because of refusals: a policy that says no is no reason for many
 	mountsFor   = 10 * time.Minute // how long it is known what kind of engine is mounted where
@@ -114,7 +114,7 @@ func New(cfg Config, control func(network, address string, c syscall.RawConn) er
 	return c, nil
 }
 
-// Close gives back the tokens that were logged in for, and with them all that still hangs on them, within 2 s. It is called
+// Close gives back the tokens that were logged in for, and with them all that still hangs on them, within a second. It is called
 // once.
 func (c *Client) Close() {
 	close(c.closing)
