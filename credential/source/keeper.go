@@ -32,8 +32,9 @@ type Keeper struct {
 	closing  chan struct{}
 	close    sync.Once
 
-	mu    sync.Mutex            // guards what follows
-	named map[string]secret.Ref // by path as configured, the first reference to it, which stands for all of them in the log
+	mu      sync.Mutex // guards what follows
+	issuers map[string]string
+	named   map[string]secret.Ref // by path as configured, the first reference to it, which stands for all of them in the log
 }
 
 // New returns a keeper. It asks nobody for anything.
@@ -41,7 +42,7 @@ func New(cfg Config) (*Keeper, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	k := &Keeper{cfg: cfg, revoking: make(chan struct{}, maxRevoking), closing: make(chan struct{}), named: make(map[string]secret.Ref)}
+	k := &Keeper{cfg: cfg, issuers: cfg.Issuers, revoking: make(chan struct{}, maxRevoking), closing: make(chan struct{}), named: make(map[string]secret.Ref)}
 	if !cfg.Vault.IsZero() {
 		var err error
 		if k.vault, err = vault.New(cfg.Vault, cfg.Control); err != nil {
@@ -52,6 +53,14 @@ func New(cfg Config) (*Keeper, error) {
 	k.shared = fresh.New(maxShared, k.read, k.giveBack)
 	k.personal = fresh.New(maxPersonal, k.read, k.giveBack)
 	return k, nil
+}
+
+// SetIssuers has the sources that are made from now on use other names of issuers, by issuer. Each is checked already. Those
+// made before keep theirs.
+func (k *Keeper) SetIssuers(names map[string]string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.issuers = names
 }
 
 // Close gives back what was lent, leases first and then the login, within 5 s. No source of the keeper gives a value any

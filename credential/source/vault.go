@@ -26,16 +26,18 @@ const (
 
 // vaultSource is fields of one path of Vault.
 type vaultSource struct {
-	keeper *Keeper
-	ref    secret.Ref // to the path, for errors and the log
-	path   []string
-	fields []string
-	known  int // how many segments do not depend on the principal
+	keeper  *Keeper
+	issuers map[string]string // their names
+	ref     secret.Ref        // to the path, for errors and the log
+	path    []string
+	fields  []string
+	known   int // how many segments do not depend on the principal
 }
 
 func newVaultSource(k *Keeper, ref secret.Ref) *vaultSource {
 	path, field, _ := ref.Vault()
-	s := &vaultSource{keeper: k, ref: k.nameOf(ref), path: path, fields: []string{field}, known: len(path)}
+	s := &vaultSource{keeper: k, path: path, fields: []string{field}, known: len(path)}
+	s.ref, s.issuers = k.nameOf(ref)
 	if i := slices.IndexFunc(path, func(segment string) bool {
 		return segment == secret.PrincipalIssuer || segment == secret.PrincipalSubject
 	}); i >= 0 {
@@ -44,8 +46,8 @@ func newVaultSource(k *Keeper, ref secret.Ref) *vaultSource {
 	return s
 }
 
-// nameOf returns the reference that stands for all to the same path.
-func (k *Keeper) nameOf(ref secret.Ref) secret.Ref {
+// nameOf returns the reference that stands for all to the same path, and the names of issuers.
+func (k *Keeper) nameOf(ref secret.Ref) (first secret.Ref, issuers map[string]string) {
 	segments, _, _ := ref.Vault()
 	path := strings.Join(segments, "/")
 	k.mu.Lock()
@@ -53,7 +55,7 @@ func (k *Keeper) nameOf(ref secret.Ref) secret.Ref {
 	if _, ok := k.named[path]; !ok {
 		k.named[path] = ref
 	}
-	return k.named[path]
+	return k.named[path], k.issuers
 }
 
 // place is a path that is read for somebody, or for everybody.
@@ -115,10 +117,7 @@ func (s *vaultSource) place(who credential.Principal) (place, error) {
 	for i, segment := range path {
 		switch segment {
 		case secret.PrincipalIssuer:
-			path[i] = who.Issuer
-			if name := s.keeper.cfg.Issuers[who.Issuer]; name != "" {
-				path[i] = name
-			} else if !isSegment(who.Issuer) {
+			if path[i] = s.issuers[who.Issuer]; path[i] == "" { // what it is called itself could be another's name
 				return at, unavailable(fmt.Errorf("%s: the principal's issuer has no name here; write issuers: with a name for it", s.ref))
 			}
 		case secret.PrincipalSubject:
