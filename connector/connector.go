@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -49,9 +50,10 @@ type Connector struct {
 	bodies   *semaphore.Weighted
 	buffers  mcp.Buffers
 	places   *places
-	keeper   *source.Keeper // of secrets
-	grants   oauth.Store    // of refresh tokens; nil without a state_dir
-	children *children      // the processes of local servers
+	keeper   *source.Keeper                  // of secrets
+	allowed  atomic.Pointer[address.Allowed] // what may be dialled now
+	grants   oauth.Store                     // of refresh tokens; nil without a state_dir
+	children *children                       // the processes of local servers
 
 	reloading sync.Mutex     // held during a Reload: one at a time
 	retired   sync.WaitGroup // upstreams that have been replaced
@@ -91,7 +93,8 @@ func New(cfg Config) (*Connector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream.allowed_ips: %w", err)
 	}
-	if c.keeper, err = newKeeper(cfg, allowed, logger); err != nil {
+	c.allowed.Store(&allowed)
+	if c.keeper, err = newKeeper(cfg, &c.allowed, logger); err != nil {
 		return nil, err
 	}
 	if cfg.StateDir != "" {

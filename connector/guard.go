@@ -42,6 +42,17 @@ func newGuard(name string, cfg Server, log *slog.Logger) *guard {
 	return g
 }
 
+// successor is the guard of a server that has another configuration now. The secrets that were in use may still come back,
+// so it goes on to look for them, and those that calls under way use are looked for in both. If the server is the same
+// itself, only not what it needs, the guard is too.
+func (g *guard) successor(next *guard, same bool) *guard {
+	if same {
+		return g
+	}
+	next.secrets = g.secrets
+	return next
+}
+
 // use makes a secret one to look for, until it expires if that is known.
 func (g *guard) use(v secret.Value, expires time.Time) {
 	g.secrets.UseUntil(v, expires)

@@ -24,6 +24,7 @@ func (c *Connector) Reload(cfg Config) (waiting []string, err error) {
 	defer c.reloading.Unlock()
 	old := c.current()
 	waiting = changedForGood(&old.cfg, &cfg)
+	c.keeper.SetIssuers(cfg.issuerNames())
 	next, more, err := c.newRoutes(cfg, old)
 	if err != nil {
 		return nil, err
@@ -32,9 +33,11 @@ func (c *Connector) Reload(cfg Config) (waiting []string, err error) {
 	c.mu.Lock()
 	if c.stopped {
 		c.mu.Unlock()
+		next.abandon(old)
 		return nil, errors.New("connector: it is stopping")
 	}
 	c.routes = next
+	c.allowed.Store(&next.addresses)
 	if !slices.Equal(old.names, next.names) {
 		close(c.renamed)
 		c.renamed = make(chan struct{})

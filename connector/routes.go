@@ -52,7 +52,7 @@ func (c *Connector) newRoutes(cfg Config, old *routes) (next *routes, waiting []
 			}
 			continue
 		}
-		u, err := c.newUpstream(name, s, next)
+		u, err := c.newUpstream(name, s, next, before)
 		if err != nil {
 			next.abandon(old)
 			return nil, nil, fmt.Errorf("servers.%s: %w", name, err)
@@ -61,7 +61,7 @@ func (c *Connector) newRoutes(cfg Config, old *routes) (next *routes, waiting []
 		next.servers[name] = u
 	}
 	for name, before := range old.servers {
-		if _, ok := next.servers[name]; !ok && waits(before.cfg, nil) {
+		if _, ok := next.servers[name]; !ok && before.cfg.isLocal() {
 			waiting = append(waiting, "servers."+name)
 			next.servers[name], next.cfg.Servers[name] = before, before.cfg
 		}

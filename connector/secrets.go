@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 
 	"sallyport.dev/credential"
 	"sallyport.dev/credential/address"
@@ -15,14 +17,13 @@ import (
 	"sallyport.dev/telemetry"
 )
 
-// newKeeper makes what reads secrets for a configuration.
-func newKeeper(cfg Config, allowed address.Allowed, log *slog.Logger) (*source.Keeper, error) {
+// newKeeper makes what reads secrets for a configuration, at addresses that allowed holds at the time.
+func newKeeper(cfg Config, allowed *atomic.Pointer[address.Allowed], log *slog.Logger) (*source.Keeper, error) {
 	from := cfg.Sources
-	from.Issuers = make(map[string]string)
-	for name, issuer := range cfg.Issuers {
-		from.Issuers[issuer] = name
+	from.Issuers = cfg.issuerNames()
+	from.Control = func(network, address string, c syscall.RawConn) error {
+		return allowed.Load().Control(network, address, c)
 	}
-	from.Control = allowed.Control
 	from.Log = func(event string, ref secret.Ref, err error) {
 		log.Warn("secrets: something went wrong while nobody waited", "event", event, "secret", ref.String(), telemetry.KeyError, err)
 	}
@@ -36,6 +37,15 @@ func newKeeper(cfg Config, allowed address.Allowed, log *slog.Logger) (*source.K
 		}
 	}
 	return keeper, nil
+}
+
+// issuerNames are the names of issuers, by issuer.
+func (c *Config) issuerNames() map[string]string {
+	names := make(map[string]string, len(c.Issuers))
+	for name, issuer := range c.Issuers {
+		names[issuer] = name
+	}
+	return names
 }
 
 // checkIssuers checks the names of issuers.

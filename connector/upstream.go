@@ -61,9 +61,13 @@ type upstream struct {
 	calls sync.WaitGroup // under way
 }
 
-// newUpstream makes the upstream of a server.
-func (c *Connector) newUpstream(name string, cfg Server, r *routes) (*upstream, error) {
+// newUpstream makes the upstream of a server. What the one before it, which may be nil, has learnt goes on: which secrets are
+// not to come back, that it has sent one back, and whose sessions it has begun.
+func (c *Connector) newUpstream(name string, cfg Server, r *routes, before *upstream) (*upstream, error) {
 	guard := newGuard(name, cfg, c.log)
+	if before != nil {
+		guard = before.guard.successor(guard, inYAML(before.cfg) == inYAML(cfg))
+	}
 	if cfg.isLocal() {
 		return c.newCommand(name, cfg, guard)
 	}
@@ -97,6 +101,9 @@ func (c *Connector) newUpstream(name string, cfg Server, r *routes) (*upstream, 
 	u.transport, u.versions = transport, transport.Version
 	if slices.ContainsFunc(cfg.Credentials, func(c Credential) bool { return c.isPersonal() }) {
 		u.sessions = newUpstreamSessions()
+		if before != nil && before.sessions != nil && sameOrigin(before.origin(), u.origin()) {
+			u.sessions = before.sessions
+		}
 	}
 	return u, nil
 }
@@ -140,6 +147,9 @@ func (u *upstream) origin() *url.URL {
 	}
 	return u.sse
 }
+
+// sameOrigin reports whether two URLs lead to the same server.
+func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
 
 // serves reports whether the upstream has what stands behind an endpoint.
 func (u *upstream) serves(e mcp.Endpoint) bool {
@@ -192,7 +202,14 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, mcp.UpstreamQuarantined(errQuarantined).For(n.call))
 		return
 	}
-	credentials, same, err := u.continues(r, n)
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	var deadline *time.Timer
+	if r.Method != http.MethodGet { // an event stream may begin with hours of silence
+		deadline = time.AfterFunc(u.timeout, func() { cancel(errCallTimeout) })
+		defer deadline.Stop()
+	}
+	credentials, same, err := u.continues(ctx, n)
 	switch {
 	case err != nil:
 		c.refuse(w, r, mcp.CredentialUnavailable(u.guard.clean(err)).For(n.call))
@@ -200,13 +217,6 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	case !same:
 		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
 		return
-	}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	var deadline *time.Timer
-	if r.Method != http.MethodGet { // an event stream may begin with hours of silence
-		deadline = time.AfterFunc(u.timeout, func() { cancel(errCallTimeout) })
-		defer deadline.Stop()
 	}
 	var touched atomic.Bool // a connection to the upstream was there to write to
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { touched.Store(true) }}

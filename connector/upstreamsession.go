@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"context"
 	"net/http"
 	"sync"
 	"time"
@@ -73,11 +74,11 @@ func (s *upstreamSessions) sweep() {
 
 // continues reports whether the MCP session of a call, if it is in one, may go on with the credentials of now, and returns
 // their version.
-func (u *upstream) continues(r *http.Request, n *note) (now credential.Version, ok bool, err error) {
+func (u *upstream) continues(ctx context.Context, n *note) (now credential.Version, ok bool, err error) {
 	if u.sessions == nil {
 		return 0, true, nil
 	}
-	if now, err = u.versions(r.Context(), n.caller()); err != nil {
+	if now, err = u.versions(ctx, n.caller()); err != nil {
 		return 0, false, err
 	}
 	return now, n.call.SessionID == "" || u.sessions.admits(n.call.SessionID, n.caller(), now), nil

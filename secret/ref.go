@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -65,7 +66,7 @@ func ParseRef(text string) (Ref, error) {
 	if !found {
 		return Ref{}, fmt.Errorf("%w: it has no scheme; put the secret itself into a file or a variable and write file:/absolute/path or env:NAME", ErrNotReference)
 	}
-	if scheme != schemeVault && strings.ContainsAny(name, "{}") && scheme != schemeFile {
+	if scheme != schemeVault && hasBraces(scheme, name) {
 		return Ref{}, fmt.Errorf("%w: braces, as in %s, may stand in vault: alone", ErrNotReference, PrincipalSubject)
 	}
 	switch scheme {
@@ -74,7 +75,7 @@ func ParseRef(text string) (Ref, error) {
 			return Ref{}, fmt.Errorf("%w: after env: comes the name of a variable, letters, digits and _ only", ErrNotReference)
 		}
 	case schemeFile:
-		if !filepath.IsAbs(name) || hasControl(name) || strings.Contains(name, "{principal.") {
+		if !filepath.IsAbs(name) || hasControl(name) {
 			return Ref{}, fmt.Errorf("%w: after file: comes an absolute path, as in file:/etc/sallyport/token", ErrNotReference)
 		}
 	case schemeExec:
@@ -174,13 +175,16 @@ func (r Ref) Resolve() (Value, error) {
 	}
 }
 
-// Path returns the file that a file: or systemd: reference is read from now, and false for every other one.
+// Path returns the file that a file: or systemd: reference is read from now, and false for every other one and where
+// systemd has given no credentials.
 func (r Ref) Path() (path string, ok bool) {
 	switch r.scheme {
 	case schemeFile:
 		return r.name, true
 	case schemeSystemd:
-		return filepath.Join(os.Getenv(credentialsDirectory), r.name), true
+		if dir := os.Getenv(credentialsDirectory); filepath.IsAbs(dir) {
+			return filepath.Join(dir, r.name), true
+		}
 	}
 	return "", false
 }
@@ -212,9 +216,18 @@ func isVariable(name string) bool {
 	return name != ""
 }
 
-// hasControl reports whether text holds an ASCII control character, which no log line or message should repeat.
+// hasControl reports whether text holds what no log line or message should repeat: a control character, those of C1 that
+// terminals obey included, or bytes that are no UTF-8.
 func hasControl(text string) bool {
-	return strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r == 0x7f })
+	return !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl)
+}
+
+// hasBraces reports whether a name holds braces that look like a principal's. A file's name may hold others.
+func hasBraces(scheme, name string) bool {
+	if scheme == schemeFile {
+		return strings.Contains(name, "{principal.")
+	}
+	return strings.ContainsAny(name, "{}")
 }
 
 // isPlain reports whether text is letters, digits, dots, - and _.
@@ -243,7 +256,7 @@ func isCommand(text string) bool {
 func isVaultPath(text string) bool {
 	path, field, found := strings.Cut(text, "#")
 	segments := strings.Split(path, "/")
-	if !found || !isPlain(field) || len(segments) < 2 || hasControl(path) || !utf8.ValidString(path) {
+	if !found || !isPlain(field) || len(segments) < 2 || hasControl(path) {
 		return false
 	}
 	for i, segment := range segments {

@@ -58,7 +58,24 @@ func TestParseRef(t *testing.T) {
 		{"exec:/bin/x '" + canary + "'", "without quotes"},
 		{"exec:/bin/x $" + canary, "without quotes"},
 		{"exec:/bin/x {principal.subject}", "vault: alone"},
-		{"file:/run/{principal.subject}", "absolute path"},
+		{"file:/run/{principal.subject}", "vault: alone"},
+		{"systemd:{principal.subject}", "vault: alone"},
+		{canary + ":{x}", "vault: alone"},
+		{"file:/a\u009b31m" + canary, "absolute path"},
+		{"file:/a\xff" + canary, "absolute path"},
+		{"exec:/bin/x \u0085" + canary, "clean absolute path"},
+		{"exec:/bin/x \xff" + canary, "clean absolute path"},
+		{"exec:/bin/x\t" + canary, "clean absolute path"},
+		{"exec:/bin/x " + canary + " ", "one space between them"},
+		{"exec: /bin/" + canary, "a clean absolute path"},
+		{"exec:/bin/x \\" + canary, "without quotes"},
+		{"vault:kv/x\u009b#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/x/#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/x#" + canary + "/y", "MOUNT/PATH#FIELD"},
+		{"vault:kv/{Principal.Subject}#" + canary, "MOUNT/PATH#FIELD"},
+		{"vault:kv/{principal.issuer}{principal.subject}#" + canary, "MOUNT/PATH#FIELD"},
+		{"systemd:a/" + canary, "name of a credential"},
+		{"systemd:" + canary + "\n", "name of a credential"},
 		{"env:{principal.subject}", "vault: alone"},
 		{"systemd:", "name of a credential"},
 		{"systemd:../" + canary, "name of a credential"},
@@ -116,6 +133,10 @@ func TestPartsOfReferences(t *testing.T) {
 
 func TestResolveSystemd(t *testing.T) {
 	ref := mustParse(t, "systemd:wiki")
+	t.Setenv("CREDENTIALS_DIRECTORY", "run/credentials") // of no directory of systemd's
+	if path, ok := ref.Path(); ok {
+		t.Errorf("Path gives %q", path)
+	}
 	if _, err := ref.Resolve(); !errors.Is(err, secret.ErrUnset) || !strings.Contains(err.Error(), "LoadCredential=wiki:") {
 		t.Errorf("without a directory: %v", err)
 	}
@@ -132,6 +153,12 @@ func TestResolveSystemd(t *testing.T) {
 	}
 	if path, ok := ref.Path(); !ok || path != filepath.Join(dir, "wiki") {
 		t.Errorf("Path gives %q, %v", path, ok)
+	}
+	if err := os.Chmod(filepath.Join(dir, "wiki"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if warnings := ref.Warnings(); warnings != nil {
+		t.Errorf("systemd's mode is complained about: %q", warnings)
 	}
 }
 

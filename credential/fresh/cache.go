@@ -20,7 +20,7 @@ const (
 type Lifetime struct {
 	// Refresh is when the value is fetched again while it is still given out. 0: only when it has expired.
 	Refresh time.Duration
-	// Expire is when it is given out no more. 0: it is not kept at all.
+	// Expire is when it is given out no more. 0: it is not kept at all, and goes to those alone that waited for it.
 	Expire time.Duration
 }
 
@@ -59,6 +59,9 @@ type entry[V any] struct {
 
 // ErrFull means that the cache keeps as many values as it may, all of them valid.
 var ErrFull = errors.New("fresh: too many values are kept")
+
+// ErrLate means that a value was valid for less time than its fetch took.
+var ErrLate = errors.New("fresh: the value had expired before it came")
 
 // ErrClosed means that the cache was closed.
 var ErrClosed = errors.New("fresh: closed")
@@ -179,9 +182,10 @@ func (c *Cache[K, V]) begin(key K, e *entry[V]) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		e.pending = nil
+		now := time.Now()
 		switch {
 		case err != nil:
-			e.err, e.retry = err, time.Now().Add(failedFor)
+			e.err, e.retry = err, now.Add(failedFor)
 			return
 		case c.closed:
 			e.err = ErrClosed
@@ -190,15 +194,23 @@ func (c *Cache[K, V]) begin(key K, e *entry[V]) {
 			}
 			return
 		}
-		if e.set && value != old {
-			c.dropLater(key, old)
-		}
-		e.err, e.value, e.set = nil, value, true
-		e.expire, e.refresh = began.Add(lifetime.Expire), time.Time{}
-		if lifetime.Refresh > 0 {
-			e.refresh = began.Add(lifetime.Refresh)
+		c.keep(key, e, value, lifetime, began)
+		if lifetime.Expire > 0 && !now.Before(e.expire) {
+			e.err, e.retry = ErrLate, now.Add(failedFor)
 		}
 	})
+}
+
+// keep puts a value in the place of the one before it. c.mu is held.
+func (c *Cache[K, V]) keep(key K, e *entry[V], value V, lifetime Lifetime, began time.Time) {
+	if e.set && value != e.value {
+		c.dropLater(key, e.value)
+	}
+	e.err, e.value, e.set = nil, value, true
+	e.expire, e.refresh = began.Add(lifetime.Expire), time.Time{}
+	if lifetime.Refresh > 0 {
+		e.refresh = began.Add(lifetime.Refresh)
+	}
 }
 
 // run fetches within its time, and not with too many others.

@@ -256,6 +256,103 @@ func TestValuesThatAreNotKept(t *testing.T) {
 	})
 }
 
+// A value that was valid for less time than its fetch took goes to nobody, and is dropped once.
+func TestAValueThatComesTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 10, Lifetime{Expire: 10 * time.Second})
+		f.takes = 10 * time.Second
+		for range 2 {
+			if v, err := f.Get(t.Context(), "a"); !errors.Is(err, ErrLate) || v != nil {
+				t.Errorf("%v, %v", v, err)
+			}
+		}
+		if f.fetches != 1 {
+			t.Errorf("%d fetches: a source that is too slow is asked by each call", f.fetches)
+		}
+		time.Sleep(time.Second)
+		f.set(func(f *fixture) { f.takes = 0 })
+		if f.number(t, "a") != 2 || f.drops() != "[1]" {
+			t.Errorf("dropped are %s", f.drops())
+		}
+		f.Close()
+		if f.drops() != "[1 2]" {
+			t.Errorf("in the end dropped are %s", f.drops())
+		}
+	})
+}
+
+// A fetch ahead that hangs beyond the end of the old value leaves nothing to give out but what it brings.
+func TestAFetchAheadThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 10, Lifetime{Refresh: 40 * time.Second, Expire: time.Minute})
+		f.number(t, "a")
+		time.Sleep(50 * time.Second)
+		f.set(func(f *fixture) { f.takes = 20 * time.Second })
+		if f.number(t, "a") != 1 {
+			t.Error("a call waits though there is a value")
+		}
+		time.Sleep(10 * time.Second) // to the very end
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if v, err := f.Get(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) || v != nil {
+			t.Errorf("after its end: %v, %v", v, err)
+		}
+		if f.number(t, "a") != 2 || f.drops() != "[1]" {
+			t.Errorf("dropped are %s", f.drops())
+		}
+		f.Close()
+	})
+}
+
+// Whatever callers, expiry, renewal, failures and eviction do at once: each value is dropped once, and never while it can
+// still be got.
+func TestEachValueIsDroppedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		made, dropped, fetches := make(map[*thing]bool), make(map[*thing]int), 0
+		c := New(5, func(_ context.Context, _ string, old *thing) (*thing, Lifetime, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			fetches++
+			switch {
+			case fetches%7 == 0:
+				return nil, Lifetime{}, errDown
+			case fetches%3 == 0 && old != nil:
+				return old, Lifetime{Refresh: time.Second, Expire: 2 * time.Second}, nil
+			}
+			v := &thing{fetches}
+			made[v] = true
+			return v, Lifetime{Refresh: time.Duration(fetches%4) * time.Second, Expire: time.Duration(fetches%5) * time.Second}, nil
+		}, func(_ string, v *thing) {
+			mu.Lock()
+			defer mu.Unlock()
+			dropped[v]++
+		})
+		var crew sync.WaitGroup
+		for i := range 20 {
+			crew.Go(func() {
+				for j := range 200 {
+					v, err := c.Get(t.Context(), fmt.Sprint((i+j)%9))
+					if err == nil && j%11 == 0 {
+						c.Forget(fmt.Sprint((i+j)%9), v)
+					}
+					time.Sleep(time.Duration(i*37+j) * time.Millisecond)
+				}
+			})
+		}
+		crew.Wait()
+		c.Close()
+		for v := range made {
+			if dropped[v] != 1 {
+				t.Errorf("value %d was dropped %d times", v.number, dropped[v])
+			}
+		}
+		if len(made) < 100 {
+			t.Errorf("only %d values were made", len(made))
+		}
+	})
+}
+
 func TestACacheIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, 3, Lifetime{Expire: time.Hour})

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -45,25 +46,43 @@ func (b Body) Validate() error {
 	switch {
 	case !ok:
 		return fmt.Errorf("%w: body: pointer is not one of RFC 6901, with at most %d members; write one such as /params/arguments/api_key", credential.ErrConfig, maxPointer)
-	case len(path) == 1 && slices.Contains([]string{"jsonrpc", "id", "method", "params"}, foldName(path[0])),
+	case len(path) == 1 && slices.Contains(envelope, foldName(path[0])),
 		len(path) > 1 && path[0] != "params":
 		return fmt.Errorf("%w: body: pointer leads to what makes the message; a credential goes below /params", credential.ErrConfig)
-	case slices.Contains(path, "_meta"):
-		return fmt.Errorf("%w: body: pointer leads into _meta, which is the protocol's; a credential goes below /params/arguments", credential.ErrConfig)
+	case slices.ContainsFunc(path, func(name string) bool { return strings.EqualFold(name, "_meta") }),
+		len(path) == 2 && slices.Contains(read, foldName(path[1])):
+		return fmt.Errorf("%w: body: pointer leads to what the protocol reads; a credential goes below /params/arguments", credential.ErrConfig)
+	case slices.ContainsFunc(path, isIndex):
+		return fmt.Errorf("%w: body: pointer leads into a list; a credential goes into an object, under a name", credential.ErrConfig)
 	}
 	return nil
 }
 
+// envelope are the members of a message, and read those of its params that the protocol gives a meaning. Both are folded.
+var (
+	envelope = []string{"jsonrpc", "id", "method", "params"}
+	read     = []string{
+		"argument", "arguments", "capabilities", "clientinfo", "context", "cursor", "level", "name", "progresstoken",
+		"protocolversion", "ref", "requestid", "uri",
+	}
+)
+
+// isIndex reports whether a name of a pointer stands for an element of a list (RFC 6901, section 4).
+func isIndex(name string) bool {
+	return name == "-" || strings.Trim(name, "0123456789") == ""
+}
+
 // path are the names of the pointer.
 func (b Body) path() (names []string, ok bool) {
-	if !strings.HasPrefix(b.Pointer, "/") || len(b.Pointer) > 4*maxHeader {
+	if !strings.HasPrefix(b.Pointer, "/") || len(b.Pointer) > 4*maxHeader || !utf8.ValidString(b.Pointer) {
 		return nil, false
 	}
 	for part := range strings.SplitSeq(b.Pointer[1:], "/") {
-		if part == "" || strings.Contains(strings.NewReplacer("~0", "", "~1", "").Replace(part), "~") {
+		name := strings.ReplaceAll(strings.ReplaceAll(part, "~1", "/"), "~0", "~") // in this order: RFC 6901, section 4
+		if foldName(name) == "" || strings.Count(part, "~") != strings.Count(part, "~0")+strings.Count(part, "~1") {
 			return nil, false
 		}
-		names = append(names, strings.NewReplacer("~1", "/", "~0", "~").Replace(part))
+		names = append(names, name)
 	}
 	return names, len(names) <= maxPointer
 }
@@ -79,12 +98,16 @@ func (b Body) Place() string {
 // Order implements credential.Injector.
 func (Body) Order() int { return credential.OrderBody }
 
-// Strip implements credential.Injector.
+// Strip implements credential.Injector. A body that servers read in different ways is refused, and then dropped.
 func (b Body) Strip(r *http.Request) error { return b.edit(r, nil) }
 
-// Inject implements credential.Injector.
+// Inject implements credential.Injector. A request without a body, or without the object, has no place for the value and
+// goes without.
 func (b Body) Inject(r *http.Request, values []secret.Value) error {
 	text, err := single(b.Place(), values)
+	if err == nil && !utf8.ValidString(text) {
+		err = fmt.Errorf("%w: %s: it is not UTF-8; check where it comes from", credential.ErrUnusable, b.Place())
+	}
 	if err != nil {
 		return errors.Join(err, b.Strip(r))
 	}
@@ -96,51 +119,92 @@ func (b Body) edit(r *http.Request, text *string) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	unusable := func(why string) error {
-		return fmt.Errorf("%w: %s: %s", credential.ErrUnusable, b.Place(), why)
-	}
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	want := "application/json"
-	if b.Form != "" {
-		want = "application/x-www-form-urlencoded"
-	}
-	if err != nil || media != want {
-		return unusable("the request's body is not " + want)
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	_ = r.Body.Close()
-	if err != nil || len(body) > maxBody {
-		return unusable("the request's body cannot be read whole")
-	}
-	if b.Form != "" {
-		kept, err := withoutPair(string(body), b.Form)
-		if err != nil {
-			return unusable("the request's form cannot be read in one way")
-		}
-		if text != nil {
-			kept = addPair(kept, b.Form, *text)
-		}
-		setBody(r, []byte(kept))
-		return nil
-	}
-	edited, err := b.setMember(body, text)
+	edited, err := b.edited(r, text)
 	if err != nil {
-		return unusable("the request's body is no JSON that can be read in one way")
+		_ = r.Body.Close()
+		r.Body, r.GetBody, r.ContentLength = http.NoBody, nil, 0 // what has not been stripped must not be there
+		return fmt.Errorf("%w: %s: %w", credential.ErrUnusable, b.Place(), err)
 	}
 	setBody(r, edited)
 	return nil
+}
+
+// Why a body has no place for a value.
+var (
+	errType     = errors.New("the request's body is not of the type that the credential is for, or in another charset than UTF-8, or compressed")
+	errNotWhole = errors.New("the request's body cannot be read whole")
+	errForm     = errors.New("the request's form cannot be read in one way")
+	errJSON     = errors.New("the request's body is no JSON that can be read in one way")
+)
+
+// edited reads the body and returns what is to be sent.
+func (b Body) edited(r *http.Request, text *string) ([]byte, error) {
+	if !b.fits(r.Header) {
+		return nil, errType
+	}
+	body, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	if b.Form == "" {
+		edited, err := b.setMember(body, text)
+		if err != nil { // its text quotes the body
+			return nil, errJSON
+		}
+		return edited, nil
+	}
+	pairs, err := withoutPair(string(body), b.Form)
+	if err != nil {
+		return nil, errForm
+	}
+	if text != nil {
+		pairs = addPair(pairs, b.Form, *text)
+	}
+	return []byte(pairs), nil
+}
+
+// fits reports whether the body is stated once to be what is read here. In another charset, or when it has been compressed,
+// the server would see other names than those that are taken out.
+func (b Body) fits(header http.Header) bool {
+	var types []string
+	for name, lines := range header {
+		switch {
+		case sameFolded(name, "Content-Type"):
+			types = append(types, lines...)
+		case sameFolded(name, "Content-Encoding") && slices.ContainsFunc(lines, func(line string) bool { return !strings.EqualFold(line, "identity") }):
+			return false
+		}
+	}
+	if len(types) != 1 {
+		return false
+	}
+	media, params, err := mime.ParseMediaType(types[0])
+	charset, stated := params["charset"]
+	if err != nil || stated && !strings.EqualFold(charset, "utf-8") {
+		return false
+	}
+	if b.Form != "" {
+		return media == "application/x-www-form-urlencoded"
+	}
+	return media == "application/json"
+}
+
+// readBody reads and closes the request's body.
+func readBody(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	_ = r.Body.Close()
+	if err != nil || len(body) > maxBody { // the error may quote whom it was read from
+		return nil, errNotWhole
+	}
+	return body, nil
 }
 
 // setBody replaces the request's body.
 func setBody(r *http.Request, body []byte) {
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	r.Body, _ = r.GetBody()
-	r.ContentLength = int64(len(body))
-	for name := range r.Header {
-		if sameFolded(name, "Content-Length") {
-			delete(r.Header, name)
-		}
-	}
+	r.ContentLength, r.TransferEncoding = int64(len(body)), nil
+	deleteVariants(r.Header, "Content-Length")
 }
 
 // cut is a piece of a body that is replaced.
@@ -151,8 +215,11 @@ type cut struct {
 
 // setMember sets the member in a message, or in each message of a batch, and changes nothing else.
 func (b Body) setMember(body []byte, text *string) ([]byte, error) {
-	path, _ := b.path() // checked by Validate
-	e := editor{body: body, path: path, dec: jsontext.NewDecoder(bytes.NewReader(body))}
+	path, _ := b.path()                                                                  // checked by Validate
+	e := editor{body: body, path: path, dec: jsontext.NewDecoder(bytes.NewBuffer(body))} // a buffer is not copied
+	for _, name := range path {
+		e.folded = append(e.folded, foldName(name))
+	}
 	if text != nil {
 		quoted, err := jsontext.AppendQuote(nil, *text)
 		if err != nil {
@@ -163,7 +230,7 @@ func (b Body) setMember(body []byte, text *string) ([]byte, error) {
 	if err := e.top(); err != nil {
 		return nil, err
 	}
-	var out []byte
+	out := make([]byte, 0, len(body)+len(e.cuts)*(len(e.value)+len(b.Pointer)))
 	at := 0
 	for _, c := range e.cuts {
 		out = append(append(out, body[at:c.from]...), c.by...)
@@ -174,16 +241,17 @@ func (b Body) setMember(body []byte, text *string) ([]byte, error) {
 
 // editor walks the tokens of a body and notes what is to be replaced.
 type editor struct {
-	body  []byte
-	path  []string
-	value string // quoted; empty: only take out
-	dec   *jsontext.Decoder
-	cuts  []cut
+	body   []byte
+	path   []string
+	folded []string // the names of path, folded
+	value  string   // quoted; empty: only take out
+	dec    *jsontext.Decoder
+	cuts   []cut
 }
 
 func (e *editor) top() error {
 	if e.dec.PeekKind() != '[' {
-		if err := e.object(e.path); err != nil {
+		if err := e.object(0); err != nil {
 			return err
 		}
 		return e.end()
@@ -192,12 +260,12 @@ func (e *editor) top() error {
 		return err
 	}
 	for e.dec.PeekKind() == '{' {
-		if err := e.object(e.path); err != nil {
+		if err := e.object(0); err != nil {
 			return err
 		}
 	}
 	if token, err := e.dec.ReadToken(); err != nil || token.Kind() != ']' {
-		return credential.ErrUnusable
+		return errJSON
 	}
 	return e.end()
 }
@@ -205,32 +273,32 @@ func (e *editor) top() error {
 // end makes sure that nothing comes behind.
 func (e *editor) end() error {
 	if _, err := e.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return credential.ErrUnusable
+		return errJSON
 	}
 	return nil
 }
 
-// object walks one object on the way to the member.
-func (e *editor) object(path []string) error {
+// object walks one object on the way to the member, after so many names of the path.
+func (e *editor) object(depth int) error {
 	if e.dec.PeekKind() != '{' {
 		return e.dec.SkipValue()
 	}
 	if _, err := e.dec.ReadToken(); err != nil {
 		return err
 	}
-	if len(path) == 1 {
-		return e.last(path[0])
+	if depth == len(e.path)-1 {
+		return e.last()
 	}
 	for e.dec.PeekKind() == '"' {
-		name, err := e.dec.ReadToken()
+		token, err := e.dec.ReadToken()
 		if err != nil {
 			return err
 		}
-		switch {
-		case name.String() == path[0]:
-			err = e.object(path[1:])
-		case foldName(name.String()) == foldName(path[0]):
-			err = credential.ErrUnusable // some server would read this one
+		switch name := token.String(); {
+		case name == e.path[depth]:
+			err = e.object(depth + 1)
+		case isVariant(name, e.folded[depth]):
+			err = errJSON // some server would read this one
 		default:
 			err = e.dec.SkipValue()
 		}
@@ -243,7 +311,7 @@ func (e *editor) object(path []string) error {
 }
 
 // last walks the object that the member belongs to: it takes out every variant of the name, and puts the member first.
-func (e *editor) last(name string) error {
+func (e *editor) last() error {
 	begin := int(e.dec.InputOffset()) // behind the '{'
 	kept, from := 0, begin
 	var cuts []cut
@@ -252,7 +320,7 @@ func (e *editor) last(name string) error {
 		if err != nil {
 			return err
 		}
-		variant := foldName(token.String()) == foldName(name)
+		variant := isVariant(token.String(), e.folded[len(e.folded)-1])
 		if err := e.dec.SkipValue(); err != nil {
 			return err
 		}
@@ -267,15 +335,15 @@ func (e *editor) last(name string) error {
 	if _, err := e.dec.ReadToken(); err != nil {
 		return err
 	}
-	e.cuts = append(e.cuts, e.join(cuts, begin, name, kept)...)
+	e.cuts = append(e.cuts, e.join(cuts, begin, kept)...)
 	return nil
 }
 
 // join puts the member in front of what is kept, and takes care of the commas.
-func (e *editor) join(cuts []cut, begin int, name string, kept int) []cut {
+func (e *editor) join(cuts []cut, begin, kept int) []cut {
 	first := cut{from: begin, to: begin}
 	if e.value != "" {
-		quoted, _ := jsontext.AppendQuote(nil, name) // Validate has seen that it is text
+		quoted, _ := jsontext.AppendQuote(nil, e.path[len(e.path)-1]) // Validate has seen that it is text
 		first.by = string(quoted) + ":" + e.value
 		if kept > 0 {
 			first.by += ","

@@ -24,12 +24,13 @@ type Header struct {
 	Template string `yaml:"value"`
 }
 
-// reserved are fields that frame or route the request, switch on retries, or belong to a hop:
+// reserved are fields that frame or route the request, say what is asked for, switch on retries, or belong to a hop:
 // a credential in one of them would change what the request is.
 var reserved = []string{
-	"connection", "content-encoding", "content-length", "content-type", "expect", "forwarded", "host",
-	"idempotency-key", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-	"transfer-encoding", "upgrade", "via", "x-idempotency-key",
+	"accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "forwarded", "host",
+	"idempotency-key", "keep-alive", "last-event-id", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+	"transfer-encoding", "upgrade", "via", "x-http-method", "x-http-method-override", "x-idempotency-key", "x-method-override",
+	"x-original-url", "x-rewrite-url",
 }
 
 // reservedPrefixes are families of such fields: MCP's own, our hop's own, and pseudo headers of proxies.
@@ -58,8 +59,13 @@ func (h Header) Validate() error {
 // Place implements credential.Injector.
 func (h Header) Place() string { return "header " + folded(h.Name) }
 
-// Order implements credential.Injector.
-func (Header) Order() int { return credential.OrderHeader }
+// Order implements credential.Injector. The field Cookie has an earlier turn: a Cookie adds to what stands there.
+func (h Header) Order() int {
+	if sameFolded(h.Name, "Cookie") {
+		return credential.OrderURL
+	}
+	return credential.OrderHeader
+}
 
 // Strip deletes the field from the request, in every spelling that some server takes for it: any case, and _ for -.
 func (h Header) Strip(r *http.Request) error {

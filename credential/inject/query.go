@@ -18,10 +18,10 @@ type Query struct {
 
 // Validate implements credential.Injector.
 func (q Query) Validate() error {
-	if !isToken(q.Name) || len(q.Name) > maxHeader || strings.ContainsAny(q.Name, "&%+#'") {
+	if !isToken(q.Name) || len(q.Name) > maxHeader || strings.ContainsAny(q.Name, "&%+#'") || foldName(q.Name) == "" {
 		return fmt.Errorf("%w: query: name is not a plain parameter's; write one such as api_key", credential.ErrConfig)
 	}
-	if strings.EqualFold(foldName(q.Name), "sessionid") {
+	if foldName(q.Name) == "sessionid" { // sessionId, session_id and sessionid, each in some SDK
 		return fmt.Errorf("%w: query: %s is how HTTP+SSE names its sessions; a credential goes into a parameter of its own", credential.ErrConfig, q.Name)
 	}
 	return nil
@@ -33,8 +33,9 @@ func (q Query) Place() string { return "query " + foldName(q.Name) }
 // Order implements credential.Injector.
 func (Query) Order() int { return credential.OrderURL }
 
-// Strip takes the parameter out in every spelling that some server takes for it: in any case, with _ for -, with escapes,
-// and as an element of a list. All others stay as they are. A query that servers read in different ways is refused.
+// Strip takes the parameter out in every spelling that some server takes for it: in any case, with other joints or none
+// between its words, with escapes, and as an element of a list. All others stay as they are. A query that servers read in
+// different ways is refused.
 func (q Query) Strip(r *http.Request) error {
 	kept, err := withoutPair(r.URL.RawQuery, q.Name)
 	if err != nil {
@@ -68,11 +69,13 @@ func addPair(pairs, name, value string) string {
 }
 
 // withoutPair takes all pairs of a name out of a query or a form, and leaves every byte of the others. It reads as strictly
-// as the strictest server: an escape that is none, and a semicolon, which some take for &, are errors.
+// as the strictest server: an escape that is none is an error, and so is what ends or parts the pairs for some servers and
+// not for others: a semicolon, a number sign, a space, a control character.
 func withoutPair(pairs, name string) (string, error) {
-	if strings.Contains(pairs, ";") {
+	if strings.ContainsFunc(pairs, func(r rune) bool { return r <= ' ' || r == 0x7f || r == ';' || r == '#' }) {
 		return "", credential.ErrUnusable
 	}
+	folded := foldName(name)
 	var kept []string
 	for pair := range strings.SplitSeq(pairs, "&") {
 		key, value, _ := strings.Cut(pair, "=")
@@ -80,23 +83,9 @@ func withoutPair(pairs, name string) (string, error) {
 		if _, bad := url.QueryUnescape(value); err != nil || bad != nil {
 			return "", credential.ErrUnusable
 		}
-		decoded, _, _ = strings.Cut(decoded, "[") // name[] and name[0]
-		decoded, _, _ = strings.Cut(decoded, "\x00")
-		if pair != "" && foldName(strings.TrimSpace(decoded)) != foldName(name) {
+		if pair != "" && !isVariant(decoded, folded) {
 			kept = append(kept, pair)
 		}
 	}
 	return strings.Join(kept, "&"), nil
-}
-
-// foldName is a name in the one spelling in which names are compared: in lower case, with dashes, and without the dots and
-// spaces that some servers read as underscores.
-func foldName(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch r {
-		case '_', '.', ' ':
-			return '-'
-		}
-		return r
-	}, strings.ToLower(name))
 }

@@ -14,16 +14,12 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	"time"
+	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"sallyport.dev/credential"
-	"sallyport.dev/credential/fresh"
 )
-
-// keyFor is how long a parsed key is kept: it is asked for by its version.
-const keyFor = time.Hour
 
 // JWK is the public half of a key (RFC 7517, section 4). It is comparable: two that are equal are the same key.
 type JWK struct {
@@ -69,37 +65,31 @@ func (m *Minter) signerOf(ctx context.Context) (*signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jwt: key: %w", err)
 	}
-	s, err := m.signer.Get(ctx, got.Version)
-	if err != nil {
-		return nil, fmt.Errorf("jwt: key: %w", err)
+	if last := m.signer.Load(); last != nil && last.version == got.Version {
+		return last, nil
 	}
-	return s, nil
-}
-
-// parse is a fresh.FetchFunc.
-func (m *Minter) parse(ctx context.Context, version credential.Version, _ *signer) (*signer, fresh.Lifetime, error) {
-	got, err := m.key.Fetch(ctx, credential.Principal{})
-	if err != nil {
-		return nil, fresh.Lifetime{}, err
-	}
-	if got.Version != version { // it has been replaced since
-		return nil, fresh.Lifetime{}, fmt.Errorf("%w: it has just been replaced", credential.ErrUnavailable)
+	if len(got.Values) != 1 {
+		return nil, fmt.Errorf("%w: jwt: key: it is not one text", credential.ErrUnusable)
 	}
 	s, err := parseKey([]byte(got.Values[0].Reveal()))
 	if err != nil {
-		return nil, fresh.Lifetime{}, err
+		return nil, fmt.Errorf("jwt: key: %w", err)
 	}
-	s.version = version
+	s.version = got.Version
 	if m.cfg.KeyID != "" {
 		s.jwk.KeyID = m.cfg.KeyID
 	}
-	return s, fresh.Lifetime{Expire: keyFor}, nil
+	m.signer.Store(s) // of two at once either will do
+	return s, nil
 }
 
 // parseKey reads a private key in PEM. Its errors quote nothing.
 func parseKey(text []byte) (*signer, error) {
 	const hint = "write one with: openssl genpkey -algorithm ed25519"
-	block, _ := pem.Decode(text)
+	block, rest := pem.Decode(text)
+	for block != nil && !strings.HasSuffix(block.Type, "PRIVATE KEY") && len(rest) > 0 { // openssl writes EC PARAMETERS first
+		block, rest = pem.Decode(rest)
+	}
 	if block == nil {
 		return nil, fmt.Errorf("%w: it is no PEM; %s", credential.ErrUnusable, hint)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -24,7 +25,7 @@ type Minter struct {
 	cfg    Config
 	key    credential.Source
 	tokens *fresh.Cache[tokenKey, *token]
-	signer *fresh.Cache[credential.Version, *signer]
+	signer atomic.Pointer[signer] // of the last key that was seen
 }
 
 var _ credential.Source = (*Minter)(nil)
@@ -48,14 +49,12 @@ func New(cfg Config, key credential.Source) (*Minter, error) {
 	}
 	m := &Minter{cfg: cfg, key: key}
 	m.tokens = fresh.New(maxTokens, m.mint, nil)
-	m.signer = fresh.New(2, m.parse, nil) // the current key, and the one before
 	return m, nil
 }
 
 // Close forgets all tokens. None is given any more.
 func (m *Minter) Close() {
 	m.tokens.Close()
-	m.signer.Close()
 }
 
 // Fetch implements credential.Source.
@@ -85,13 +84,29 @@ func (m *Minter) current(ctx context.Context, who credential.Principal) (*token,
 	case !isText(who.Issuer) || !isText(who.Subject):
 		return nil, fmt.Errorf("%w: jwt: the principal's name cannot stand in a token: it is empty, longer than %d bytes, or holds control characters", credential.ErrUnavailable, maxText)
 	}
+	t, err := m.kept(ctx, who)
+	if errors.Is(err, errReplaced) { // between the two looks at the key
+		t, err = m.kept(ctx, who)
+	}
+	if err != nil && !errors.Is(err, credential.ErrUnavailable) && !errors.Is(err, credential.ErrUnusable) {
+		err = fmt.Errorf("%w: jwt: %w", credential.ErrUnavailable, err)
+	}
+	return t, err
+}
+
+// errReplaced means that the key was replaced before a token was signed with it.
+var errReplaced = fmt.Errorf("%w: jwt: key: it has just been replaced", credential.ErrUnavailable)
+
+// kept returns the token that is kept, or a new one.
+func (m *Minter) kept(ctx context.Context, who credential.Principal) (*token, error) {
 	s, err := m.signerOf(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t, err := m.tokens.Get(ctx, tokenKey{who, s.version})
-	if err != nil && !errors.Is(err, credential.ErrUnavailable) {
-		err = fmt.Errorf("%w: jwt: %w", credential.ErrUnavailable, err)
+	key := tokenKey{who, s.version}
+	t, err := m.tokens.Get(ctx, key)
+	if errors.Is(err, fresh.ErrFull) { // one more principal waits for nobody: the token is made for this call alone
+		t, _, err = m.mint(ctx, key, nil)
 	}
 	return t, err
 }
@@ -102,9 +117,12 @@ func (m *Minter) mint(ctx context.Context, key tokenKey, _ *token) (*token, fres
 	if err != nil {
 		return nil, fresh.Lifetime{}, err
 	}
+	if s.version != key.version {
+		return nil, fresh.Lifetime{}, errReplaced
+	}
 	now := time.Now()
 	claims := jwt.MapClaims{
-		"iss": m.cfg.Issuer, "sub": key.who.Subject, "aud": m.cfg.Audience, "jti": rand.Text(),
+		"iss": m.cfg.Issuer, "sub": m.cfg.subject(key.who), "aud": m.cfg.Audience, "jti": rand.Text(),
 		"iat": now.Unix(), "nbf": now.Add(-backdated).Unix(), "exp": now.Add(m.cfg.TTL).Unix(),
 	}
 	if !m.cfg.Client {
@@ -114,12 +132,12 @@ func (m *Minter) mint(ctx context.Context, key tokenKey, _ *token) (*token, fres
 		claims[name] = value
 	}
 	unsigned := jwt.NewWithClaims(s.method, claims)
-	unsigned.Header["kid"] = s.jwk.KeyID
+	unsigned.Header["kid"], unsigned.Header["typ"] = s.jwk.KeyID, m.cfg.Type
 	text, err := unsigned.SignedString(s.private)
 	if err != nil {
 		return nil, fresh.Lifetime{}, fmt.Errorf("%w: jwt: it cannot be signed", credential.ErrUnavailable)
 	}
-	expires := now.Add(m.cfg.TTL)
+	expires := time.Unix(now.Add(m.cfg.TTL).Unix(), 0) // as the token says it
 	made := &token{credential.Fetched{Values: []secret.Value{secret.New(text)}, Version: s.version, Expires: expires}, expires}
 	return made, fresh.Lifetime{Refresh: m.cfg.TTL / 3, Expire: m.cfg.TTL / 2}, nil
 }

@@ -15,7 +15,10 @@ import (
 	"errors"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,8 +134,9 @@ func TestATokenNamesThePrincipal(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"EdDSA": ed25519Key(t), "ES256": pkcs8(t, ec256), "ES384": pkcs8(t, ec384), "RS256": pkcs8(t, rsaKey),
-		"ES256 in SEC 1":   string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})),
-		"RS256 in PKCS #1": string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsaKey)})),
+		"ES256 with a curve": "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n" + string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})),
+		"ES256 in SEC 1":     string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})),
+		"RS256 in PKCS #1":   string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsaKey)})),
 	} {
 		m := minter(t, mint.Config{Claims: map[string]string{"team": "ops"}}, &keySource{pem: text})
 		got, err := m.Fetch(t.Context(), alice)
@@ -269,6 +273,14 @@ func TestConfig(t *testing.T) {
 		"a claim of its": func(c *mint.Config) { c.Claims = map[string]string{"sub": "root"} },
 		"the issuer's":   func(c *mint.Config) { c.Claims = map[string]string{"principal_issuer": "x"} },
 		"an empty claim": func(c *mint.Config) { c.Claims = map[string]string{"a": ""} },
+		"nobody":         func(c *mint.Config) { c.Subject = "service" },
+		"the issuer":     func(c *mint.Config) { c.Subject = "{principal.issuer}" },
+		"twice":          func(c *mint.Config) { c.Subject = "{principal.subject}{principal.subject}" },
+		"other braces":   func(c *mint.Config) { c.Subject = "{principal.subject}{principal.email}" },
+		"nested braces":  func(c *mint.Config) { c.Subject = "{principal.{principal.subject}issuer}" },
+		"a line end":     func(c *mint.Config) { c.Subject = "{principal.subject}\n" },
+		"a type":         func(c *mint.Config) { c.Type = `JWT","alg":"none` },
+		"a long type":    func(c *mint.Config) { c.Type = strings.Repeat("x", 65) },
 	} {
 		cfg := good
 		change(&cfg)
@@ -276,8 +288,156 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s gives %v", name, err)
 		}
 	}
-	if err := good.Validate(); err != nil || good.TTL != time.Minute {
-		t.Errorf("%v, %s", err, good.TTL)
+	if err := good.Validate(); err != nil || good.TTL != time.Minute || good.Type != "JWT" || good.Subject != "{principal.subject}" {
+		t.Errorf("%v, %+v", err, good)
+	}
+}
+
+// claimsOf are what a server reads in a token of a minter.
+func claimsOf(t *testing.T, m *mint.Minter, who credential.Principal) (claims jwt.MapClaims, header map[string]any) {
+	t.Helper()
+	got, err := m.Fetch(t.Context(), who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _ := public(t, m)
+	parsed, err := jwt.Parse(got.Values[0].Reveal(), func(*jwt.Token) (any, error) { return key, nil }, jwt.WithValidMethods([]string{"EdDSA"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, _ = parsed.Claims.(jwt.MapClaims)
+	if expires, _ := claims.GetExpirationTime(); !expires.Equal(got.Expires) {
+		t.Errorf("it expires at %s, and says %s", got.Expires, expires)
+	}
+	return claims, parsed.Header
+}
+
+func TestSubjectAndType(t *testing.T) {
+	m := minter(t, mint.Config{Subject: "{principal.issuer}|{principal.subject}", Type: "at+jwt"}, &keySource{pem: ed25519Key(t)})
+	claims, header := claimsOf(t, m, alice)
+	if claims["sub"] != "https://idp.test|alice" || claims["principal_issuer"] != alice.Issuer || header["typ"] != "at+jwt" {
+		t.Errorf("%v, %v", claims, header)
+	}
+	hostile := credential.Principal{Issuer: alice.Issuer, Subject: `{principal.issuer}","sub":"root`}
+	claims, _ = claimsOf(t, m, hostile)
+	if claims["sub"] != "https://idp.test|"+hostile.Subject {
+		t.Errorf("a name in braces becomes %v", claims["sub"])
+	}
+	iat, _ := claims.GetIssuedAt()
+	if nbf, _ := claims.GetNotBefore(); iat.Sub(nbf.Time) != 5*time.Second {
+		t.Errorf("it counts from %s, and was made at %s", nbf, iat)
+	}
+}
+
+// However often the key is replaced, the next token is signed with the current one, whose name it has.
+func TestKeysAreReplacedOften(t *testing.T) {
+	key := new(keySource)
+	m := minter(t, mint.Config{}, key)
+	first := ed25519Key(t)
+	for _, text := range []string{first, ed25519Key(t), ed25519Key(t), ed25519Key(t), first} {
+		key.pem = text
+		_, kid := public(t, m)
+		if _, header := claimsOf(t, m, alice); header["kid"] != kid {
+			t.Errorf("the token names the key %v, not %s", header["kid"], kid)
+		}
+	}
+}
+
+// More principals than are kept get their tokens too.
+func TestMorePrincipalsThanAreKept(t *testing.T) {
+	m := minter(t, mint.Config{}, &keySource{pem: ed25519Key(t)})
+	for i := range 1100 {
+		who := credential.Principal{Issuer: alice.Issuer, Subject: strconv.Itoa(i)}
+		if i < 1020 {
+			if _, err := m.Fetch(t.Context(), who); err != nil {
+				t.Fatal(err)
+			}
+		} else if claims, _ := claimsOf(t, m, who); claims["sub"] != who.Subject {
+			t.Errorf("the token of %d is for %v", i, claims["sub"])
+		}
+	}
+}
+
+// flipping gives another key every time.
+type flipping struct {
+	keys []string
+	next atomic.Int64
+}
+
+func (s *flipping) Fetch(ctx context.Context, who credential.Principal) (credential.Fetched, error) {
+	return (&keySource{pem: s.keys[int(s.next.Add(1))%len(s.keys)]}).Fetch(ctx, who)
+}
+
+// A token is never kept for a key that has not signed it: its version is that of its key, or there is none.
+func TestAKeyThatChangesWhileATokenIsMade(t *testing.T) {
+	s := &flipping{keys: []string{ed25519Key(t), ed25519Key(t), ed25519Key(t)}}
+	kids := make(map[credential.Version]string)
+	for _, text := range s.keys {
+		_, kid := public(t, minter(t, mint.Config{}, &keySource{pem: text}))
+		kids[credential.VersionOf(secret.New(text))] = kid
+	}
+	m := minter(t, mint.Config{}, s)
+	var crew sync.WaitGroup
+	for range 8 {
+		crew.Go(func() {
+			for range 20 {
+				got, err := m.Fetch(t.Context(), alice)
+				if err != nil {
+					if !errors.Is(err, credential.ErrUnavailable) {
+						t.Error(err)
+					}
+					continue
+				}
+				token, _, err := jwt.NewParser().ParseUnverified(got.Values[0].Reveal(), jwt.MapClaims{})
+				if err != nil || token.Header["kid"] != kids[got.Version] {
+					t.Errorf("%v is said to be signed with %v", token.Header["kid"], kids[got.Version])
+				}
+			}
+		})
+	}
+	crew.Wait()
+}
+
+// odd is a source that breaks its promise.
+type odd []secret.Value
+
+func (s odd) Fetch(context.Context, credential.Principal) (credential.Fetched, error) {
+	return credential.Fetched{Values: s}, nil
+}
+
+func TestClosedAndOddSources(t *testing.T) {
+	for _, list := range []odd{nil, {secret.Value{}}, {secret.New("a"), secret.New("b")}} {
+		if _, err := minter(t, mint.Config{}, list).Fetch(t.Context(), alice); !errors.Is(err, credential.ErrUnusable) {
+			t.Errorf("%d values give %v", len(list), err)
+		}
+	}
+	m := minter(t, mint.Config{}, &keySource{pem: ed25519Key(t)})
+	m.Close()
+	if _, err := m.Fetch(t.Context(), alice); !errors.Is(err, credential.ErrUnavailable) {
+		t.Errorf("a closed one gives %v", err)
+	}
+}
+
+func BenchmarkMint(b *testing.B) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, text := range map[string]string{"EdDSA": ed25519Key(b), "RS256": pkcs8(b, rsaKey)} {
+		b.Run(name, func(b *testing.B) {
+			m := minter(b, mint.Config{}, &keySource{pem: text})
+			for i := range 1024 { // all that is kept: the next is made each time
+				if _, err := m.Fetch(b.Context(), credential.Principal{Issuer: "i", Subject: strconv.Itoa(i)}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := m.Fetch(b.Context(), alice); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -81,27 +81,3 @@ func containsText(list []pattern, text string) bool {
 	}
 	return false
 }
-
-// at reports whether b begins with the pattern.
-func (p *pattern) at(b []byte) bool { return len(b) >= len(p.text) && p.begins(b[:len(p.text)]) }
-
-// begins reports whether the pattern, or its beginning, is b.
-func (p *pattern) begins(b []byte) bool {
-	if !p.fold {
-		return string(b) == p.text[:len(b)]
-	}
-	for i, c := range b {
-		if lower(c) != p.text[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// lower maps the letters of hexadecimal digits.
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'F' {
-		return c + 'a' - 'A'
-	}
-	return c
-}

@@ -9,15 +9,21 @@ import (
 // Source gives the scrubber of now: a [Set].
 type Source interface{ Current() *Scrubber }
 
-// NewReader returns a body in which the secrets of from are masked as it is read, those too that become active meanwhile.
-// What comes is passed on at once, but for an end that may be the beginning of a secret; that is never more than six times
-// the longest secret in hexadecimal. hit is called for each occurrence. An error of body comes behind the bytes before it.
+// NewReader returns a body in which the secrets of from are masked as it is read, those too that become active meanwhile,
+// but no longer those that have expired in from.
+//
+// What comes is passed on at once, but for an end that may be the beginning of a secret: never more than 20 times the bytes
+// of the longest secret, so 1.25 MiB at the very most and some hundred bytes mostly. hit is called for each occurrence, once
+// for those that overlap. An error of body comes behind the bytes before it. Close may be called while Read waits.
 func NewReader(body io.ReadCloser, from Source, hit func()) io.ReadCloser {
-	return &reader{body: body, from: from, hit: hit}
+	return &reader{body: body, closer: body, from: from, hit: hit}
 }
 
-// Reader is [NewReader] with the secrets of s alone.
+// Reader is [NewReader] with the secrets of s alone. It returns body itself if there are none.
 func (s *Scrubber) Reader(body io.ReadCloser, hit func()) io.ReadCloser {
+	if s == nil || s.scanner == nil && s.rest == nil {
+		return body
+	}
 	return NewReader(body, fixed{s}, hit)
 }
 
@@ -25,78 +31,123 @@ type fixed struct{ *Scrubber }
 
 func (f fixed) Current() *Scrubber { return f.Scrubber }
 
+// rest gives the other secrets of a source, those that its scrubbers leave to another.
+type rest struct{ of Source }
+
+func (r rest) Current() *Scrubber {
+	if s := r.of.Current(); s != nil {
+		return s.rest
+	}
+	return nil
+}
+
 type reader struct {
-	body io.ReadCloser
-	from Source
-	hit  func()
+	closer io.Closer
+	from   Source
+	hit    func()
 
 	mu    sync.Mutex // guards what follows; Close may be called while Read waits
-	s     *Scrubber  // by which held was judged
-	held  []byte     // what may be the beginning of a secret
-	ready []byte     // what is done and did not fit
-	err   error      // of body, behind all of that
+	body  io.Reader
+	below bool      // the rest is masked below
+	s     *Scrubber // by which held was judged
+	carry carry
+	held  []byte // what may be the beginning of a secret
+	own   []byte // memory to read into when the caller's is too small
+	ready []byte // what of it is done and did not fit
+	err   error  // of body, behind all of that
 	done  bool
 }
 
 const (
-	smallest = 4 << 10 // bytes of a buffer that is read into when the caller's is too small
-	maxEmpty = 1 << 20 // reads in a row without a byte to pass on: as many as one byte each can be held
+	smallest = 4 << 10  // bytes of a buffer of one's own
+	maxPiece = 64 << 10 // bytes that are looked through at once, which bounds the memory that it takes
+	maxEmpty = 100      // reads in a row that bring nothing, as in bufio
 )
 
-// Read implements io.Reader. The bytes are masked in the caller's own buffer.
-func (r *reader) Read(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for range maxEmpty {
-		if len(r.ready) > 0 {
-			n := copy(p, r.ready)
-			r.ready = r.ready[n:]
-			return n, nil
-		}
-		if r.done || len(p) == 0 {
-			return 0, r.err
-		}
-		if len(r.held) == 0 {
-			r.s = r.from.Current()
-		}
-		if len(p) >= len(r.held)+smallest/2 {
-			if n := r.fill(p); n > 0 {
-				return n, nil
-			}
-			continue
-		}
-		own := make([]byte, len(r.held)+smallest)
-		r.ready = own[:r.fill(own)]
+// Read implements io.Reader. The bytes are masked in the caller's own buffer, if that is large enough.
+func (r *reader) Read(p []byte) (n int, err error) {
+	n, hits, err := r.read(p)
+	for range hits { // without the lock: hit may close the body
+		r.hit()
 	}
-	return 0, io.ErrNoProgress
+	return n, err
 }
 
-// fill reads once behind what is held, and returns how much of p is done. The rest is held.
-func (r *reader) fill(p []byte) int {
+func (r *reader) read(p []byte) (n, hits int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for empty := 0; empty < maxEmpty; {
+		if len(r.ready) > 0 {
+			n = copy(p, r.ready)
+			r.ready = r.ready[n:]
+			return n, hits, nil
+		}
+		if r.done || len(p) == 0 {
+			return 0, hits, r.err
+		}
+		if len(r.held) == 0 {
+			r.look()
+		}
+		into := p
+		if len(p) < len(r.held)+max(smallest/2, len(r.held)/2) {
+			into = r.memory()
+		}
+		got, done, found := r.fill(into[:min(len(into), len(r.held)+maxPiece)])
+		hits += found
+		if &into[0] != &p[0] {
+			r.ready = into[:done]
+		} else if done > 0 {
+			return done, hits, nil
+		}
+		if empty++; got > 0 {
+			empty = 0
+		}
+	}
+	return 0, hits, io.ErrNoProgress
+}
+
+// look takes the secrets of now, and has those that its scrubber leaves to another masked below.
+func (r *reader) look() {
+	r.s = r.from.Current()
+	if r.s != nil && r.s.rest != nil && !r.below {
+		r.body = &reader{closer: r.closer, body: r.body, from: rest{r.from}, hit: r.hit, carry: carry{slashes: r.carry.slashes}}
+		r.below = true
+	}
+}
+
+// memory returns a buffer with room behind what is held.
+func (r *reader) memory() []byte {
+	if len(r.own) < len(r.held)+smallest/2 {
+		r.own = make([]byte, 3*len(r.held)+smallest) // so that it is not made anew, and what is held not looked at, too often
+	}
+	return r.own
+}
+
+// fill reads once behind what is held, and returns how much that has brought and how much of p is done. The rest is held,
+// and p does not keep it.
+func (r *reader) fill(p []byte) (got, done, hits int) {
 	held := copy(p, r.held)
-	n, err := r.body.Read(p[held:])
+	got, err := r.body.Read(p[held:])
 	if err != nil {
 		r.err, r.done = err, true
 	}
-	piece := p[:held+n]
-	if r.s == nil || len(r.s.scanners) == 0 {
-		r.held = r.held[:0]
-		return len(piece)
+	piece := p[:held+got]
+	if r.s == nil || r.s.scanner == nil {
+		r.carry = carry{slashes: trailing(piece)}
+		return got, len(piece), 0
 	}
-	hits, done := r.s.mask(piece, r.done)
-	for range hits {
-		r.hit()
-	}
+	hits, done = r.s.mask(piece, &r.carry, r.done)
 	r.held = append(r.held[:0], piece[done:]...)
-	return done
+	clear(piece[done:])
+	return got, done, hits
 }
 
 // Close implements io.Closer.
 func (r *reader) Close() error {
-	err := r.body.Close() // ends a Read that waits
+	err := r.closer.Close() // ends a Read that waits
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.held, r.ready, r.done = nil, nil, true
+	r.held, r.own, r.ready, r.done = nil, nil, nil, true
 	if r.err == nil {
 		r.err = errClosed
 	}

@@ -133,7 +133,7 @@ func survives(b []byte, text string) bool {
 	var s scratch
 	readings := [][]byte{b}
 	for _, nested := range []bool{false, true} {
-		s.views[0].json(b, nested, true)
+		s.views[0].json(new(scanner), b, reading{nested: nested, final: true})
 		readings = append(readings, bytes.Clone(s.views[0].text))
 	}
 	s.views[0].percent(b, true)
@@ -213,6 +213,9 @@ func TestEveryEncodingAtEverySplit(t *testing.T) {
 					if got, n := through(t, from, sent[:i], sent[i:]); got != want || n != 1 {
 						t.Fatalf("%s of %q, split at %d: %d hits, %q, want %q", e.name, text, i, n, got, want)
 					}
+				}
+				if len(sent) > 2000 {
+					continue
 				}
 				if got, n := through(t, from, strings.Split(sent, "")...); got != want || n != 1 {
 					t.Errorf("%s of %q, byte by byte: %d hits, %q", e.name, text, n, got)
@@ -357,17 +360,17 @@ func TestHeader(t *testing.T) {
 	shared := []string{"a", "Bearer " + canary, "b"}
 	h := http.Header{
 		"X-Echo": shared, "X-Plain": {"nothing"}, "Basic": {base64.StdEncoding.EncodeToString([]byte("user:" + canary))},
-		"X-Weak": {"it is short indeed"}, "X-C4n4ry-Q7w9/Do+Not=Print": {"a"}, "X-Id": {"an id"},
+		"X-Weak": {"fine", "it is short indeed"}, "X-Shortish": {"a"}, "X-" + hex.EncodeToString([]byte(canary)): {"a"}, "X-C4n4ry-Q7w9/Do+Not=Print": {"a"}, "X-Id": {"an id"},
 	}
 	hits := s.Current().Header(h)
 	stars := strings.Repeat("*", len(canary))
-	if want := []string{"a", "Bearer " + stars, "b"}; !slices.Equal(h["X-Echo"], want) || hits != 4 {
+	if want := []string{"a", "Bearer " + stars, "b"}; !slices.Equal(h["X-Echo"], want) || hits != 6 {
 		t.Errorf("%d hits, %q", hits, h["X-Echo"])
 	}
 	if shared[1] != "Bearer "+canary {
 		t.Error("a list that others may hold was changed")
 	}
-	if h.Get("X-Plain") != "nothing" || h.Get("X-Id") != "an id" || h.Get("X-Weak") != "it is ***** indeed" || len(h) != 5 {
+	if h.Get("X-Plain") != "nothing" || h.Get("X-Id") != "an id" || len(h) != 4 {
 		t.Errorf("%q", h)
 	}
 	if strings.Contains(h.Get("Basic"), base64.StdEncoding.EncodeToString([]byte(canary))[:20]) || survives([]byte(h.Get("Basic")), canary) {
@@ -411,37 +414,34 @@ func TestWeak(t *testing.T) {
 	}
 }
 
+// looked are the texts that a set's scrubber of now looks for.
+func looked(s *Set) []string {
+	now := s.Current()
+	texts := slices.Clone(now.texts)
+	if now.rest != nil {
+		texts = append(texts, now.rest.texts...)
+	}
+	slices.Sort(texts)
+	return slices.Compact(texts)
+}
+
 func TestSecretsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := set("secret-one-Zq7Lw2", "secret-two-Xv9Rb4")
 		s.Current()
-		time.Sleep(50 * time.Minute)
+		time.Sleep(20 * time.Hour)
 		s.Use(secret.New("secret-one-Zq7Lw2"))
-		time.Sleep(50 * time.Minute)
-		s.UseUntil(secret.New("secret-short-Kt0Pd"), time.Now().Add(time.Minute))
-		for i := range maxRecent {
-			s.Use(secret.New(fmt.Sprintf("secret-%d-of-many-Pd0", i)))
-		}
-		if texts := s.Current().texts; len(texts) != 2+maxRecent || slices.Contains(texts, "secret-two-Xv9Rb4") {
-			t.Errorf("after an hour: %q", texts)
-		}
-		time.Sleep(2 * time.Minute)
-		for i := range maxRecent + 1 {
-			s.Use(secret.New(fmt.Sprintf("secret-%d-of-more-Pd0", i)))
-		}
-		if texts := s.Current().texts; slices.Contains(texts, "secret-short-Kt0Pd") || len(texts) != 2+2*maxRecent {
-			t.Errorf("after its end: %q", texts)
-		}
-		s = set("secret-one-Zq7Lw2")
+		time.Sleep(20 * time.Hour)
+		s.UseUntil(secret.New("secret-short-Kt0Pd"), time.Now().Add(-time.Second))
 		s.Use(secret.New("secret-three-Pd0Fg"))
-		if texts := s.Current().texts; !slices.Equal(texts, []string{"secret-one-Zq7Lw2", "secret-three-Pd0Fg"}) {
-			t.Errorf("of two: %q", texts)
+		if texts := looked(s); !slices.Equal(texts, []string{"secret-one-Zq7Lw2", "secret-three-Pd0Fg"}) {
+			t.Errorf("after a day: %q", texts)
 		}
 		for i := range 2000 {
 			time.Sleep(time.Millisecond)
 			s.Use(secret.New(fmt.Sprintf("secret-number-%d-Zq7", i)))
 		}
-		if texts := s.Current().texts; len(texts) != maxTexts || !slices.Contains(texts, "secret-number-1999-Zq7") {
+		if texts := looked(s); len(texts) != maxTexts || !slices.Contains(texts, "secret-number-1999-Zq7") {
 			t.Errorf("%d secrets", len(texts))
 		}
 	})

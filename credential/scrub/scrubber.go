@@ -2,7 +2,6 @@ package scrub
 
 import (
 	"bytes"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -11,146 +10,263 @@ import (
 // Scrubber masks the secrets that were active when it was made. It does not change, and is safe for concurrent use. A nil
 // Scrubber masks nothing.
 type Scrubber struct {
-	scanners []*scanner // what is looked for in bodies; none if there is nothing
-	special  bool       // one of the secrets holds what the short escapes of JSON stand for, other than a slash
-	texts    []string   // all secrets
-	weak     []string   // those that are looked for in headers alone
-	scratch  sync.Pool
+	scanner *scanner // nil if there is nothing to look for in bodies
+	texts   []string // all secrets
+	weak    []string // those that are looked for in headers and whole texts alone
+	names   []string // what no field's name may hold, in lower case
+	most    int      // bytes of what may be held back
+	scratch sync.Pool
+
+	rest *Scrubber // of other secrets, which are masked before; nil if there are none
 }
 
-// scratch is what looking through a piece needs.
-type scratch struct {
-	views [3]view
-	order [3]*view
-	spans []span
-}
+// heldPerByte is how many bytes may be held back for each of the longest secret: a backslash four levels deep and what
+// follows it have as many.
+const heldPerByte = 20
 
-type span struct{ from, to int }
-
-// newScrubber makes a scrubber of texts, for those of which that are not weak there are scanners, some of which may be nil.
-func newScrubber(texts []string, scanners ...*scanner) *Scrubber {
+func newScrubber(texts []string) *Scrubber {
 	s := &Scrubber{texts: texts}
 	s.scratch.New = func() any { return new(scratch) }
+	var patterns []pattern
 	for _, text := range texts {
-		if len(text) >= minInHead && weak(text) != "" {
+		if len(text) >= minInHead {
+			s.names = append(s.names, strings.ToLower(text))
+		}
+		switch {
+		case weak(text) == "":
+			patterns = append(patterns, patternsOf(text)...)
+			s.most = max(s.most, heldPerByte*len(text))
+		case len(text) >= minInHead:
 			s.weak = append(s.weak, text)
 		}
 	}
-	for _, one := range scanners {
-		if one != nil {
-			s.scanners, s.special = append(s.scanners, one), s.special || one.special
-		}
+	if len(patterns) > 0 {
+		s.scanner = newScanner(patterns)
 	}
 	return s
 }
 
-// scannerOf makes the scanner of those texts that are not weak; nil if there are none.
-func scannerOf(texts []string) *scanner {
-	var patterns []pattern
-	for _, text := range texts {
-		if weak(text) == "" {
-			patterns = append(patterns, patternsOf(text)...)
+// scratch is what looking through a piece needs.
+type scratch struct {
+	views [maxViews]view
+	order [maxViews]*view
+	spans []span
+	piece []byte // a copy of a whole text
+}
+
+const (
+	maxLevels = 4             // of JSON in JSON strings
+	maxViews  = maxLevels + 3 // those, all of them at once, percent escapes, and percent escapes in the latter
+	maxKept   = 1 << 20       // bytes of a view that is kept for later
+	maxText   = 1 << 30       // bytes of a text that is looked through at once
+)
+
+type span struct{ from, to int }
+
+// carry is what the pieces of one stream before have to do with the next one.
+type carry struct {
+	slashes int // backslashes right before it, that are done; many count as a few more than are looked at
+	masked  int // bytes at its beginning that belong to an occurrence that is done but for them
+}
+
+// get returns memory for looking through a piece; give it back with put.
+func (s *Scrubber) get() *scratch {
+	work, _ := s.scratch.Get().(*scratch)
+	return work
+}
+
+func (s *Scrubber) put(work *scratch) {
+	for i := range work.views {
+		if cap(work.views[i].text) > maxKept {
+			work.views[i] = view{}
 		}
 	}
-	if len(patterns) == 0 {
-		return nil
+	if cap(work.piece) > maxKept {
+		work.piece = nil
 	}
-	return newScanner(patterns)
-}
-
-// scan calls found with the place of each occurrence in b.
-func (s *Scrubber) scan(b []byte, found func(from, to int)) {
-	for _, one := range s.scanners {
-		one.scan(b, found)
-	}
-}
-
-// tail returns where the longest end of b begins that may be the beginning of an occurrence; len(b) if there is none.
-func (s *Scrubber) tail(b []byte) int {
-	from := len(b)
-	for _, one := range s.scanners {
-		from = min(from, one.tail(b))
-	}
-	return from
+	s.scratch.Put(work)
 }
 
 // mask masks all occurrences in a piece of a stream, each byte by a star, and returns how many there were and how much of
-// the piece is done: what is behind may be the beginning of an occurrence. At the stream's end, final, all is done.
-func (s *Scrubber) mask(piece []byte, final bool) (hits, done int) {
-	work, _ := s.scratch.Get().(*scratch)
-	defer s.scratch.Put(work)
-	work.spans = work.spans[:0]
-	done = len(piece)
-	s.scan(piece, func(from, to int) { work.spans = append(work.spans, span{from, to}) })
-	if !final {
-		done = s.tail(piece)
-	}
-	views := work.look(s.special, piece, final)
-	if !final {
-		// Backslashes at the end may begin an escape, which then continues what stands before them.
-		if before := bytes.TrimRight(piece, `\`); len(piece)-len(before) <= maxSlashes {
-			done = min(done, s.tail(before))
-		}
-	}
+// the piece is done: what is behind may be the beginning of an occurrence, and is to be given again with what comes next.
+// At the stream's end, final, all is done.
+func (s *Scrubber) mask(piece []byte, c *carry, final bool) (hits, done int) {
+	work := s.get()
+	defer s.put(work)
+	return s.maskWith(work, piece, c, final)
+}
+
+func (s *Scrubber) maskWith(work *scratch, piece []byte, c *carry, final bool) (hits, done int) {
+	work.spans = s.scanner.scan(piece, work.spans[:0])
+	views := work.look(s.scanner, piece, final, c.slashes)
 	for _, v := range views {
-		s.scan(v.text, func(from, to int) {
+		known := len(work.spans)
+		work.spans = s.scanner.scan(v.text, work.spans)
+		v.places(work.spans[known:])
+	}
+	done = len(piece)
+	if !final {
+		done = settle(views, piece, max(s.tail(views, piece, c.slashes), len(piece)-s.most))
+	}
+	if n := trailing(piece[:done]); n < done {
+		c.slashes = n
+	} else {
+		c.slashes = min(c.slashes+n, 4*maxSlashes)
+	}
+	return work.apply(piece, done, c), done
+}
+
+// tail returns where the longest end of the piece begins that may be the beginning of an occurrence, in any view.
+func (s *Scrubber) tail(views []*view, piece []byte, before int) int {
+	done := s.open(piece, before)
+	for _, v := range views {
+		done = min(done, v.open)
+		if from := s.open(v.text, 0); from < len(v.text) {
 			begin, _ := v.place(from)
-			_, end := v.place(to - 1)
-			work.spans = append(work.spans, span{begin, end})
-		})
-		if !final {
-			done = min(done, v.open)
-			if from := s.tail(v.text); from < len(v.text) {
-				begin, _ := v.place(from)
-				done = min(done, begin)
-			}
-		}
-	}
-	done = work.settle(views, done)
-	return work.apply(piece, done), done
-}
-
-// look makes the views of a piece in which something may be found that is not found in the piece.
-func (w *scratch) look(special bool, piece []byte, final bool) []*view {
-	views := w.order[:0]
-	if bytes.IndexByte(piece, '\\') >= 0 && (special || bytes.Contains(piece, []byte(`\u`)) || bytes.Contains(piece, []byte(`\/`))) {
-		nested, strict := &w.views[0], &w.views[1]
-		views = append(views, nested)
-		if nested.json(piece, true, final) {
-			strict.json(piece, false, final)
-			views = append(views, strict)
-		}
-	}
-	if bytes.IndexByte(piece, '%') >= 0 {
-		w.views[2].percent(piece, final)
-		views = append(views, &w.views[2])
-	}
-	return views
-}
-
-// settle moves the end of what is done before whatever would be torn apart there: an escape, in any reading, and an
-// occurrence, in which another may begin.
-func (w *scratch) settle(views []*view, done int) int {
-	for again := true; again; {
-		again = false
-		for _, v := range views {
-			if at := v.whole(done); at < done {
-				done, again = at, true
-			}
-		}
-		for _, s := range w.spans {
-			if s.from < done && done < s.to {
-				done, again = s.from, true
-			}
+			done = min(done, begin)
 		}
 	}
 	return done
 }
 
-// apply masks the spans that are done. What the readings find of one occurrence counts once.
-func (w *scratch) apply(piece []byte, done int) (hits int) {
+// open returns where the longest end of a text begins that may be the beginning of an occurrence, or, since no view may have
+// been worth being made, of one behind which an escape begins.
+func (s *Scrubber) open(text []byte, before int) int {
+	done := s.scanner.tail(text)
+	for end := loose(text, before); end < len(text); end = loose(text, before) {
+		text = text[:end]
+		done = min(done, end, s.scanner.tail(text))
+	}
+	return done
+}
+
+// loose returns where an escape begins that is not whole at the end of b, behind so many backslashes; len(b) if there is none.
+func loose(b []byte, before int) int {
+	const most = len(`\u123`)
+	from := max(0, len(b)-most)
+	i := from + bytes.LastIndexAny(b[from:], `\%`)
+	if i < from {
+		return len(b)
+	}
+	rest := b[i+1:]
+	if b[i] == '\\' {
+		if len(rest) > 0 && rest[0] != 'u' {
+			return len(b)
+		}
+		rest = rest[min(1, len(rest)):]
+	} else if len(rest) > 1 {
+		return len(b)
+	}
+	for _, c := range rest {
+		if digit[c] == noDigit {
+			return len(b)
+		}
+	}
+	if b[i] == '%' {
+		return i
+	}
+	run := trailing(b[:i+1])
+	first := i + 1 - run
+	if first == 0 {
+		run += before
+	}
+	switch {
+	case run <= maxSlashes:
+		return first
+	case run%2 == 1:
+		return i
+	}
+	return len(b)
+}
+
+// trailing returns how many backslashes there are at the end.
+func trailing(b []byte) (slashes int) {
+	for slashes < len(b) && b[len(b)-1-slashes] == '\\' {
+		slashes++
+	}
+	return slashes
+}
+
+// look makes the views of a piece in which something may be found that is not found in the piece.
+func (w *scratch) look(s *scanner, piece []byte, final bool, before int) []*view {
+	views := w.order[:0]
+	if s.wantsJSON(piece) {
+		views = w.lookJSON(views, s, piece, final, before)
+	}
+	percent, nested := &w.views[maxLevels+1], &w.views[maxLevels+2]
+	if s.wantsPercent(piece) {
+		percent.percent(piece, final)
+		views = append(views, percent)
+	}
+	json := &w.views[0]
+	if len(views) > 0 && views[0] == json && len(json.marks) > 0 && s.wantsPercent(json.text) {
+		nested.percent(json.text, final)
+		nested.over(json)
+		views = append(views, nested)
+	}
+	return views
+}
+
+// lookJSON adds the views of JSON: one that undoes all levels at once, whatever they are, and, where it matters, one after
+// the other, since backslashes that stand for themselves are lost in the former.
+func (w *scratch) lookJSON(views []*view, s *scanner, piece []byte, final bool, before int) []*view {
+	level := &w.views[0]
+	deep := level.json(s, piece, reading{nested: true, final: final, before: before})
+	views = append(views, level)
+	if deep {
+		level = &w.views[1]
+		level.json(s, piece, reading{final: final})
+		views = append(views, level)
+	}
+	for n := 2; n <= maxLevels && s.slash && bytes.IndexByte(level.text, '\\') >= 0; n++ {
+		base := level
+		level = &w.views[n]
+		level.json(s, base.text, reading{final: final})
+		level.over(base)
+		views = append(views, level)
+	}
+	return views
+}
+
+// settle moves the end of what is done before an escape that would be torn apart there, in any view or of those that none
+// was worth being made for.
+func settle(views []*view, piece []byte, done int) int {
+	for again := true; again; {
+		at := intact(piece, done)
+		for _, v := range views {
+			at = min(at, v.whole(at))
+		}
+		done, again = at, at < done
+	}
+	return done
+}
+
+// intact moves a place before the %XX or \uXXXX that it is inside of, if it is, and before as many backslashes as one reading
+// takes together.
+func intact(piece []byte, at int) int {
+	if at == len(piece) {
+		return at
+	}
+	from := max(0, at-5)
+	i := bytes.LastIndexAny(piece[from:at], `\%`)
+	switch i += from; {
+	case i < from, piece[i] == '%' && at-i > 2, piece[i] == '\\' && at-i > 1 && piece[i+1] != 'u':
+		return at
+	case piece[i] == '%':
+		return i
+	}
+	if slashes := trailing(piece[:i+1]); slashes <= maxSlashes {
+		return i + 1 - slashes
+	}
+	return at
+}
+
+// apply masks what is done of the spans, and remembers the rest of one. What the views find of one occurrence, or of some
+// that overlap, counts once.
+func (w *scratch) apply(piece []byte, done int, c *carry) (hits int) {
 	slices.SortFunc(w.spans, func(a, b span) int { return a.from - b.from })
-	end := 0
+	star(piece[:min(c.masked, done)])
+	end := c.masked
 	for _, s := range w.spans {
 		if s.from >= done {
 			break
@@ -158,72 +274,17 @@ func (w *scratch) apply(piece []byte, done int) (hits int) {
 		if s.from >= end {
 			hits++
 		}
-		for i := max(s.from, end); i < s.to; i++ {
-			piece[i] = '*'
+		if s.to > end {
+			star(piece[min(max(s.from, end), done):min(s.to, done)])
+			end = s.to
 		}
-		end = max(end, s.to)
 	}
+	c.masked = max(end-done, 0)
 	return hits
 }
 
-// Text masks a whole text, such as an error's.
-func (s *Scrubber) Text(text string) (masked string, hits int) {
-	if s == nil {
-		return text, 0
+func star(b []byte) {
+	for i := range b {
+		b[i] = '*'
 	}
-	for _, secret := range s.weak {
-		if n := strings.Count(text, secret); n > 0 {
-			text, hits = strings.ReplaceAll(text, secret, strings.Repeat("*", len(secret))), hits+n
-		}
-	}
-	if len(s.scanners) == 0 {
-		return text, hits
-	}
-	piece := []byte(text)
-	n, _ := s.mask(piece, true)
-	if n == 0 {
-		return text, hits
-	}
-	return string(piece), hits + n
-}
-
-// Header masks the values of a header or trailer, in lists of their own, and deletes fields whose name holds a secret, in
-// any case. Weak secrets are looked for as they are, those of at least 4 bytes.
-func (s *Scrubber) Header(h http.Header) (hits int) {
-	if s == nil || len(s.texts) == 0 {
-		return 0
-	}
-	for name, values := range h {
-		if s.names(name) {
-			delete(h, name)
-			hits++
-			continue
-		}
-		var own []string
-		for i, value := range values {
-			masked, n := s.Text(value)
-			if n == 0 {
-				continue
-			}
-			if own == nil {
-				own = slices.Clone(values)
-			}
-			own[i] = masked
-			hits += n
-		}
-		if own != nil {
-			h[name] = own
-		}
-	}
-	return hits
-}
-
-// names reports whether a field's name holds a secret.
-func (s *Scrubber) names(name string) bool {
-	for _, text := range s.texts {
-		if len(text) >= minLength && len(name) >= len(text) && strings.Contains(strings.ToLower(name), strings.ToLower(text)) {
-			return true
-		}
-	}
-	return false
 }

@@ -2,226 +2,144 @@ package scrub
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"sort"
-	"unicode/utf16"
-	"unicode/utf8"
 )
 
-// view is a piece of a stream as a reader that undoes one kind of escape sees it.
+// view is a piece of a stream as a reader that undoes one kind of escape sees it, or one after the other.
 type view struct {
-	text    []byte
-	escapes []escape
-	open    int // where an escape begins that is not whole yet; the piece's length if there is none
+	text  []byte
+	marks []mark
+	spare []mark // memory for marks
+	open  int    // where in the piece an escape begins that is not whole yet; the piece's length if there is none
 }
 
-// escape is one that was undone.
-type escape struct {
-	at, to   int // in the text
-	from, by int // in the piece: where it begins, and where it has ended
+// mark is an escape that was undone. Nothing is looked through at once that has 2 GiB.
+type mark struct {
+	at, to   int32 // in the text
+	from, by int32 // in the piece: where it begins, and where it has ended
 }
 
-func (v *view) reset() { v.text, v.escapes = v.text[:0], v.escapes[:0] }
-
-// undo adds what the escape from here to there stands for.
-func (v *view) undo(r rune, from, by int) {
-	at := len(v.text)
-	v.text = utf8.AppendRune(v.text, r)
-	v.escapes = append(v.escapes, escape{at, len(v.text), from, by})
-}
-
-// before returns the last escape that begins at or before a place in the text, or nil.
-func (v *view) before(at int) *escape {
-	i := sort.Search(len(v.escapes), func(i int) bool { return v.escapes[i].at > at })
-	if i == 0 {
-		return nil
+// begin makes room for a view of a piece. No escape is shorter than what it stands for, so that as much is enough.
+func (v *view) begin(piece []byte) {
+	if cap(v.text) < len(piece) {
+		v.text = make([]byte, len(piece)+len(piece)/8)
 	}
-	return &v.escapes[i-1]
+	v.text, v.marks, v.open = v.text[:len(piece)], v.marks[:0], len(piece)
+}
+
+// copyTo copies what stands before the next c, and returns how much that is. There must be as much room as there are bytes.
+func copyTo(to, from []byte, c byte) (n int) {
+	const (
+		low  = 0x0101010101010101
+		high = 0x8080808080808080
+		near = 64 // bytes within which another escape is expected: beyond, calls are worth it
+	)
+	for wanted := low * uint64(c); n+8 <= len(from) && n < near; n += 8 {
+		word := binary.LittleEndian.Uint64(from[n:])
+		binary.LittleEndian.PutUint64(to[n:], word)
+		word ^= wanted // c is a zero now, the lowest of which this finds
+		if found := (word - low) &^ word & high; found != 0 {
+			return n + bits.TrailingZeros64(found)/8
+		}
+	}
+	rest := bytes.IndexByte(from[n:], c)
+	if rest < 0 {
+		rest = len(from) - n
+	}
+	return n + copy(to[n:], from[n:n+rest])
+}
+
+// mark notes an escape.
+func (v *view) mark(at, to, from, by int) {
+	v.marks = append(v.marks, mark{int32(at), int32(to), int32(from), int32(by)})
 }
 
 // place returns where in the piece the byte of the text begins, and where it has ended.
 func (v *view) place(at int) (from, by int) {
-	e := v.before(at)
-	switch {
-	case e == nil:
+	i := sort.Search(len(v.marks), func(i int) bool { return int(v.marks[i].at) > at })
+	if i == 0 {
 		return at, at + 1
-	case at < e.to:
-		return e.from, e.by
 	}
-	return e.by + at - e.to, e.by + at - e.to + 1
+	m := &v.marks[i-1]
+	if at < int(m.to) {
+		return int(m.from), int(m.by)
+	}
+	at += int(m.by - m.to)
+	return at, at + 1
+}
+
+// places moves spans of the text to where they are in the piece.
+func (v *view) places(spans []span) {
+	for i, s := range spans {
+		spans[i].from, _ = v.place(s.from)
+		_, spans[i].to = v.place(s.to - 1)
+	}
 }
 
 // whole moves a place in the piece to the beginning of the escape that it is inside of, if it is.
 func (v *view) whole(at int) int {
-	i := sort.Search(len(v.escapes), func(i int) bool { return v.escapes[i].by > at })
-	if i < len(v.escapes) && v.escapes[i].from < at {
-		return v.escapes[i].from
+	i := sort.Search(len(v.marks), func(i int) bool { return int(v.marks[i].by) > at })
+	if i < len(v.marks) && int(v.marks[i].from) < at {
+		return int(v.marks[i].from)
 	}
 	return at
 }
 
-// maxSlashes is how many backslashes before an escape are taken together: four levels of JSON in JSON strings.
-const maxSlashes = 15
-
-// json undoes the escapes of JSON strings (RFC 8259, section 7). Nested reads what stands in JSON that stands in JSON
-// strings: all backslashes before an escape belong to it. deep reports whether the two readings differ.
-func (v *view) json(piece []byte, nested, final bool) (deep bool) {
-	v.reset()
-	v.open = len(piece)
-	for at := 0; at < len(piece); {
-		run := bytes.IndexByte(piece[at:], '\\')
-		if run < 0 {
-			v.text = append(v.text, piece[at:]...)
-			return deep
-		}
-		v.text = append(v.text, piece[at:at+run]...)
-		at += run
-		slashes := 1
-		for at+slashes < len(piece) && piece[at+slashes] == '\\' {
-			slashes++
-		}
-		deep = deep || slashes > 1
-		if !nested {
-			slashes = 1
-		}
-		decoded, length, state := unescape(piece[at:], slashes)
-		switch {
-		case state == escapeOpen && !final && slashes <= maxSlashes:
-			v.open = at
-			return deep
-		case state == escapeWhole && slashes <= maxSlashes:
-			v.undo(decoded, at, at+length)
-			at += length
-		default:
-			v.text = append(v.text, piece[at:at+slashes]...)
-			at += slashes
+// over makes a view of the text of another one of a view of the piece.
+func (v *view) over(base *view) {
+	own, inner, moved := v.marks, base.marks, int32(0)
+	v.marks = v.spare[:0]
+	inherit := func(until int32) { // the other one's escapes before there
+		for len(inner) > 0 && inner[0].at < until {
+			m := inner[0]
+			m.at, m.to = m.at+moved, m.to+moved
+			v.marks, inner = append(v.marks, m), inner[1:]
 		}
 	}
-	return deep
-}
-
-type escapeState int
-
-const (
-	escapeNone escapeState = iota
-	escapeWhole
-	escapeOpen // it is not whole yet
-)
-
-// unescape reads the escape at the beginning of b, behind so many backslashes.
-func unescape(b []byte, slashes int) (decoded rune, length int, state escapeState) {
-	if len(b) == slashes {
-		return 0, 0, escapeOpen
-	}
-	switch b[slashes] {
-	case '"':
-		return '"', slashes + 1, escapeWhole
-	case '/':
-		return '/', slashes + 1, escapeWhole
-	case 'b':
-		return '\b', slashes + 1, escapeWhole
-	case 'f':
-		return '\f', slashes + 1, escapeWhole
-	case 'n':
-		return '\n', slashes + 1, escapeWhole
-	case 'r':
-		return '\r', slashes + 1, escapeWhole
-	case 't':
-		return '\t', slashes + 1, escapeWhole
-	case '\\': // not in a nested reading, which has taken all of them
-		return '\\', slashes + 1, escapeWhole
-	case 'u':
-		return unescapeUnicode(b, slashes)
-	}
-	return 0, 0, escapeNone
-}
-
-// unescapeUnicode reads \uXXXX, or two of them that are one character.
-func unescapeUnicode(b []byte, slashes int) (decoded rune, length int, state escapeState) {
-	unit, state := hex4(b[slashes+1:])
-	if state != escapeWhole {
-		return 0, 0, state
-	}
-	length = slashes + 5
-	if !utf16.IsSurrogate(unit) {
-		return unit, length, escapeWhole
-	}
-	rest := b[length:]
-	for i := range slashes + 1 {
-		switch {
-		case i == len(rest):
-			return 0, 0, escapeOpen
-		case i < slashes && rest[i] != '\\', i == slashes && rest[i] != 'u':
-			return unit, length, escapeWhole
+	for _, m := range own {
+		inherit(m.from)
+		for len(inner) > 0 && inner[0].at < m.by {
+			inner = inner[1:]
 		}
+		moved = m.to - m.by
+		from, _ := base.place(int(m.from))
+		_, by := base.place(int(m.by) - 1)
+		v.mark(int(m.at), int(m.to), from, by)
 	}
-	second, state := hex4(rest[slashes+1:])
-	if state == escapeOpen {
-		return 0, 0, escapeOpen
+	inherit(int32(v.open))
+	v.spare = own
+	if v.open == len(base.text) {
+		v.open = base.open
+		return
 	}
-	if pair := utf16.DecodeRune(unit, second); state == escapeWhole && pair != utf8.RuneError {
-		return pair, length + slashes + 5, escapeWhole
-	}
-	return unit, length, escapeWhole
-}
-
-func hex4(b []byte) (unit rune, state escapeState) {
-	for i := range 4 {
-		if i == len(b) {
-			return 0, escapeOpen
-		}
-		digit, ok := hexDigit(b[i])
-		if !ok {
-			return 0, escapeNone
-		}
-		unit = unit<<4 | rune(digit)
-	}
-	return unit, escapeWhole
-}
-
-func hexDigit(c byte) (digit byte, ok bool) {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0', true
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10, true
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10, true
-	}
-	return 0, false
+	v.open, _ = base.place(v.open)
 }
 
 // percent undoes percent-encoding (RFC 3986, section 2.1).
 func (v *view) percent(piece []byte, final bool) {
-	v.reset()
-	v.open = len(piece)
-	for at := 0; at < len(piece); {
-		run := bytes.IndexByte(piece[at:], '%')
-		if run < 0 {
-			v.text = append(v.text, piece[at:]...)
-			return
+	v.begin(piece)
+	text, n := v.text, 0 // n of which are written
+	for at := 0; ; {
+		run := copyTo(text[n:], piece[at:], '%')
+		at, n = at+run, n+run
+		if at == len(piece) {
+			break
 		}
-		v.text = append(v.text, piece[at:at+run]...)
-		at += run
-		digits := piece[at+1 : min(at+3, len(piece))]
-		value, whole := byte(0), true
-		for _, c := range digits {
-			digit, ok := hexDigit(c)
-			value, whole = value<<4|digit, whole && ok
-		}
-		switch {
-		case !whole:
-			v.text = append(v.text, '%')
-			at++
-		case len(digits) == 2:
-			v.escapes = append(v.escapes, escape{len(v.text), len(v.text) + 1, at, at + 3})
-			v.text = append(v.text, value)
-			at += 3
-		case final:
-			v.text = append(v.text, '%')
-			at++
-		default:
+		if at+2 < len(piece) {
+			if value := digit[piece[at+1]]<<4 | digit[piece[at+2]]; value < noDigit {
+				text[n] = byte(value)
+				v.mark(n, n+1, at, at+3)
+				at, n = at+3, n+1
+				continue
+			}
+		} else if !final && (at+1 == len(piece) || digit[piece[at+1]] < noDigit) {
 			v.open = at
-			return
+			break
 		}
+		text[n] = '%'
+		at, n = at+1, n+1
 	}
+	v.text = text[:n]
 }

@@ -57,6 +57,11 @@ func (c *Config) Validate() error {
 	if c.Exec.TTL < minExecTTL || c.Exec.TTL > maxExecTTL {
 		errs = append(errs, fmt.Errorf("%w: sources.exec.ttl: %s to %s are allowed", credential.ErrConfig, minExecTTL, maxExecTTL))
 	}
+	for issuer, name := range c.Issuers {
+		if issuer == "" || !isSegment(name) {
+			errs = append(errs, fmt.Errorf("%w: issuers: a name cannot stand in a path, or is of no issuer", credential.ErrConfig))
+		}
+	}
 	if err := c.Vault.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("sources.vault: %w", err))
 	}

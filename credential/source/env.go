@@ -20,6 +20,9 @@ func (s *envSource) Fetch(ctx context.Context, _ credential.Principal) (credenti
 		return credential.Fetched{}, unavailable(err)
 	}
 	value, err := s.ref.Resolve()
+	if err == nil {
+		err = checkSize(s.ref, value)
+	}
 	if err != nil {
 		return credential.Fetched{}, unavailable(err)
 	}

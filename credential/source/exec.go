@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
-	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,10 +17,8 @@ import (
 	"sallyport.dev/secret"
 )
 
-const (
-	maxPrinted = 64 << 10    // bytes of what a program prints
-	waitDelay  = time.Second // for a program's output to end once it has been killed
-)
+// waitDelay is how long a program's output may go on once the program has ended.
+const waitDelay = time.Second
 
 var errProgram = errors.New("the program gives no secret")
 
@@ -36,31 +34,39 @@ func (s execSource) Fetch(ctx context.Context, _ credential.Principal) (credenti
 	if err != nil {
 		return credential.Fetched{}, unavailable(fmt.Errorf("%s: %w", s.ref, err))
 	}
-	return *got, nil
+	return got.Fetched, nil
+}
+
+// printed is what a program has printed.
+type printed struct {
+	credential.Fetched
+	stale atomic.Bool // it could not be replaced in time, which has been told
 }
 
 // run is a fresh.FetchFunc.
-func (k *Keeper) run(ctx context.Context, ref secret.Ref, _ *credential.Fetched) (*credential.Fetched, fresh.Lifetime, error) {
+func (k *Keeper) run(ctx context.Context, ref secret.Ref, old *printed) (*printed, fresh.Lifetime, error) {
 	argv, _ := ref.Exec()
 	value, err := run(ctx, argv, k.cfg.Exec.Timeout)
 	if err != nil {
+		if old != nil {
+			k.tellOnce(&old.stale, ref, err)
+		}
 		return nil, fresh.Lifetime{}, err
 	}
-	got := one(value)
-	return &got, fresh.Lifetime{Refresh: k.cfg.Exec.TTL * 4 / 5, Expire: k.cfg.Exec.TTL}, nil
+	return &printed{Fetched: one(value)}, fresh.Lifetime{Refresh: k.cfg.Exec.TTL * 4 / 5, Expire: k.cfg.Exec.TTL}, nil
 }
 
 // run runs a program without a shell, with an empty environment and in the root directory, and returns what it prints. That
 // others may write to it is looked at just before: whoever may replace it in between may write to it.
 func run(ctx context.Context, argv []string, timeout time.Duration) (secret.Value, error) {
 	if err := CheckTrusted(argv[0]); err != nil {
-		return secret.Value{}, err
+		return secret.Value{}, fmt.Errorf("%w: %w", errProgram, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	printed := &bounded{most: maxPrinted}
+	output := &bounded{most: maxValue}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env, cmd.Dir, cmd.Stdout = []string{}, "/", printed // nil would be our whole environment
+	cmd.Env, cmd.Dir, cmd.Stdout = []string{}, "/", output // nil would be our whole environment
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with what it has started
 	cmd.WaitDelay = waitDelay
@@ -70,8 +76,12 @@ func run(ctx context.Context, argv []string, timeout time.Duration) (secret.Valu
 	}
 	var exited *exec.ExitError
 	switch {
-	case printed.over:
-		return secret.Value{}, fmt.Errorf("%w: it prints more than %d KiB", errProgram, maxPrinted>>10)
+	case output.over:
+		return secret.Value{}, fmt.Errorf("%w: it prints more than %d KiB", errProgram, maxValue>>10)
+	case errors.Is(err, exec.ErrWaitDelay):
+		return secret.Value{}, fmt.Errorf("%w: something that it has started holds its output; let it send the output of that elsewhere", errProgram)
+	case errors.Is(ctx.Err(), context.Canceled):
+		return secret.Value{}, fmt.Errorf("%w: it was ended with the process that runs it", errProgram)
 	case ctx.Err() != nil:
 		return secret.Value{}, fmt.Errorf("%w: it takes longer than %s; see what it waits for, or raise sources.exec.timeout", errProgram, timeout)
 	case errors.As(err, &exited):
@@ -79,11 +89,20 @@ func run(ctx context.Context, argv []string, timeout time.Duration) (secret.Valu
 	case err != nil:
 		return secret.Value{}, fmt.Errorf("%w: it cannot be run: %w", errProgram, plain(err))
 	}
-	text := bytes.TrimSuffix(bytes.TrimSuffix(printed.text.Bytes(), []byte("\n")), []byte("\r"))
-	if len(text) == 0 {
+	text := trimNewline(output.text.String())
+	if text == "" {
 		return secret.Value{}, fmt.Errorf("%w: it prints nothing; run it by hand as this user, with env -i", errProgram)
 	}
-	return secret.New(string(text)), nil
+	return secret.New(text), nil
+}
+
+// trimNewline drops one line end, LF or CRLF, as it is dropped from files.
+func trimNewline(text string) string {
+	trimmed, found := strings.CutSuffix(text, "\n")
+	if !found {
+		return text
+	}
+	return strings.TrimSuffix(trimmed, "\r")
 }
 
 // plain takes the path out of an error, which the reference has.
@@ -111,43 +130,4 @@ func (b *bounded) Write(p []byte) (int, error) {
 		return 0, errOver
 	}
 	return b.text.Write(p)
-}
-
-// CheckTrusted says no to a file that others than root and this process's user could have chosen: it, and every directory
-// above it, must belong to one of the two and be writable by them alone. Links are followed to the file that they lead to.
-func CheckTrusted(path string) error {
-	target, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", errProgram, path, plain(err))
-	}
-	for _, start := range []string{path, target} {
-		for at := filepath.Clean(start); ; at = filepath.Dir(at) {
-			info, err := os.Lstat(at)
-			if err != nil {
-				return fmt.Errorf("%w: %s: %w", errProgram, at, plain(err))
-			}
-			if err := checkOwner(at, info); err != nil {
-				return err
-			}
-			if at == "/" || at == "." {
-				break
-			}
-		}
-	}
-	return nil
-}
-
-func checkOwner(path string, info fs.FileInfo) error {
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !ok:
-		return fmt.Errorf("%w: it cannot be seen whose %s is", errProgram, path)
-	case owner.Uid != 0 && int(owner.Uid) != os.Geteuid():
-		return fmt.Errorf("%w: %s belongs to another user, who could replace it; run: chown root %s", errProgram, path, path)
-	case info.Mode()&fs.ModeSymlink != 0:
-		return nil // its mode says nothing
-	case info.Mode().Perm()&0o022 != 0 && (!info.IsDir() || info.Mode()&fs.ModeSticky == 0):
-		return fmt.Errorf("%w: %s is writable by group or others; run: chmod go-w %s", errProgram, path, path)
-	}
-	return nil
 }

@@ -42,6 +42,8 @@ func TestExec(t *testing.T) {
 		"an empty environment":    {"/usr/bin/env | grep -v '^PWD=\\|^_=\\|^SHLVL=' ; echo end", "end"},
 		"the root directory":      {"pwd", "/"},
 		"nothing to read":         {"cat; echo end", "end"},
+		"a lone CR stays":         {"printf 'a\\r'", "a\r"},
+		"CRLF":                    {"printf 'a\\r\\n'", "a"},
 		"several lines":           {"printf 'a\\nb\\n'", "a\nb"},
 		"its error output is not": {"echo noise >&2; echo " + canary, canary},
 		"the largest":             {"head -c 65536 /dev/zero | tr '\\0' k", strings.Repeat("k", 64<<10)},
@@ -60,6 +62,7 @@ func TestExecFailsClosed(t *testing.T) {
 		"prints for ever":     {"yes " + canary, "prints more than 64 KiB"},
 		"10 MiB":              {"head -c 10485760 /dev/zero", "prints more than 64 KiB"},
 		"exits with an error": {"echo " + canary + "; echo " + canary + " >&2; exit 3", "ends with exit status 3"},
+		"leaves a holder":     {"sleep 60 & echo " + canary, "holds its output"},
 		"kills itself":        {"kill -9 $$", "signal: killed"},
 		"prints nothing":      {"true", "prints nothing"},
 		"prints a line end":   {"echo", "prints nothing"},
@@ -117,6 +120,8 @@ func TestExecTrustsNobodyElse(t *testing.T) {
 		"in a directory of all":   func(path string) error { return os.Chmod(filepath.Dir(path), 0o777) },
 		"gone":                    os.Remove,
 		"a link to what is loose": func(path string) error { return loose(t, path) },
+		"over a loose directory":  func(path string) error { return detour(t, path) },
+		"a link to itself":        func(path string) error { return errors.Join(os.Remove(path), os.Symlink(path, path)) },
 	} {
 		path := script(t, "echo "+canary)
 		if err := spoil(path); err != nil {
@@ -144,6 +149,54 @@ func loose(t *testing.T, path string) error {
 	t.Helper()
 	target := script(t, "echo "+canary)
 	return errors.Join(os.Chmod(target, 0o777), os.Remove(path), os.Symlink(target, path))
+}
+
+// detour leads to a good program, by a link in a directory in which all may put another link.
+func detour(t *testing.T, path string) error {
+	t.Helper()
+	way := filepath.Join(t.TempDir(), "way")
+	good := script(t, "echo "+canary)
+	return errors.Join(os.Mkdir(way, 0o700), os.Symlink(good, filepath.Join(way, "next")), os.Chmod(way, 0o777),
+		os.Remove(path), os.Symlink(filepath.Join(way, "next"), path))
+}
+
+// A path counts as the system follows it: over links of directories, with .. behind them, and from the working directory.
+func TestTrustFollowsPaths(t *testing.T) {
+	root := t.TempDir()
+	if err := errors.Join(
+		os.MkdirAll(filepath.Join(root, "a", "b"), 0o700),
+		os.MkdirAll(filepath.Join(root, "open", "dir"), 0o700),
+		os.WriteFile(filepath.Join(root, "a", "file"), []byte("x"), 0o600),
+		os.WriteFile(filepath.Join(root, "open", "file"), []byte("x"), 0o600),
+		os.Symlink("b", filepath.Join(root, "a", "relative")),
+		os.Symlink("../open/dir", filepath.Join(root, "a", "away")),
+		os.Chmod(filepath.Join(root, "open"), 0o777),
+	); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(filepath.Join(root, "a"))
+	for path, says := range map[string]string{
+		"file":                        "",
+		"./b/../file":                 "",
+		"relative/../file":            "",
+		root + "//a/./file":           "",
+		"away/../file":                "open is writable by group or others; run: chmod go-w " + root + "/open",
+		"none":                        "no such file",
+		"file/none":                   "not a directory",
+		root + "/a/away/../../a/file": "open is writable",
+	} {
+		err := source.CheckTrusted(path)
+		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	t.Chdir(filepath.Join(root, "open", "dir"))
+	if err := os.WriteFile("connector.yaml", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := source.CheckTrusted("connector.yaml"); err == nil {
+		t.Error("the directory above the working directory is open to all")
+	}
 }
 
 // What a program printed is kept, and it runs once however many ask.

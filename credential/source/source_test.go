@@ -13,6 +13,9 @@ import (
 	"sallyport.dev/credential/source"
 )
 
+// look waits until the files of kept values are looked at again.
+func look() { time.Sleep(60 * time.Millisecond) }
+
 func TestAFileIsReadAgainWhenItChanges(t *testing.T) {
 	path, ref := writeSecret(t, "first")
 	source := of(t, keep(t, source.Config{}), ref)
@@ -21,6 +24,7 @@ func TestAFileIsReadAgainWhenItChanges(t *testing.T) {
 	}
 
 	replace(t, path, "longer than it was", time.Now().Add(-30*time.Minute))
+	look()
 	if got := get(t, source); got != "longer than it was" {
 		t.Errorf("in place, another length: got %q", got)
 	}
@@ -34,6 +38,7 @@ func TestAFileIsReadAgainWhenItChanges(t *testing.T) {
 	if err := os.Rename(other, path); err != nil {
 		t.Fatal(err)
 	}
+	look()
 	if got := get(t, source); got != "LONGER THAN IT WAS" {
 		t.Errorf("renamed over it, same length and time: got %q", got)
 	}
@@ -48,6 +53,7 @@ func TestAnUnchangedFileIsNotReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	replace(t, path, "FIRST", info.ModTime()) // same inode, time and length: only a read could tell
+	look()
 	if got := get(t, source); got != "first" {
 		t.Errorf("it was read again: got %q", got)
 	}
@@ -82,6 +88,7 @@ func TestASourceFailsClosed(t *testing.T) {
 			if err := spoil(path); err != nil {
 				t.Fatal(err)
 			}
+			look()
 			got, err := source.Fetch(t.Context(), credential.Principal{})
 			if !errors.Is(err, credential.ErrUnavailable) || got.Values != nil {
 				t.Fatalf("an old value is used, or the error is %v", err)

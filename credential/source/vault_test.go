@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -224,6 +223,12 @@ func TestVaultThatIsNotTheRightOne(t *testing.T) {
 	if !errors.Is(err, credential.ErrUnavailable) || v.Count("POST") > 0 {
 		t.Errorf("an unknown certificate: %v, %q", err, v.Requests())
 	}
+	named := vaultConfig(t, v) // its certificate is for the address alone
+	named.Vault.Address = strings.Replace(v.URL, "127.0.0.1", "localhost", 1)
+	_, err = of(t, keep(t, named), "vault:kv/wiki#token").Fetch(t.Context(), credential.Principal{})
+	if !errors.Is(err, credential.ErrUnavailable) || !strings.Contains(err.Error(), "for another host") || v.Count("POST") > 0 {
+		t.Errorf("a certificate of another host: %v, %q", err, v.Requests())
+	}
 	elsewhere := vaultConfig(t, v)
 	allowed, err := address.Parse([]string{"10.0.0.0/8"})
 	if err != nil {
@@ -266,7 +271,7 @@ func TestVaultPrincipals(t *testing.T) {
 	}
 	asked := len(v.Requests())
 	for _, hostile := range []string{
-		"", ".", "..", "../../admin", "a/b", `a\b`, "a#b", "a?b", "a%2fb", "%2e%2e", "a\x00b", "a\nb", "a\x7f", "a\u0085", "\xff", "{principal.issuer}", strings.Repeat("a", 129),
+		"", ".", "..", "../../admin", "a/b", `a\b`, "a#b", "a?b", "a%2fb", "%2e%2e", "a\x00b", "a\nb", "a\x7f", "a\u0085", " a", "a ", "a\u2003", "\xff", "{principal.issuer}", strings.Repeat("a", 129),
 	} {
 		for _, who := range []credential.Principal{{Issuer: alice.Issuer, Subject: hostile}, {Issuer: hostile, Subject: "bob"}} {
 			got, err := s.Fetch(t.Context(), who)
@@ -316,25 +321,6 @@ func FuzzPrincipalsNeverShareAPath(f *testing.F) {
 			}
 		}
 	})
-}
-
-// TestRealVault does what a connector does against the server that VAULT_ADDR names, with VAULT_TOKEN, and against the fake
-// where there is none: what the fake promises is what the real one gives.
-func TestRealVault(t *testing.T) {
-	address, token := os.Getenv("VAULT_ADDR"), os.Getenv("VAULT_TOKEN")
-	if address == "" || token == "" {
-		v := vaulttest.New(t, false)
-		v.Put("sallyport-test/wiki", map[string]any{"token": canary})
-		address, token = v.URL, vaulttest.RootToken
-	}
-	t.Setenv("SALLYPORT_TEST_VAULT_TOKEN", token)
-	k := keep(t, source.Config{Vault: vault.Config{Address: address, Auth: vault.Auth{Token: mustRef(t, "env:SALLYPORT_TEST_VAULT_TOKEN")}}})
-	if got := get(t, of(t, k, "vault:kv/sallyport-test/wiki#token")); got != canary {
-		t.Errorf("kv/sallyport-test/wiki has to hold the field token with the text %s; it gives %d bytes", canary, len(got))
-	}
-	if _, err := of(t, k, "vault:kv/sallyport-test/none#token").Fetch(t.Context(), credential.Principal{}); !errors.Is(err, credential.ErrUnavailable) {
-		t.Errorf("a path where nothing is gives %v", err)
-	}
 }
 
 func TestVaultConfig(t *testing.T) {

@@ -8,13 +8,19 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"sallyport.dev/connector"
+	"sallyport.dev/credential/inject"
 	"sallyport.dev/gateway"
+	"sallyport.dev/secret"
 	"sallyport.dev/test/stack"
 )
 
@@ -50,10 +56,43 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
+// BenchmarkCredentials is the same call to a server without credentials, and to one with eight in headers of their own.
+func BenchmarkCredentials(b *testing.B) {
+	for _, many := range []int{0, 8} {
+		b.Run(strconv.Itoa(many), func(b *testing.B) {
+			handler := start(b, stack.Options{}, keys(b, many)...)
+			b.ReportAllocs()
+			for b.Loop() {
+				call(b, handler)
+			}
+		})
+	}
+}
+
+// keys returns so many credentials, whose secrets are in files.
+func keys(t testing.TB, many int) (keys []connector.Credential) {
+	t.Helper()
+	for i := range many {
+		path := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(path, fmt.Appendf(nil, "bench-key-%d-Zq7Lw2nXv9Rb4Kt0PdFg", i), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)); err != nil { // not new, so it is not read each time
+			t.Fatal(err)
+		}
+		ref, err := secret.ParseRef("file:" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, connector.Credential{Header: &inject.Header{Name: fmt.Sprintf("X-Key-%d", i), Template: "{secret}"}, Secret: ref})
+	}
+	return keys
+}
+
 // TestCall keeps the benchmark working.
 func TestCall(t *testing.T) {
 	for _, transport := range stack.Transports() {
-		handler := start(t, stack.Options{Transport: transport})
+		handler := start(t, stack.Options{Transport: transport}, keys(t, 2)...)
 		for range 3 {
 			call(t, handler)
 		}
@@ -61,9 +100,9 @@ func TestCall(t *testing.T) {
 }
 
 // start runs a stack, without logs, whose only server is a canned upstream, and returns the gateway's chain.
-func start(t testing.TB, o stack.Options) http.Handler {
+func start(t testing.TB, o stack.Options, keys ...connector.Credential) http.Handler {
 	t.Helper()
-	o.Servers = map[string]connector.Server{"canned": {URL: "http://" + canned(t) + "/mcp"}}
+	o.Servers = map[string]connector.Server{"canned": {URL: "http://" + canned(t) + "/mcp", Credentials: keys, AllowPlaintext: len(keys) > 0}}
 	o.Gateway = func(c *gateway.Config) { c.Logger = nil }
 	o.Connector = func(c *connector.Config) { c.Logger = nil }
 	s := stack.New(t, o)

@@ -12,8 +12,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,7 +31,9 @@ const (
 	idleFor     = 3 * time.Second  // for a connection without a request
 	maxAnswer   = 1 << 20          // bytes of an answer
 	maxHead     = 64 << 10         // bytes of its head
-	closeWithin = 5 * time.Second  // for giving back what was lent
+	revokeWaits = time.Second      // for giving a login back; source.Keeper gives leases back before, and has 5 s for all
+	loginGrace  = 30 * time.Second // for requests that still use a login that was replaced
+	againAfter  = 10 * time.Second // between two logins because of refusals: a policy that says no is no reason for many
 	mountsFor   = 10 * time.Minute // how long it is known what kind of engine is mounted where
 	maxMounts   = 1024
 )
@@ -43,14 +46,11 @@ type Client struct {
 	conns  *http.Transport
 	logins *fresh.Cache[struct{}, *Login]
 	mounts *fresh.Cache[string, *mount]
-}
 
-// Login is one token, and what hangs on it: when it ends, so do the leases that were taken with it.
-type Login struct {
-	token     secret.Value
-	renewable bool
-	ours      bool         // we have logged in for it
-	expires   atomic.Int64 // in nanoseconds since the epoch
+	closing chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	forced time.Time  // when a login was last replaced because it was refused
 }
 
 // mount is a secrets engine.
@@ -95,7 +95,7 @@ func New(cfg Config, control func(network, address string, c syscall.RawConn) er
 			return nil, wrong("ca_file: it holds no certificate in PEM")
 		}
 	}
-	c := &Client{cfg: cfg, base: base}
+	c := &Client{cfg: cfg, base: base, closing: make(chan struct{})}
 	c.conns = &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: askTimeout, Control: control}).DialContext,
 		TLSClientConfig:        secure,
@@ -109,20 +109,17 @@ func New(cfg Config, control func(network, address string, c syscall.RawConn) er
 		Transport: c.conns, Timeout: askTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	c.logins = fresh.New(1, c.logIn, nil)
+	c.logins = fresh.New(1, c.logIn, c.giveBack)
 	c.mounts = fresh.New(maxMounts, c.lookUp, nil)
 	return c, nil
 }
 
-// Close gives the token back if it was logged in for, and with it all that still hangs on it, within 5 s.
+// Close gives back the tokens that were logged in for, and with them all that still hangs on them, within a second. It is called
+// once.
 func (c *Client) Close() {
-	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
-	defer cancel()
-	if login := c.logins.Peek(struct{}{}); login != nil && login.ours {
-		_, _ = c.ask(ctx, login, http.MethodPost, "auth/token/revoke-self", struct{}{}) // it expires by itself too
-	}
-	c.logins.Close()
+	close(c.closing)
 	c.mounts.Close()
+	c.logins.Close()
 	c.conns.CloseIdleConnections()
 }
 
@@ -134,15 +131,19 @@ func (c *Client) Read(ctx context.Context, known, path []string) (*Reading, erro
 		if err != nil {
 			return nil, err
 		}
-		place := escapePath(path)
+		at := path
 		if m.kv2 {
-			place = m.path + "/data" + strings.TrimPrefix(place, m.path)
+			at = slices.Insert(slices.Clone(path), strings.Count(m.path, "/")+1, "data")
 		}
-		a, err := c.ask(ctx, login, http.MethodGet, place, nil)
+		a, err := c.ask(ctx, login, http.MethodGet, escapePath(at), nil)
 		if err != nil {
 			return nil, err
 		}
-		return a.reading(m.kv2, login)
+		r, err := a.reading(m.kv2, login)
+		if err == nil && r.Lease != "" {
+			login.leases.Add(1)
+		}
+		return r, err
 	})
 }
 
@@ -155,26 +156,30 @@ func (c *Client) Renew(ctx context.Context, r *Reading) (time.Duration, error) {
 	return seconds(a.LeaseDuration), nil
 }
 
-// Revoke gives a reading's lease back.
+// Revoke gives a reading's lease back, and with the last one its login, if that was replaced. It is called once for each
+// reading that has a lease.
 func (c *Client) Revoke(ctx context.Context, r *Reading) error {
 	_, err := c.ask(ctx, r.Login, http.MethodPut, "sys/leases/revoke", map[string]string{"lease_id": r.Lease})
+	if r.Login.leases.Add(-1) == 0 && r.Login.replaced.Load() {
+		c.revoke(ctx, r.Login)
+	}
 	return err
 }
 
 // Current returns the login of now.
 func (c *Client) Current(ctx context.Context) (*Login, error) { return c.logins.Get(ctx, struct{}{}) }
 
-// withLogin does something with the login of now, and once more with another if that was refused: it may have been revoked.
+// withLogin does something with the login of now, and once more if that was refused and could be renewed or replaced: it may
+// have been revoked.
 func withLogin[T any](ctx context.Context, c *Client, do func(*Login) (T, error)) (got T, err error) {
 	for try := range 2 {
 		login, err := c.Current(ctx)
 		if err != nil {
 			return got, err
 		}
-		if got, err = do(login); err == nil || !errors.Is(err, ErrRefused) || !login.ours || try > 0 {
+		if got, err = do(login); err == nil || !errors.Is(err, ErrRefused) || try > 0 || !c.again(login) {
 			return got, err
 		}
-		c.logins.Forget(struct{}{}, login)
 	}
 	return got, err
 }
@@ -274,13 +279,33 @@ func (c *Client) ask(ctx context.Context, login *Login, method, path string, bod
 	return a, nil
 }
 
-// unreachable takes the URL out of an error: its path may name a principal.
+// unreachable says why there was no answer. What the other side sent may stand in such an error, and so may the URL: only
+// what the dialler says is kept, for it has met no one yet.
 func unreachable(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err
+	var dial *net.OpError
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return fmt.Errorf("vault: it cannot be connected to: %w; see sources.vault.address and upstream.allowed_ips", dial)
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("vault: it is not asked any more: %w", context.Canceled)
+	case isTimeout(err):
+		return fmt.Errorf("vault: no answer within %s: %w", askTimeout, context.DeadlineExceeded)
+	case errors.As(err, &unknown):
+		return errors.New("vault: its certificate is signed by nobody who is trusted; write sources.vault.ca_file")
+	case errors.As(err, &name):
+		return errors.New("vault: its certificate is for another host; see sources.vault.address")
+	case errors.As(err, &certificate):
+		return errors.New("vault: its certificate is not valid; look at its dates and its chain")
 	}
-	return fmt.Errorf("vault: it cannot be asked: %w", err)
+	return errors.New("vault: the connection broke before its answer was complete; see that HTTPS is spoken there")
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // reading takes the fields out of an answer.

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -194,6 +195,7 @@ func (v *Vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v *Vault) misbehave(w http.ResponseWriter, r *http.Request, fault Fault) bool {
+	_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 1<<20)) // until then net/http does not see that a client leaves
 	switch fault {
 	case Hang:
 		<-r.Context().Done()

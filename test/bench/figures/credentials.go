@@ -137,9 +137,10 @@ func (f *credentialFigures) measureParts(rounds int) error {
 	scrubber := set.Current()
 	plain := bytes.Repeat([]byte(cannedAnswer), 4096)
 	escaped := bytes.Repeat([]byte(`{\"region\":\"north\",\"total\":1204,\n\"path\":\"\/reports\/q3\"},`), 20000)
+	into := make([]byte, 32<<10)
 	look := func(body []byte) error {
 		through := scrubber.Reader(io.NopCloser(bytes.NewReader(body)), func() {})
-		_, err := io.Copy(struct{ io.Writer }{io.Discard}, through)
+		_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, through, into)
 		return errors.Join(err, through.Close())
 	}
 	for range rounds {
