@@ -221,8 +221,15 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	var touched atomic.Bool // a connection to the upstream was there to write to
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { touched.Store(true) }}
 	asked := credential.WithPrincipal(httptrace.WithClientTrace(ctx, trace), n.caller())
+	if u.sessions != nil {
+		asked = credential.WithVersion(asked, credentials)
+	}
 	resp, err := u.transport.RoundTrip(upstreamRequest(asked, r, n.call, target))
-	if err != nil {
+	switch {
+	case errors.Is(err, credential.ErrChanged) && n.call.SessionID != "":
+		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
+		return
+	case err != nil:
 		c.refuse(w, r, upstreamError(ctx, u.guard.clean(err), touched.Load()).For(n.call))
 		return
 	}
@@ -279,7 +286,7 @@ func upstreamError(ctx context.Context, err error, touched bool) *mcp.Error {
 		return known
 	}
 	switch {
-	case errors.Is(err, credential.ErrUnavailable), errors.Is(err, credential.ErrUnusable), errors.Is(err, credential.ErrDestination):
+	case errors.Is(err, credential.ErrUnavailable), errors.Is(err, credential.ErrUnusable), errors.Is(err, credential.ErrChanged), errors.Is(err, credential.ErrDestination):
 		return mcp.CredentialUnavailable(err) // which quotes nothing
 	case touched && timedOut:
 		return mcp.UpstreamTimeout(errCallTimeout)

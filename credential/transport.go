@@ -65,8 +65,8 @@ type use struct {
 
 // RoundTrip implements http.RoundTripper. All destinations are checked and all secrets fetched before anything is put in;
 // then each place is stripped and set on a clone, as the last change to it. When any of that fails the request is not
-// sent, and the error matches [ErrDestination], [ErrUnavailable] or [ErrUnusable]. The request of the response is the
-// caller's own, without credentials.
+// sent, and the error matches [ErrDestination], [ErrUnavailable], [ErrUnusable] or [ErrChanged]. The request of the
+// response is the caller's own, without credentials.
 //
 // An upstream that says that it refused an access token before it did anything (RFC 6750, section 3.1) gets the request
 // once more, with another token.
@@ -107,7 +107,10 @@ func (t *Transport) collect(r *http.Request, who Principal) ([]use, error) {
 			return nil, err
 		}
 	}
-	return uses, fetch(r.Context(), who, uses)
+	if err := fetch(r.Context(), who, uses); err != nil {
+		return nil, err
+	}
+	return uses, checkVersion(r.Context(), uses)
 }
 
 // choose finds the binding for each place.
