@@ -192,6 +192,20 @@ func TestPercentInsideJSON(t *testing.T) {
 	}
 }
 
+// Of a percent-encoded text in JSON, a backslash that stands for itself belongs to no escape behind it.
+func TestPercentInsideJSONWithABackslash(t *testing.T) {
+	const text = `Zq7\bLw2%nX9v8Kt0`
+	from := set(text)
+	for _, sent := range []string{`"Zq7\\bLw2%25nX9v8Kt0"`, `"Zq7\u005cbLw2\u00252\u0035nX9v8Kt0"`, `{\"a\":\"Zq7\\\\bLw2%25nX9v8Kt0\"}`} {
+		for i := range len(sent) {
+			got, hits := through(t, from, sent[:i], sent[i:])
+			if hits != 1 || strings.ContainsAny(got, "LnK") {
+				t.Errorf("%q split at %d gives %q", sent, i, got)
+			}
+		}
+	}
+}
+
 func TestAWeakSecretInsideAStrongOne(t *testing.T) {
 	s := set(canary, "n4ry", "printed").Current()
 	for sent, want := range map[string]string{

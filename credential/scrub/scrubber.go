@@ -55,10 +55,10 @@ type scratch struct {
 }
 
 const (
-	maxLevels = 4             // of JSON in JSON strings
-	maxViews  = maxLevels + 3 // those, all of them at once, percent escapes, and percent escapes in the latter
-	maxKept   = 1 << 20       // bytes of a view that is kept for later
-	maxText   = 1 << 30       // bytes of a text that is looked through at once
+	maxLevels = 4               // of JSON in JSON strings
+	maxViews  = 2*maxLevels + 3 // those, all of them at once, percent escapes in each, and percent escapes alone
+	maxKept   = 1 << 20         // bytes of a view that is kept for later
+	maxText   = 1 << 30         // bytes of a text that is looked through at once
 )
 
 type span struct{ from, to int }
@@ -209,16 +209,19 @@ func (w *scratch) look(s *scanner, piece []byte, final bool, before int) []*view
 	if s.wantsJSON(piece) {
 		views = w.lookJSON(views, s, piece, final, before)
 	}
-	percent, nested := &w.views[maxLevels+1], &w.views[maxLevels+2]
+	levels := views
 	if s.wantsPercent(piece) {
+		percent := &w.views[maxViews-1]
 		percent.percent(piece, final)
 		views = append(views, percent)
 	}
-	json := &w.views[0]
-	if len(views) > 0 && views[0] == json && len(json.marks) > 0 && s.wantsPercent(json.text) {
-		nested.percent(json.text, final)
-		nested.over(json)
-		views = append(views, nested)
+	for i, level := range levels {
+		if len(level.marks) > 0 && s.wantsPercent(level.text) {
+			nested := &w.views[maxLevels+1+i]
+			nested.percent(level.text, final)
+			nested.over(level)
+			views = append(views, nested)
+		}
 	}
 	return views
 }
