@@ -30,7 +30,8 @@ func (s *Scrubber) own(text string) (masked string, hits int) {
 	work.piece = append(work.piece[:0], text...)
 	defer func() { clear(work.piece) }()
 	if s.scanner != nil {
-		hits, _ = s.maskWith(work, work.piece, new(carry), true)
+		s.find(work, work.piece, true, 0)
+		hits = work.apply(work.piece, len(text), new(carry))
 	}
 	for _, secret := range s.weak { // in the text as it was: a strong one may hold a weak one
 		for at := 0; ; at++ {

@@ -109,7 +109,7 @@ func reference(sent string, secrets []string) string {
 	views := [][]cell{cells, nested, referencePercent(cells), referencePercent(nested)}
 	for range maxLevels {
 		cells = referenceJSON(cells, false)
-		views = append(views, cells)
+		views = append(views, cells, referencePercent(cells))
 		if !slash {
 			break
 		}
