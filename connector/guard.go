@@ -10,6 +10,7 @@ import (
 
 	"sallyport.dev/credential"
 	"sallyport.dev/credential/scrub"
+	"sallyport.dev/mcp"
 	"sallyport.dev/secret"
 	"sallyport.dev/telemetry"
 )
@@ -78,17 +79,35 @@ func (g *guard) hit() {
 func (g *guard) mask(text string) (masked string, hits int) { return g.secrets.Current().Text(text) }
 
 // clean returns an error whose text and chain hold no secret. That the context ended stays testable, and so does what is
-// ours.
+// ours: of an *mcp.Error only the cause is masked, since its other texts are fixed, and a gap in them would tell the secret.
+// An error counts as no reflection: our own texts may hold a weak secret by chance.
 func (g *guard) clean(err error) error {
 	masked, hits := g.mask(err.Error())
 	if hits == 0 {
 		return err
 	}
-	g.hit()
+	if known, ok := errors.AsType[*mcp.Error](err); ok {
+		cleaned := *known
+		if known.Err != nil {
+			cleaned.Err = g.clean(known.Err)
+		}
+		return &cleaned
+	}
+	cleaned := &maskedError{text: masked}
 	for _, kept := range []error{context.Canceled, context.DeadlineExceeded, credential.ErrUnavailable, credential.ErrUnusable, credential.ErrDestination} {
 		if errors.Is(err, kept) {
-			return kept
+			cleaned.kept = append(cleaned.kept, kept)
 		}
 	}
-	return errors.New(masked)
+	return cleaned
 }
+
+// maskedError is what is left of an error that held a secret.
+type maskedError struct {
+	text string
+	kept []error
+}
+
+func (e *maskedError) Error() string { return e.text }
+
+func (e *maskedError) Unwrap() []error { return e.kept }
