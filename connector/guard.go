@@ -54,7 +54,8 @@ func (g *guard) use(v secret.Value, expires time.Time) {
 // closed reports whether the server gets no more calls.
 func (g *guard) closed() bool { return g.shut.Load() }
 
-// watch masks the secrets in an answer: in its head now, in its body as it is read. Trailers are not passed on at all.
+// watch masks the secrets in an answer: in its head now, in its body as it is read. Weak secrets
+// do not count: they stand in a header by chance, as 2026 does in a date. Trailers are not passed on at all.
 func (g *guard) watch(resp *http.Response) {
 	scrubber := g.secrets.Current()
 	for range scrubber.Header(resp.Header) {
@@ -63,7 +64,7 @@ func (g *guard) watch(resp *http.Response) {
 	resp.Body = scrub.NewReader(resp.Body, g.secrets, g.hit)
 }
 
-// hit counts a secret that was masked.
+// hit counts a strong secret that was masked.
 func (g *guard) hit() {
 	total := g.hits.Add(1)
 	if total&(total-1) == 0 { // the 1st, 2nd, 4th, 8th and so on

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -50,5 +51,13 @@ func TestAnErrorIsNoReflection(t *testing.T) {
 	}
 	if !errors.Is(err, credential.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) || !strings.HasSuffix(err.Error(), "vault:kv/****#token: no answer: context deadline exceeded") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestAWeakSecretInAHeaderIsNoReflection(t *testing.T) {
+	g := guardOf("2026")
+	g.watch(&http.Response{Header: http.Header{"Date": {"Thu, 26 Nov 2026 13:56:14 GMT"}, "X-Since": {"2026"}}, Body: http.NoBody})
+	if g.closed() {
+		t.Error("the server is quarantined for the year")
 	}
 }
