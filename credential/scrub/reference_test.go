@@ -3,6 +3,7 @@ package scrub
 import (
 	"bytes"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -96,6 +97,9 @@ func referenceJSON(cells []cell, nested bool) (out []cell) {
 	return out
 }
 
+// torn is a part of an escape, escaped.
+var torn = regexp.MustCompile(`(?i)\\u00(5c|75|3[0-9]|[46][1-6])`)
+
 // reference masks what a Scrubber is to mask.
 func reference(sent string, secrets []string) string {
 	var patterns []pattern
@@ -110,7 +114,7 @@ func reference(sent string, secrets []string) string {
 	for range maxLevels {
 		cells = referenceJSON(cells, false)
 		views = append(views, cells, referencePercent(cells))
-		if !slash {
+		if !slash && !torn.MatchString(sent) {
 			break
 		}
 	}
