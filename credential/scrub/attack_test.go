@@ -192,6 +192,27 @@ func TestPercentInsideJSON(t *testing.T) {
 	}
 }
 
+// JSON in JSON strings whose outer writer escapes parts of the inner escapes.
+func TestEscapesThatAreEscapedInPart(t *testing.T) {
+	const text = "ghp_0123456789abcdefXYZ"
+	from := set(text)
+	for _, g := range []string{
+		`\u005cu0067`, `\u005c\u00750067`, `\\\u00750067`, `\\u00\u00367`, `\\u\u0030\u003067`, `\u005cu00\u0036\u0037`,
+		`\\\\u00\\u00367`, `\\u005cu0067`, `\u005cu005cu0067`, `\\u00\\u00367`, `%\u0036\u0037`, `\u005cu002567`,
+	} {
+		sent := `{"a":"\"` + g + text[1:] + `\\n"}`
+		for i := range len(sent) {
+			got, hits := through(t, from, sent[:i], sent[i:])
+			if hits != 1 || strings.Contains(got, text[1:]) || !strings.HasSuffix(got, `*\\n"}`) {
+				t.Fatalf("%q split at %d gives %q", sent, i, got)
+			}
+		}
+		if got, hits := through(t, from, strings.Split(sent, "")...); hits != 1 || strings.Contains(got, text[1:]) {
+			t.Errorf("%q byte by byte gives %q", sent, got)
+		}
+	}
+}
+
 // Of a percent-encoded text in JSON, a backslash that stands for itself belongs to no escape behind it.
 func TestPercentInsideJSONWithABackslash(t *testing.T) {
 	const text = `Zq7\bLw2%nX9v8Kt0`

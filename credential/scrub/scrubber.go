@@ -227,20 +227,20 @@ func (w *scratch) look(s *scanner, piece []byte, final bool, before int) []*view
 }
 
 // lookJSON adds the views of JSON: one that undoes all levels at once, whatever they are, and, where it matters, one after
-// the other, since backslashes that stand for themselves are lost in the former.
+// the other, since backslashes that stand for themselves are lost in the former, as are escapes that are escaped in part.
 func (w *scratch) lookJSON(views []*view, s *scanner, piece []byte, final bool, before int) []*view {
 	level := &w.views[0]
-	deep := level.json(s, piece, reading{nested: true, final: final, before: before})
+	deep, torn := level.json(s, piece, reading{nested: true, torn: true, final: final, before: before})
 	views = append(views, level)
 	if deep {
 		level = &w.views[1]
-		level.json(s, piece, reading{final: final})
+		level.json(s, piece, reading{torn: torn, final: final})
 		views = append(views, level)
 	}
-	for n := 2; n <= maxLevels && s.slash && bytes.IndexByte(level.text, '\\') >= 0; n++ {
+	for n := 2; n <= maxLevels && (s.slash || torn) && bytes.IndexByte(level.text, '\\') >= 0; n++ {
 		base := level
 		level = &w.views[n]
-		level.json(s, base.text, reading{final: final})
+		level.json(s, base.text, reading{torn: true, final: final})
 		level.over(base)
 		views = append(views, level)
 	}
