@@ -35,24 +35,29 @@ func newPlaces() (*places, error) {
 	return &places{seal}, err
 }
 
-// hide seals a path and query for one principal at one server.
-func (p *places) hide(server string, who auth.Principal, place string) string {
-	return base64.RawURLEncoding.EncodeToString(p.seal.Seal(nil, nil, []byte(place), owner(server, who)))
+// hide seals a path and query that the upstream of a stream has named, for one principal at one server.
+func (p *places) hide(server string, stream *url.URL, who auth.Principal, place string) string {
+	return base64.RawURLEncoding.EncodeToString(p.seal.Seal(nil, nil, []byte(place), ownerAt(server, stream, who)))
 }
 
-// find reads it back.
-func (p *places) find(server string, who auth.Principal, session string) (place string, ok bool) {
+// find reads it back. After a change of the configuration no upstream is sent what one of another origin has named.
+func (p *places) find(server string, stream *url.URL, who auth.Principal, session string) (place string, ok bool) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(session)
 	if err != nil {
 		return "", false
 	}
-	raw, err := p.seal.Open(nil, nil, sealed, owner(server, who))
+	raw, err := p.seal.Open(nil, nil, sealed, ownerAt(server, stream, who))
 	return string(raw), err == nil
 }
 
 // owner names whom a place belongs to, in one way for each: no part of it is empty or holds a NUL.
 func owner(server string, who auth.Principal) []byte {
 	return []byte(server + "\x00" + who.Issuer + "\x00" + who.Subject)
+}
+
+// ownerAt names the origin of the stream too.
+func ownerAt(server string, stream *url.URL, who auth.Principal) []byte {
+	return append(owner(server, who), "\x00"+stream.Scheme+"://"+stream.Host...)
 }
 
 // placeOf resolves an endpoint event's data as clients do, against the stream's URL, and returns its path and query. It
@@ -88,7 +93,7 @@ func (c *Connector) placeEndpoint(n *note, path string) func([]byte) ([]byte, er
 		if err != nil {
 			return nil, err
 		}
-		return []byte(path + "?" + mcp.MessagesQuery(c.places.hide(n.server, n.principal, place))), nil
+		return []byte(path + "?" + mcp.MessagesQuery(c.places.hide(n.server, n.upstream.sse, n.principal, place))), nil
 	}
 }
 
@@ -99,7 +104,7 @@ func (c *Connector) target(n *note) *url.URL {
 		target := *n.upstream.sse
 		return &target
 	case mcp.EndpointMessages:
-		place, ok := c.places.find(n.server, n.principal, n.call.SessionID)
+		place, ok := c.places.find(n.server, n.upstream.sse, n.principal, n.call.SessionID)
 		if !ok {
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sallyport.dev/auth"
+	"sallyport.dev/mcp"
 )
 
 func mustURL(t testing.TB, text string) *url.URL {
@@ -89,7 +90,7 @@ func FuzzPlaceOf(f *testing.F) {
 	})
 }
 
-// TestPlacesAreSealed: nobody but the process that sealed a place reads it, and for no other principal or server.
+// TestPlacesAreSealed: nobody but the process that sealed a place reads it, and for no other principal, server or origin.
 func TestPlacesAreSealed(t *testing.T) {
 	p, err := newPlaces()
 	if err != nil {
@@ -101,29 +102,67 @@ func TestPlacesAreSealed(t *testing.T) {
 	}
 	me := auth.Principal{Issuer: "https://i", Subject: "me"}
 	place := "/messages?sessionId=" + strings.Repeat("s", maxPlace-20)
-	session := p.hide("wiki", me, place)
-	if got, ok := p.find("wiki", me, session); !ok || got != place {
+	stream := mustURL(t, "https://wiki.internal:8443/sse")
+	session := p.hide("wiki", stream, me, place)
+	if got, ok := p.find("wiki", stream, me, session); !ok || got != place {
 		t.Errorf("%q, %v", got, ok)
 	}
 	if len(session) > 1536 || strings.Contains(session, "messages") {
 		t.Errorf("the session has %d bytes: %.100s", len(session), session)
 	}
+	if got, ok := p.find("wiki", mustURL(t, "https://wiki.internal:8443/v2/sse"), me, session); !ok || got != place {
+		t.Errorf("a stream elsewhere on the same origin: %q, %v", got, ok)
+	}
+	at := func(text string) func() (string, bool) {
+		other := mustURL(t, text)
+		return func() (string, bool) { return p.find("wiki", other, me, session) }
+	}
 	for name, find := range map[string]func() (string, bool){
-		"another server": func() (string, bool) { return p.find("vault", me, session) },
+		"another host":   at("https://vault.internal:8443/sse"),
+		"another port":   at("https://wiki.internal/sse"),
+		"another scheme": at("http://wiki.internal:8443/sse"),
+		"another server": func() (string, bool) { return p.find("vault", stream, me, session) },
 		"another subject": func() (string, bool) {
-			return p.find("wiki", auth.Principal{Issuer: "https://i", Subject: "you"}, session)
+			return p.find("wiki", stream, auth.Principal{Issuer: "https://i", Subject: "you"}, session)
 		},
 		"another issuer": func() (string, bool) {
-			return p.find("wiki", auth.Principal{Issuer: "https://j", Subject: "me"}, session)
+			return p.find("wiki", stream, auth.Principal{Issuer: "https://j", Subject: "me"}, session)
 		},
-		"another process": func() (string, bool) { return other.find("wiki", me, session) },
-		"a cut one":       func() (string, bool) { return p.find("wiki", me, session[:len(session)-4]) },
-		"an altered one":  func() (string, bool) { return p.find("wiki", me, "A"+session[1:]+"AAAA") },
-		"an empty one":    func() (string, bool) { return p.find("wiki", me, "") },
-		"a plain path":    func() (string, bool) { return p.find("wiki", me, "/messages") },
+		"another process": func() (string, bool) { return other.find("wiki", stream, me, session) },
+		"a cut one":       func() (string, bool) { return p.find("wiki", stream, me, session[:len(session)-4]) },
+		"an altered one":  func() (string, bool) { return p.find("wiki", stream, me, "A"+session[1:]+"AAAA") },
+		"an empty one":    func() (string, bool) { return p.find("wiki", stream, me, "") },
+		"a plain path":    func() (string, bool) { return p.find("wiki", stream, me, "/messages") },
 	} {
 		if got, ok := find(); ok || got != "" {
 			t.Errorf("%s: %q, %v", name, got, ok)
 		}
+	}
+}
+
+// TestPlacesAfterAReload: a path that one upstream has named is not called at another that has taken its place.
+func TestPlacesAfterAReload(t *testing.T) {
+	cfg := testConfig(t, nowhere)
+	cfg.Servers = map[string]Server{"wiki": {SSEURL: "https://127.0.0.1:9/sse"}}
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	target := func(session string) *url.URL {
+		n := &note{server: "wiki", principal: auth.Principal{Issuer: "https://i", Subject: "me"}, upstream: c.current().servers["wiki"]}
+		n.call = &mcp.Call{Endpoint: mcp.EndpointMessages, SessionID: session}
+		return c.target(n)
+	}
+	session := c.places.hide("wiki", c.current().servers["wiki"].sse, auth.Principal{Issuer: "https://i", Subject: "me"}, "/admin?delete=all")
+	if got := target(session); got == nil || got.String() != "https://127.0.0.1:9/admin?delete=all" {
+		t.Errorf("before: %v", got)
+	}
+	cfg.Servers = map[string]Server{"wiki": {SSEURL: "https://127.0.0.2:9/sse"}}
+	if _, err := c.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got := target(session); got != nil {
+		t.Errorf("after: %v", got)
 	}
 }

@@ -22,6 +22,13 @@ type Injector interface {
 	Inject(r *http.Request, values []secret.Value) error
 }
 
+// Nester is an Injector whose place may hold other places.
+type Nester interface {
+	Injector
+	// Holds reports whether the place of another lies in its own, so that setting the one takes out the other.
+	Holds(other Injector) bool
+}
+
 // The turns of injectors.
 const (
 	OrderBody = iota

@@ -42,6 +42,9 @@ func NewTransport(pools *Pools, bindings []Binding, seen func(v secret.Value, ex
 		place := b.Injector.Place()
 		i, known := byPlace[place]
 		if !known {
+			if err := t.checkNested(b.Injector); err != nil {
+				return nil, err
+			}
 			i = len(t.places)
 			byPlace[place] = i
 			t.places = append(t.places, nil)
@@ -53,6 +56,21 @@ func NewTransport(pools *Pools, bindings []Binding, seen func(v secret.Value, ex
 	}
 	slices.SortStableFunc(t.places, func(a, b []Binding) int { return cmp.Compare(a[0].Injector.Order(), b[0].Injector.Order()) })
 	return t, nil
+}
+
+// checkNested refuses a place in another one, and one that another is in: the two would overwrite each other.
+func (t *Transport) checkNested(added Injector) error {
+	for _, bindings := range t.places {
+		if other := bindings[0].Injector; holds(other, added) || holds(added, other) {
+			return fmt.Errorf("%w: two credentials, for %s and for %s, and one place is in the other; put them next to each other", ErrConfig, other.Place(), added.Place())
+		}
+	}
+	return nil
+}
+
+func holds(outer, inner Injector) bool {
+	n, ok := outer.(Nester)
+	return ok && n.Holds(inner)
 }
 
 func isForAll(w Who) bool { return len(w.Issuers) == 0 }

@@ -182,6 +182,11 @@ func TestNewTransport(t *testing.T) {
 		change(&b)
 		return []credential.Binding{b}
 	}
+	at := func(pointer string) credential.Binding {
+		b := bearer(t)
+		b.Injector = inject.Body{Pointer: pointer}
+		return b
+	}
 	for name, bindings := range map[string][]credential.Binding{
 		"zero":                     {{}},
 		"no source":                without(func(b *credential.Binding) { b.Source = nil }),
@@ -190,6 +195,8 @@ func TestNewTransport(t *testing.T) {
 		"no destination":           without(func(b *credential.Binding) { b.Destination = credential.Destination{} }),
 		"subjects of no issuer":    without(func(b *credential.Binding) { b.Who = credential.Who{Subjects: []string{"alice"}} }),
 		"one place twice, for all": {bearer(t), twice},
+		"one place in another":     {at("/params/arguments/a"), at("/params/arguments/a/b")},
+		"one place above another":  {at("/params/arguments/api_key/b/c"), bearer(t), at("/params/arguments/apiKey")},
 	} {
 		if _, err := credential.NewTransport(pools(next), bindings, nil); !errors.Is(err, credential.ErrConfig) {
 			t.Errorf("%s gives %v", name, err)
@@ -197,6 +204,11 @@ func TestNewTransport(t *testing.T) {
 	}
 	if _, err := credential.NewTransport(pools(next), nil, nil); err != nil {
 		t.Errorf("a transport without credentials is refused: %v", err)
+	}
+	apart := []credential.Binding{at("/params/arguments/a/b"), at("/params/arguments/ab"), at("/params/arguments/a/c"), bearer(t)}
+	apart[0].Who = credential.Who{Issuers: []string{"https://idp.example.com"}}
+	if _, err := credential.NewTransport(pools(next), append(apart, at("/params/arguments/a/b")), nil); err != nil {
+		t.Errorf("places next to each other are refused: %v", err)
 	}
 }
 
