@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -215,6 +216,45 @@ func (c *Connector) minted(u *upstream, cfg mint.Config, key secret.Ref) (*mint.
 	return minter, nil
 }
 
+// assertion is what a minter for a token endpoint signs (RFC 7523, section 3): the client vouches.
+func assertion(cfg *oauth.Config) mint.Config {
+	return mint.Config{Issuer: cfg.ClientID, Audience: cfg.TokenURL, Client: cfg.ForClient()}
+}
+
+// checkShared says why that cannot be had now which a credential needs whoever calls, such as the key that signs its tokens.
+func (c *Connector) checkShared(ctx context.Context, cred *Credential) error {
+	for _, ref := range cred.refs() {
+		if namesPrincipal([]secret.Ref{ref}) {
+			continue
+		}
+		from, err := c.keeper.Source(ref)
+		if err != nil {
+			return err
+		}
+		if _, err := from.Fetch(ctx, credential.Principal{}); err != nil {
+			return err
+		}
+	}
+	switch {
+	case cred.JWT != nil && !namesPrincipal([]secret.Ref{cred.Secret}):
+		return c.checkKey(ctx, *cred.JWT, cred.Secret)
+	case cred.OAuth != nil && !cred.OAuth.Key.IsZero() && !namesPrincipal([]secret.Ref{cred.OAuth.Key}):
+		return c.checkKey(ctx, assertion(cred.OAuth), cred.OAuth.Key)
+	}
+	return nil
+}
+
+// checkKey says why a key cannot sign.
+func (c *Connector) checkKey(ctx context.Context, cfg mint.Config, key secret.Ref) error {
+	minter, err := c.minted(new(upstream), cfg, key)
+	if err != nil {
+		return err
+	}
+	defer minter.Close()
+	_, err = minter.JWK(ctx)
+	return err
+}
+
 // checkCredentials says what is wrong with the credentials of a server over HTTP.
 func (s *Server) checkCredentials(plain bool, stateDir string) error {
 	if plain && len(s.Credentials) > 0 && !s.AllowPlaintext {
@@ -255,8 +295,7 @@ func (c *Connector) accessTokens(u *upstream, cfg *oauth.Config, r *routes) (cre
 		}
 	}
 	if !cfg.Key.IsZero() {
-		// RFC 7523, section 3: the client vouches, to the token endpoint.
-		minter, err := c.minted(u, mint.Config{Issuer: cfg.ClientID, Audience: cfg.TokenURL, Client: cfg.ForClient()}, cfg.Key)
+		minter, err := c.minted(u, assertion(cfg), cfg.Key)
 		if err != nil {
 			return nil, err
 		}
