@@ -90,7 +90,7 @@ func FuzzPlaceOf(f *testing.F) {
 	})
 }
 
-// TestPlacesAreSealed: nobody but the process that sealed a place reads it, and for no other principal, server or origin.
+// TestPlacesAreSealed: nobody but the process that sealed a place reads it, and for no other principal, server, origin or credential.
 func TestPlacesAreSealed(t *testing.T) {
 	p, err := newPlaces()
 	if err != nil {
@@ -103,38 +103,40 @@ func TestPlacesAreSealed(t *testing.T) {
 	me := auth.Principal{Issuer: "https://i", Subject: "me"}
 	place := "/messages?sessionId=" + strings.Repeat("s", maxPlace-20)
 	stream := mustURL(t, "https://wiki.internal:8443/sse")
-	session := p.hide("wiki", stream, me, place)
-	if got, ok := p.find("wiki", stream, me, session); !ok || got != place {
+	mine := holder("wiki", stream, me, 7)
+	session := p.hide(mine, place)
+	if got, ok := p.find(mine, session); !ok || got != place {
 		t.Errorf("%q, %v", got, ok)
 	}
 	if len(session) > 1536 || strings.Contains(session, "messages") {
 		t.Errorf("the session has %d bytes: %.100s", len(session), session)
 	}
-	if got, ok := p.find("wiki", mustURL(t, "https://wiki.internal:8443/v2/sse"), me, session); !ok || got != place {
+	if got, ok := p.find(holder("wiki", mustURL(t, "https://wiki.internal:8443/v2/sse"), me, 7), session); !ok || got != place {
 		t.Errorf("a stream elsewhere on the same origin: %q, %v", got, ok)
 	}
-	at := func(text string) func() (string, bool) {
-		other := mustURL(t, text)
-		return func() (string, bool) { return p.find("wiki", other, me, session) }
-	}
-	for name, find := range map[string]func() (string, bool){
-		"another host":   at("https://vault.internal:8443/sse"),
-		"another port":   at("https://wiki.internal/sse"),
-		"another scheme": at("http://wiki.internal:8443/sse"),
-		"another server": func() (string, bool) { return p.find("vault", stream, me, session) },
-		"another subject": func() (string, bool) {
-			return p.find("wiki", stream, auth.Principal{Issuer: "https://i", Subject: "you"}, session)
-		},
-		"another issuer": func() (string, bool) {
-			return p.find("wiki", stream, auth.Principal{Issuer: "https://j", Subject: "me"}, session)
-		},
-		"another process": func() (string, bool) { return other.find("wiki", stream, me, session) },
-		"a cut one":       func() (string, bool) { return p.find("wiki", stream, me, session[:len(session)-4]) },
-		"an altered one":  func() (string, bool) { return p.find("wiki", stream, me, "A"+session[1:]+"AAAA") },
-		"an empty one":    func() (string, bool) { return p.find("wiki", stream, me, "") },
-		"a plain path":    func() (string, bool) { return p.find("wiki", stream, me, "/messages") },
+	for name, theirs := range map[string][]byte{
+		"another host":           holder("wiki", mustURL(t, "https://vault.internal:8443/sse"), me, 7),
+		"another port":           holder("wiki", mustURL(t, "https://wiki.internal/sse"), me, 7),
+		"another scheme":         holder("wiki", mustURL(t, "http://wiki.internal:8443/sse"), me, 7),
+		"another server":         holder("vault", stream, me, 7),
+		"another subject":        holder("wiki", stream, auth.Principal{Issuer: "https://i", Subject: "you"}, 7),
+		"another issuer":         holder("wiki", stream, auth.Principal{Issuer: "https://j", Subject: "me"}, 7),
+		"another credential":     holder("wiki", stream, me, 77),
+		"no credential":          holder("wiki", stream, me, 0),
+		"nobody in particular":   nil,
+		"the name of the server": []byte("wiki"),
 	} {
-		if got, ok := find(); ok || got != "" {
+		if got, ok := p.find(theirs, session); ok || got != "" {
+			t.Errorf("%s: %q, %v", name, got, ok)
+		}
+	}
+	if got, ok := other.find(mine, session); ok || got != "" {
+		t.Errorf("another process: %q, %v", got, ok)
+	}
+	for name, altered := range map[string]string{
+		"cut": session[:len(session)-4], "altered": "A" + session[1:] + "AAAA", "empty": "", "a plain path": "/messages",
+	} {
+		if got, ok := p.find(mine, altered); ok || got != "" {
 			t.Errorf("%s: %q, %v", name, got, ok)
 		}
 	}
@@ -152,9 +154,9 @@ func TestPlacesAfterAReload(t *testing.T) {
 	target := func(session string) *url.URL {
 		n := &note{server: "wiki", principal: auth.Principal{Issuer: "https://i", Subject: "me"}, upstream: c.current().servers["wiki"]}
 		n.call = &mcp.Call{Endpoint: mcp.EndpointMessages, SessionID: session}
-		return c.target(n)
+		return c.target(n, 0)
 	}
-	session := c.places.hide("wiki", c.current().servers["wiki"].sse, auth.Principal{Issuer: "https://i", Subject: "me"}, "/admin?delete=all")
+	session := c.places.hide(holder("wiki", c.current().servers["wiki"].sse, auth.Principal{Issuer: "https://i", Subject: "me"}, 0), "/admin?delete=all")
 	if got := target(session); got == nil || got.String() != "https://127.0.0.1:9/admin?delete=all" {
 		t.Errorf("before: %v", got)
 	}

@@ -190,11 +190,8 @@ func (u *upstream) check(ctx context.Context) (facts []string, errs []error) {
 // back. It runs only after the last byte of the request has been read.
 func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	n := noteFrom(r.Context())
-	u, target := n.upstream, c.target(n)
+	u := n.upstream
 	switch {
-	case target == nil:
-		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
-		return
 	case u.cfg.admits(n.caller()) != nil:
 		c.refuse(w, r, mcp.CredentialUnavailable(u.cfg.admits(n.caller())).For(n.call))
 		return
@@ -215,6 +212,11 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, mcp.CredentialUnavailable(u.guard.clean(err)).For(n.call))
 		return
 	case !same:
+		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
+		return
+	}
+	target := c.target(n, credentials)
+	if target == nil {
 		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
 		return
 	}
@@ -249,7 +251,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	}
 	var place func([]byte) ([]byte, error)
 	if n.call.Endpoint == mcp.EndpointSSE {
-		place = c.placeEndpoint(n, messagesPath(r))
+		place = c.placeEndpoint(n, credentials, messagesPath(r))
 	}
 	resumed := r.Method == http.MethodGet && r.Header.Get("Last-Event-ID") != ""
 	c.respond(ctx, w, resp, newAnswer(n.call, resumed, place))

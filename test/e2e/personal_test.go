@@ -161,6 +161,37 @@ func TestEachCallerHasACredentialOfTheirOwn(t *testing.T) {
 	})
 }
 
+// A session of HTTP+SSE is its caller's with the secret that it was begun with, too.
+func TestASessionOfSSEEndsWithItsCredential(t *testing.T) {
+	t.Parallel()
+	eachTransport(t, func(t *testing.T, transport tunnel.Transport) {
+		u, url := serveLegacy(t, "/m?sessionId=SESSION")
+		s, v := callers(t, transport, map[string]connector.Server{"old": {SSEURL: url, AllowPlaintext: true, Credentials: []connector.Credential{
+			{Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: own(t)},
+		}}})
+		open := func(name string) (post func() int) {
+			agent := s.AgentWith(t, true, tokenOf(name))
+			stream, messages := listen(t.Context(), t, agent, s.SSEURL("old"))
+			t.Cleanup(func() { _ = stream.Close() })
+			return func() int { return postTo(t, agent, messages, pingBody).status }
+		}
+		alice, bob := open("alice"), open("bob")
+		if a, b := alice(), bob(); a != http.StatusAccepted || b != http.StatusAccepted {
+			t.Fatalf("alice %d, bob %d", a, b)
+		}
+		v.Put("users/gate/alice", map[string]any{"key": secretOf("alice", 2)})
+		until(t, patience, "alice's session is over", func() bool { return alice() == http.StatusNotFound })
+		for _, r := range u.posts() {
+			if key := r.Header.Get("Authorization"); key == "Bearer "+secretOf("alice", 2) {
+				t.Error("a message in the old session had the new secret")
+			}
+		}
+		if a, b := open("alice")(), bob(); a != http.StatusAccepted || b != http.StatusAccepted {
+			t.Errorf("after the change, alice's new session %d, bob's %d", a, b)
+		}
+	})
+}
+
 // stringAddr makes an address of a text, as the key of a map.
 func stringAddr(text string) net.Addr { return textAddr(text) }
 
