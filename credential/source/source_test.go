@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -66,25 +65,6 @@ func TestAnUnchangedFileIsNotReadAgain(t *testing.T) {
 	look()
 	if after := fetch(); &after.Values[0] != &before.Values[0] {
 		t.Error("it was read again")
-	}
-}
-
-func TestAFileWhoseTimeWasSetBackIsReadAgain(t *testing.T) {
-	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
-		t.Skip("no time of change is known")
-	}
-	path, ref := writeSecret(t, "first")
-	source := of(t, keep(t, source.Config{}), ref)
-	settle()
-	get(t, source)
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	replace(t, path, "FIRST", info.ModTime()) // same inode, time of modification and length
-	look()
-	if got := get(t, source); got != "FIRST" {
-		t.Errorf("got %q", got)
 	}
 }
 
