@@ -151,7 +151,7 @@ type command struct {
 	children *children
 	ready    readiness
 	starts   singleflight.Group // of shared processes, by owner
-	asks     singleflight.Group // for the revisions that it knows
+	asks     singleflight.Group // for the revisions that it knows, by owner
 }
 
 // variable is one variable with the source of its value.

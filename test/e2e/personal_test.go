@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -227,6 +229,33 @@ func TestLocalServerHasItsCallersSecret(t *testing.T) {
 	if who("bob") != bob {
 		t.Error("bob's process was replaced too")
 	}
+}
+
+// A process that does nothing with its caller's secret holds up nobody else's.
+func TestLocalServerThatServesOneCaller(t *testing.T) {
+	t.Parallel()
+	tag := rand.Text()
+	s, _ := callers(t, tunnel.Memory, locals(t, childBobs, tagged(tag), func(s *connector.Server) {
+		s.Env["KEY"] = connector.Variable{Secret: own(t)}
+	}))
+	ctx, leave := context.WithCancel(t.Context())
+	var crew sync.WaitGroup
+	crew.Go(func() {
+		if r, err := s.AgentWith(t, true, tokenOf("alice")).Do(modernPost(t, s, "who").WithContext(ctx)); err == nil {
+			_ = r.Body.Close()
+			t.Errorf("alice is answered: %d", r.StatusCode)
+		}
+	})
+	until(t, patience, "alice's process runs", func() bool { return len(processes(t, tag)) > 0 })
+	began := time.Now()
+	if who := toolText(t, call(t, s.AgentWith(t, true, tokenOf("bob")), modernPost(t, s, "who"))); who == "" {
+		t.Error("nobody serves bob")
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("bob waited %s", took)
+	}
+	leave()
+	crew.Wait()
 }
 
 // modernPost is a call of a tool of the server local, without a session.
