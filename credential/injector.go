@@ -38,7 +38,7 @@ const (
 )
 
 // Presenter is an Injector that puts nothing into the request: it shows a certificate to the upstream, in the handshake
-// below.
+// below. Its first value, the certificate with its chain, is no secret: whoever listens may see it.
 type Presenter interface {
 	Injector
 	// Certificate makes it of the values. An error matches [ErrUnusable] and repeats no value.

@@ -28,7 +28,7 @@ var _ http.RoundTripper = (*Transport)(nil)
 
 // NewTransport returns a transport that sends over pools, which dial: so they see to it that the dialled address is
 // allowed and that the certificate is valid for the host; they must not be proxies. Of several bindings for one place the
-// first that covers the principal counts. seen, which may be nil, is called with each value before it leaves, and with when it expires if that is known.
+// first that covers the principal counts. seen, which may be nil, is called with each secret value before it leaves, and with when it expires if that is known.
 func NewTransport(pools *Pools, bindings []Binding, seen func(v secret.Value, expires time.Time)) (*Transport, error) {
 	t := &Transport{pools: pools, seen: seen}
 	if t.seen == nil {
@@ -79,6 +79,14 @@ func isForAll(w Who) bool { return len(w.Issuers) == 0 }
 type use struct {
 	*Binding
 	got Fetched
+}
+
+// secrets are the values that nobody is to see.
+func (u use) secrets() []secret.Value {
+	if _, ok := u.Injector.(Presenter); ok {
+		return u.got.Values[min(1, len(u.got.Values)):]
+	}
+	return u.got.Values
 }
 
 // RoundTrip implements http.RoundTripper. All destinations are checked and all secrets fetched before anything is put in;
@@ -190,7 +198,7 @@ func (t *Transport) send(r *http.Request, who Principal, uses []use) (*http.Resp
 		deleteConnection(armed.Header)
 	}
 	for _, u := range uses {
-		for _, value := range u.got.Values {
+		for _, value := range u.secrets() {
 			t.seen(value, u.got.Expires)
 		}
 		if err := u.Injector.Inject(armed, u.got.Values); err != nil {
