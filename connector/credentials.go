@@ -138,6 +138,8 @@ func (c *Credential) checkWhat(plain bool, stateDir string) error {
 		return c.checkOAuth(stateDir)
 	case c.Secret.IsZero():
 		return errors.New("secret: a reference is required: env:NAME, file:/path, exec:/program, systemd:NAME or vault:MOUNT/PATH#FIELD")
+	case c.JWT != nil && namesPrincipal([]secret.Ref{c.Secret}):
+		return errors.New("jwt: secret: one key signs for all callers: take {principal.…} out of it")
 	case c.JWT != nil:
 		return c.JWT.Validate()
 	case c.SigV4 != nil && c.SigV4.AccessKey.IsZero():
@@ -153,6 +155,9 @@ func (c *Credential) checkOAuth(stateDir string) error {
 	}
 	if !c.OAuth.RefreshToken.IsZero() && stateDir == "" {
 		return errors.New("oauth: refresh_token: set state_dir, where those are kept that replace the first")
+	}
+	if namesPrincipal([]secret.Ref{c.OAuth.Key}) {
+		return errors.New("oauth: key: one key signs for all callers: take {principal.…} out of it")
 	}
 	if token := c.OAuth.SubjectToken; !token.IsZero() && !namesPrincipal([]secret.Ref{token}) {
 		return errors.New("oauth: subject_token: all callers would act as one: write one for each of them, vault:users/{principal.issuer}/{principal.subject}/…#…, or let key sign it")
@@ -236,9 +241,9 @@ func (c *Connector) checkShared(ctx context.Context, cred *Credential) error {
 		}
 	}
 	switch {
-	case cred.JWT != nil && !namesPrincipal([]secret.Ref{cred.Secret}):
+	case cred.JWT != nil:
 		return c.checkKey(ctx, *cred.JWT, cred.Secret)
-	case cred.OAuth != nil && !cred.OAuth.Key.IsZero() && !namesPrincipal([]secret.Ref{cred.OAuth.Key}):
+	case cred.OAuth != nil && !cred.OAuth.Key.IsZero():
 		return c.checkKey(ctx, assertion(cred.OAuth), cred.OAuth.Key)
 	}
 	return nil
