@@ -10,6 +10,7 @@ import (
 
 	"sallyport.dev/credential"
 	"sallyport.dev/credential/inject"
+	"sallyport.dev/credential/oauth"
 	"sallyport.dev/credential/source/vault"
 	"sallyport.dev/policy"
 	"sallyport.dev/secret"
@@ -149,6 +150,22 @@ func TestAllowedAddressesAreReloaded(t *testing.T) {
 }
 
 // A server whose secret a program prints goes when it is taken out: nothing is started by that.
+func TestARefusalNamesWhatWaitsForARestart(t *testing.T) {
+	c, reload := reloadable(t, secretFile(t, "key", "Xm4-very-own-secret-T8uPq"), nil)
+	reload(func(*Config, *Server) {})
+	cfg := c.current().cfg
+	cfg.StateDir = t.TempDir()
+	wiki := cfg.Servers["wiki"]
+	wiki.Credentials = []Credential{{OAuth: &oauth.Config{
+		Grant: "refresh_token", TokenURL: "https://idp.internal/token", ClientID: "wiki",
+		ClientSecret: secretFile(t, "client", "client-secret-0123456789"), RefreshToken: secretFile(t, "refresh", "refresh-token-0123456789"),
+	}}}
+	cfg.Servers = map[string]Server{"wiki": wiki}
+	if _, err := c.Reload(cfg); err == nil || !strings.Contains(err.Error(), "after a restart only: state_dir") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestARemovedServerGoes(t *testing.T) {
 	c, reload := reloadable(t, mustParseRef(t, "exec:/bin/echo x"), nil)
 	reload(func(cfg *Config, _ *Server) {

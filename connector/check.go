@@ -52,7 +52,15 @@ func (c *Connector) Warnings() []string {
 func (c *Connector) Check(ctx context.Context) (facts []string, errs []error) {
 	now := c.current()
 	for _, name := range now.names {
-		more, problems := now.servers[name].check(ctx)
+		u := now.servers[name]
+		more, problems := u.check(ctx)
+		for i, b := range u.bindings {
+			if cred := &u.cfg.Credentials[i]; cred.namesPrincipal() {
+				if err := c.checkShared(ctx, cred); err != nil {
+					problems = append(problems, fmt.Errorf("%s: %w", b.Injector.Place(), err))
+				}
+			}
+		}
 		for _, fact := range more {
 			facts = append(facts, fmt.Sprintf("server %s: %s", name, fact))
 		}

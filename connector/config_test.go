@@ -69,6 +69,8 @@ var badConfigs = map[string][]string{
 	"mtls_half":             {"mtls: it needs certificate: and key:"},
 	"refresh_without_state": {"refresh_token: set state_dir"},
 	"shared_subject_token":  {"subject_token: all callers would act as one"},
+	"jwt_key_of_caller":     {"jwt: secret: one key signs for all callers"},
+	"oauth_key_of_caller":   {"oauth: key: one key signs for all callers"},
 	"oauth_and_secret":      {"oauth: what it needs stands in it"},
 	"sigv4_half":            {"sigv4: access_key: a reference is required"},
 	"issuers_twice":         {"issuers.b: it is the same issuer as a"},

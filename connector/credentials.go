@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -137,6 +138,8 @@ func (c *Credential) checkWhat(plain bool, stateDir string) error {
 		return c.checkOAuth(stateDir)
 	case c.Secret.IsZero():
 		return errors.New("secret: a reference is required: env:NAME, file:/path, exec:/program, systemd:NAME or vault:MOUNT/PATH#FIELD")
+	case c.JWT != nil && namesPrincipal([]secret.Ref{c.Secret}):
+		return errors.New("jwt: secret: one key signs for all callers: take {principal.…} out of it")
 	case c.JWT != nil:
 		return c.JWT.Validate()
 	case c.SigV4 != nil && c.SigV4.AccessKey.IsZero():
@@ -152,6 +155,9 @@ func (c *Credential) checkOAuth(stateDir string) error {
 	}
 	if !c.OAuth.RefreshToken.IsZero() && stateDir == "" {
 		return errors.New("oauth: refresh_token: set state_dir, where those are kept that replace the first")
+	}
+	if namesPrincipal([]secret.Ref{c.OAuth.Key}) {
+		return errors.New("oauth: key: one key signs for all callers: take {principal.…} out of it")
 	}
 	if token := c.OAuth.SubjectToken; !token.IsZero() && !namesPrincipal([]secret.Ref{token}) {
 		return errors.New("oauth: subject_token: all callers would act as one: write one for each of them, vault:users/{principal.issuer}/{principal.subject}/…#…, or let key sign it")
@@ -215,6 +221,45 @@ func (c *Connector) minted(u *upstream, cfg mint.Config, key secret.Ref) (*mint.
 	return minter, nil
 }
 
+// assertion is what a minter for a token endpoint signs (RFC 7523, section 3): the client vouches.
+func assertion(cfg *oauth.Config) mint.Config {
+	return mint.Config{Issuer: cfg.ClientID, Audience: cfg.TokenURL, Client: cfg.ForClient()}
+}
+
+// checkShared says why that cannot be had now which a credential needs whoever calls, such as the key that signs its tokens.
+func (c *Connector) checkShared(ctx context.Context, cred *Credential) error {
+	for _, ref := range cred.refs() {
+		if namesPrincipal([]secret.Ref{ref}) {
+			continue
+		}
+		from, err := c.keeper.Source(ref)
+		if err != nil {
+			return err
+		}
+		if _, err := from.Fetch(ctx, credential.Principal{}); err != nil {
+			return err
+		}
+	}
+	switch {
+	case cred.JWT != nil:
+		return c.checkKey(ctx, *cred.JWT, cred.Secret)
+	case cred.OAuth != nil && !cred.OAuth.Key.IsZero():
+		return c.checkKey(ctx, assertion(cred.OAuth), cred.OAuth.Key)
+	}
+	return nil
+}
+
+// checkKey says why a key cannot sign.
+func (c *Connector) checkKey(ctx context.Context, cfg mint.Config, key secret.Ref) error {
+	minter, err := c.minted(new(upstream), cfg, key)
+	if err != nil {
+		return err
+	}
+	defer minter.Close()
+	_, err = minter.JWK(ctx)
+	return err
+}
+
 // checkCredentials says what is wrong with the credentials of a server over HTTP.
 func (s *Server) checkCredentials(plain bool, stateDir string) error {
 	if plain && len(s.Credentials) > 0 && !s.AllowPlaintext {
@@ -255,8 +300,7 @@ func (c *Connector) accessTokens(u *upstream, cfg *oauth.Config, r *routes) (cre
 		}
 	}
 	if !cfg.Key.IsZero() {
-		// RFC 7523, section 3: the client vouches, to the token endpoint.
-		minter, err := c.minted(u, mint.Config{Issuer: cfg.ClientID, Audience: cfg.TokenURL, Client: cfg.ForClient()}, cfg.Key)
+		minter, err := c.minted(u, assertion(cfg), cfg.Key)
 		if err != nil {
 			return nil, err
 		}

@@ -35,24 +35,31 @@ func newPlaces() (*places, error) {
 	return &places{seal}, err
 }
 
-// hide seals a path and query for one principal at one server.
-func (p *places) hide(server string, who auth.Principal, place string) string {
-	return base64.RawURLEncoding.EncodeToString(p.seal.Seal(nil, nil, []byte(place), owner(server, who)))
+// hide seals a path and query that the upstream of a stream has named, for its holder.
+func (p *places) hide(holder []byte, place string) string {
+	return base64.RawURLEncoding.EncodeToString(p.seal.Seal(nil, nil, []byte(place), holder))
 }
 
-// find reads it back.
-func (p *places) find(server string, who auth.Principal, session string) (place string, ok bool) {
+// find reads back what was sealed for the same holder.
+func (p *places) find(holder []byte, session string) (place string, ok bool) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(session)
 	if err != nil {
 		return "", false
 	}
-	raw, err := p.seal.Open(nil, nil, sealed, owner(server, who))
+	raw, err := p.seal.Open(nil, nil, sealed, holder)
 	return string(raw), err == nil
 }
 
-// owner names whom a place belongs to, in one way for each: no part of it is empty or holds a NUL.
+// owner names a principal at one server, in one way for each: no part of it is empty or holds a NUL.
 func owner(server string, who auth.Principal) []byte {
 	return []byte(server + "\x00" + who.Issuer + "\x00" + who.Subject)
+}
+
+// holder names whom a place belongs to: the principal at the server, whom its stream came from, so that after a change of
+// the configuration no upstream is sent what another has named, and the version of the principal's own credentials, with
+// which the session goes on or not at all.
+func holder(server string, stream *url.URL, who auth.Principal, credentials credential.Version) []byte {
+	return fmt.Appendf(owner(server, who), "\x00%s://%s\x00%d", stream.Scheme, stream.Host, credentials)
 }
 
 // placeOf resolves an endpoint event's data as clients do, against the stream's URL, and returns its path and query. It
@@ -82,24 +89,25 @@ func placeOf(stream *url.URL, data []byte) (string, error) {
 
 // placeEndpoint makes the data of an endpoint event for the agent: the path of its messages here, with the upstream's
 // sealed in it. It depends on the path alone, so that it is right under every name of the gateway.
-func (c *Connector) placeEndpoint(n *note, path string) func([]byte) ([]byte, error) {
+func (c *Connector) placeEndpoint(n *note, credentials credential.Version, path string) func([]byte) ([]byte, error) {
+	holder := holder(n.server, n.upstream.sse, n.principal, credentials)
 	return func(data []byte) ([]byte, error) {
 		place, err := placeOf(n.upstream.sse, data)
 		if err != nil {
 			return nil, err
 		}
-		return []byte(path + "?" + mcp.MessagesQuery(c.places.hide(n.server, n.principal, place))), nil
+		return []byte(path + "?" + mcp.MessagesQuery(c.places.hide(holder, place))), nil
 	}
 }
 
-// target is the URL to call for a request, or nil if the MCP session in it is not one of ours.
-func (c *Connector) target(n *note) *url.URL {
+// target is the URL to call for a request with credentials of a version, or nil if the MCP session in it is not one of ours.
+func (c *Connector) target(n *note, credentials credential.Version) *url.URL {
 	switch n.call.Endpoint {
 	case mcp.EndpointSSE:
 		target := *n.upstream.sse
 		return &target
 	case mcp.EndpointMessages:
-		place, ok := c.places.find(n.server, n.principal, n.call.SessionID)
+		place, ok := c.places.find(holder(n.server, n.upstream.sse, n.principal, credentials), n.call.SessionID)
 		if !ok {
 			return nil
 		}

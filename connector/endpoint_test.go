@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sallyport.dev/auth"
+	"sallyport.dev/mcp"
 )
 
 func mustURL(t testing.TB, text string) *url.URL {
@@ -89,7 +90,7 @@ func FuzzPlaceOf(f *testing.F) {
 	})
 }
 
-// TestPlacesAreSealed: nobody but the process that sealed a place reads it, and for no other principal or server.
+// TestPlacesAreSealed: nobody but the process that sealed a place reads it, and for no other principal, server, origin or credential.
 func TestPlacesAreSealed(t *testing.T) {
 	p, err := newPlaces()
 	if err != nil {
@@ -101,29 +102,69 @@ func TestPlacesAreSealed(t *testing.T) {
 	}
 	me := auth.Principal{Issuer: "https://i", Subject: "me"}
 	place := "/messages?sessionId=" + strings.Repeat("s", maxPlace-20)
-	session := p.hide("wiki", me, place)
-	if got, ok := p.find("wiki", me, session); !ok || got != place {
+	stream := mustURL(t, "https://wiki.internal:8443/sse")
+	mine := holder("wiki", stream, me, 7)
+	session := p.hide(mine, place)
+	if got, ok := p.find(mine, session); !ok || got != place {
 		t.Errorf("%q, %v", got, ok)
 	}
 	if len(session) > 1536 || strings.Contains(session, "messages") {
 		t.Errorf("the session has %d bytes: %.100s", len(session), session)
 	}
-	for name, find := range map[string]func() (string, bool){
-		"another server": func() (string, bool) { return p.find("vault", me, session) },
-		"another subject": func() (string, bool) {
-			return p.find("wiki", auth.Principal{Issuer: "https://i", Subject: "you"}, session)
-		},
-		"another issuer": func() (string, bool) {
-			return p.find("wiki", auth.Principal{Issuer: "https://j", Subject: "me"}, session)
-		},
-		"another process": func() (string, bool) { return other.find("wiki", me, session) },
-		"a cut one":       func() (string, bool) { return p.find("wiki", me, session[:len(session)-4]) },
-		"an altered one":  func() (string, bool) { return p.find("wiki", me, "A"+session[1:]+"AAAA") },
-		"an empty one":    func() (string, bool) { return p.find("wiki", me, "") },
-		"a plain path":    func() (string, bool) { return p.find("wiki", me, "/messages") },
+	if got, ok := p.find(holder("wiki", mustURL(t, "https://wiki.internal:8443/v2/sse"), me, 7), session); !ok || got != place {
+		t.Errorf("a stream elsewhere on the same origin: %q, %v", got, ok)
+	}
+	for name, theirs := range map[string][]byte{
+		"another host":           holder("wiki", mustURL(t, "https://vault.internal:8443/sse"), me, 7),
+		"another port":           holder("wiki", mustURL(t, "https://wiki.internal/sse"), me, 7),
+		"another scheme":         holder("wiki", mustURL(t, "http://wiki.internal:8443/sse"), me, 7),
+		"another server":         holder("vault", stream, me, 7),
+		"another subject":        holder("wiki", stream, auth.Principal{Issuer: "https://i", Subject: "you"}, 7),
+		"another issuer":         holder("wiki", stream, auth.Principal{Issuer: "https://j", Subject: "me"}, 7),
+		"another credential":     holder("wiki", stream, me, 77),
+		"no credential":          holder("wiki", stream, me, 0),
+		"nobody in particular":   nil,
+		"the name of the server": []byte("wiki"),
 	} {
-		if got, ok := find(); ok || got != "" {
+		if got, ok := p.find(theirs, session); ok || got != "" {
 			t.Errorf("%s: %q, %v", name, got, ok)
 		}
+	}
+	if got, ok := other.find(mine, session); ok || got != "" {
+		t.Errorf("another process: %q, %v", got, ok)
+	}
+	for name, altered := range map[string]string{
+		"cut": session[:len(session)-4], "altered": "A" + session[1:] + "AAAA", "empty": "", "a plain path": "/messages",
+	} {
+		if got, ok := p.find(mine, altered); ok || got != "" {
+			t.Errorf("%s: %q, %v", name, got, ok)
+		}
+	}
+}
+
+// TestPlacesAfterAReload: a path that one upstream has named is not called at another that has taken its place.
+func TestPlacesAfterAReload(t *testing.T) {
+	cfg := testConfig(t, nowhere)
+	cfg.Servers = map[string]Server{"wiki": {SSEURL: "https://127.0.0.1:9/sse"}}
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	target := func(session string) *url.URL {
+		n := &note{server: "wiki", principal: auth.Principal{Issuer: "https://i", Subject: "me"}, upstream: c.current().servers["wiki"]}
+		n.call = &mcp.Call{Endpoint: mcp.EndpointMessages, SessionID: session}
+		return c.target(n, 0)
+	}
+	session := c.places.hide(holder("wiki", c.current().servers["wiki"].sse, auth.Principal{Issuer: "https://i", Subject: "me"}, 0), "/admin?delete=all")
+	if got := target(session); got == nil || got.String() != "https://127.0.0.1:9/admin?delete=all" {
+		t.Errorf("before: %v", got)
+	}
+	cfg.Servers = map[string]Server{"wiki": {SSEURL: "https://127.0.0.2:9/sse"}}
+	if _, err := c.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got := target(session); got != nil {
+		t.Errorf("after: %v", got)
 	}
 }

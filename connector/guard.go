@@ -10,6 +10,7 @@ import (
 
 	"sallyport.dev/credential"
 	"sallyport.dev/credential/scrub"
+	"sallyport.dev/mcp"
 	"sallyport.dev/secret"
 	"sallyport.dev/telemetry"
 )
@@ -64,7 +65,8 @@ func (g *guard) use(v secret.Value, expires time.Time) {
 // closed reports whether the server gets no more calls.
 func (g *guard) closed() bool { return g.shut.Load() }
 
-// watch masks the secrets in an answer: in its head now, in its body as it is read. Trailers are not passed on at all.
+// watch masks the secrets in an answer: in its head now, in its body as it is read. Weak secrets
+// do not count: they stand in a header by chance, as 2026 does in a date. Trailers are not passed on at all.
 func (g *guard) watch(resp *http.Response) {
 	scrubber := g.secrets.Current()
 	for range scrubber.Header(resp.Header) {
@@ -73,7 +75,7 @@ func (g *guard) watch(resp *http.Response) {
 	resp.Body = scrub.NewReader(resp.Body, g.secrets, g.hit)
 }
 
-// hit counts a secret that was masked.
+// hit counts a strong secret that was masked.
 func (g *guard) hit() {
 	total := g.hits.Add(1)
 	if total&(total-1) == 0 { // the 1st, 2nd, 4th, 8th and so on
@@ -89,17 +91,35 @@ func (g *guard) hit() {
 func (g *guard) mask(text string) (masked string, hits int) { return g.secrets.Current().Text(text) }
 
 // clean returns an error whose text and chain hold no secret. That the context ended stays testable, and so does what is
-// ours.
+// ours: of an *mcp.Error only the cause is masked, since its other texts are fixed, and a gap in them would tell the secret.
+// An error counts as no reflection: our own texts may hold a weak secret by chance.
 func (g *guard) clean(err error) error {
 	masked, hits := g.mask(err.Error())
 	if hits == 0 {
 		return err
 	}
-	g.hit()
+	if known, ok := errors.AsType[*mcp.Error](err); ok {
+		cleaned := *known
+		if known.Err != nil {
+			cleaned.Err = g.clean(known.Err)
+		}
+		return &cleaned
+	}
+	cleaned := &maskedError{text: masked}
 	for _, kept := range []error{context.Canceled, context.DeadlineExceeded, credential.ErrUnavailable, credential.ErrUnusable, credential.ErrDestination} {
 		if errors.Is(err, kept) {
-			return kept
+			cleaned.kept = append(cleaned.kept, kept)
 		}
 	}
-	return errors.New(masked)
+	return cleaned
 }
+
+// maskedError is what is left of an error that held a secret.
+type maskedError struct {
+	text string
+	kept []error
+}
+
+func (e *maskedError) Error() string { return e.text }
+
+func (e *maskedError) Unwrap() []error { return e.kept }

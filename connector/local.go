@@ -16,6 +16,7 @@ import (
 
 	"sallyport.dev/cell"
 	"sallyport.dev/credential"
+	"sallyport.dev/credential/source/vault"
 	"sallyport.dev/secret"
 )
 
@@ -150,7 +151,7 @@ type command struct {
 	children *children
 	ready    readiness
 	starts   singleflight.Group // of shared processes, by owner
-	asks     singleflight.Group // for the revisions that it knows
+	asks     singleflight.Group // for the revisions that it knows, by owner
 }
 
 // variable is one variable with the source of its value.
@@ -258,7 +259,7 @@ func (c *Connector) hidden() []string {
 func (c *Config) hidden() []string {
 	var paths []string
 	add := func(ref secret.Ref) {
-		if path, ok := ref.File(); ok {
+		if path, ok := ref.Path(); ok {
 			paths = append(paths, path)
 		}
 	}
@@ -268,9 +269,24 @@ func (c *Config) hidden() []string {
 		}
 	}
 	add(c.TunnelToken)
-	for _, ref := range c.allRefs() {
+	for _, ref := range slices.Concat(c.allRefs(), logins(&c.Sources.Vault.Auth)) {
 		add(ref)
 	}
 	slices.Sort(paths)
 	return slices.Compact(paths)
+}
+
+// logins are the references by which we log in at Vault.
+func logins(a *vault.Auth) []secret.Ref {
+	refs := []secret.Ref{a.Token}
+	if a.AppRole != nil {
+		refs = append(refs, a.AppRole.RoleID, a.AppRole.SecretID)
+	}
+	if a.Kubernetes != nil {
+		refs = append(refs, a.Kubernetes.JWT)
+	}
+	if a.JWT != nil {
+		refs = append(refs, a.JWT.JWT)
+	}
+	return refs
 }

@@ -10,6 +10,8 @@ import (
 
 	"sallyport.dev/cell"
 	"sallyport.dev/config"
+	"sallyport.dev/credential/source/vault"
+	"sallyport.dev/secret"
 )
 
 // TestLocalServerConfiguration: each mistake is told in words that say what to write instead.
@@ -112,5 +114,35 @@ func TestLocalServerCheck(t *testing.T) {
 	}
 	if _, errs := c.Check(t.Context()); len(errs) != 1 || !strings.Contains(errs[0].Error(), "servers.apart: env KEY") {
 		t.Errorf("%v", errs)
+	}
+}
+
+// TestLoginsAreHidden: commands see neither what we log in with at Vault nor what systemd has given us.
+func TestLoginsAreHidden(t *testing.T) {
+	given := t.TempDir()
+	t.Setenv("CREDENTIALS_DIRECTORY", given)
+	ref := func(text string) secret.Ref { return mustParseRef(t, text) }
+	for name, auth := range map[string]vault.Auth{
+		"token":      {Token: ref("file:/secrets/a")},
+		"approle":    {AppRole: &vault.AppRole{RoleID: ref("file:/secrets/a"), SecretID: ref("file:/secrets/b")}},
+		"kubernetes": {Kubernetes: &vault.Kubernetes{Role: "r", JWT: ref("file:/secrets/a")}},
+		"jwt":        {JWT: &vault.JWT{Role: "r", JWT: ref("file:/secrets/a")}},
+	} {
+		cfg := testConfig(t, nowhere)
+		cfg.TunnelToken = ref("systemd:tunnel")
+		cfg.Sources.Vault = vault.Config{Address: "https://vault.internal", Auth: auth}
+		cfg.Servers = map[string]Server{"local": {Command: []string{"true"}, Env: map[string]Variable{"KEY": {Secret: ref("systemd:key")}}}}
+		if err := cfg.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"/secrets/a", filepath.Join(given, "tunnel"), filepath.Join(given, "key")}
+		if name == "approle" {
+			want = append(want, "/secrets/b")
+		}
+		for _, path := range want {
+			if !slices.Contains(cfg.hidden(), path) {
+				t.Errorf("%s: %s is not hidden from commands", name, path)
+			}
+		}
 	}
 }

@@ -35,10 +35,19 @@ var (
 type readiness struct {
 	known chan struct{} // closed when it has
 
+	once   sync.Once
 	modern bool // it serves calls without a session; set before known is closed
 }
 
 func newReadiness() readiness { return readiness{known: make(chan struct{})} }
+
+// is makes known which revision is the newest that the command knows. The first to find out counts.
+func (r *readiness) is(revision mcp.Version) {
+	r.once.Do(func() {
+		r.modern = !revision.Sessionful()
+		close(r.known)
+	})
+}
 
 // speaksModern reports whether the command serves calls without a session, and waits a while to know.
 func (r *readiness) speaksModern(ctx context.Context) (bool, error) {
@@ -55,25 +64,27 @@ func (r *readiness) speaksModern(ctx context.Context) (bool, error) {
 }
 
 // speaksModern reports whether the command serves calls without a session, and waits a while to know. A command that has
-// its caller's own secrets is asked when the first one calls.
+// its callers' own secrets is asked when the first one calls, and by each for himself: another's may be of no use.
 func (c *command) speaksModern(ctx context.Context, who patron) (bool, error) {
 	if !c.isPersonal() {
 		return c.ready.speaksModern(ctx)
 	}
-	asked := c.asks.DoChan("", func() (any, error) {
+	asked := c.asks.DoChan(who.key(), func() (any, error) {
 		if !closed(c.ready.known) {
 			_, revision, err := c.list(context.WithoutCancel(ctx), who)
 			if err != nil {
 				return nil, mcp.UpstreamUnreachable(err)
 			}
-			c.ready.modern = !revision.Sessionful()
-			close(c.ready.known)
+			c.ready.is(revision)
 		}
 		return nil, nil
 	})
 	select {
 	case result := <-asked:
-		return c.ready.modern, result.Err
+		if result.Err != nil {
+			return false, result.Err
+		}
+		return c.ready.modern, nil
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
@@ -99,8 +110,7 @@ func (c *command) getReady(ctx context.Context) {
 			tools, revision, err = c.listAsNobody(ctx)
 		}
 		if err == nil {
-			c.ready.modern = !revision.Sessionful()
-			close(c.ready.known)
+			c.ready.is(revision)
 			log.Info("a local server is ready", "tools", tools, "revision", string(revision), "isolation", isolation, telemetry.KeyDurationMS, time.Since(began).Milliseconds())
 			return
 		}

@@ -2,8 +2,10 @@ package connector
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -26,7 +28,10 @@ func (c *Connector) Reload(cfg Config) (waiting []string, err error) {
 	waiting = changedForGood(&old.cfg, &cfg)
 	c.keeper.SetIssuers(cfg.issuerNames())
 	next, more, err := c.newRoutes(cfg, old)
-	if err != nil {
+	switch {
+	case err != nil && len(waiting) > 0:
+		return nil, fmt.Errorf("%w; it may need what counts after a restart only: %s", err, strings.Join(waiting, ", "))
+	case err != nil:
 		return nil, err
 	}
 	waiting = append(waiting, more...)

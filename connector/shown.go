@@ -26,7 +26,8 @@ type ShownCredential struct {
 	Err error
 }
 
-// Credentials fetches every credential that does not depend on who calls, and shows all of them.
+// Credentials fetches every credential that does not depend on who calls, and of the others what they need whoever calls, and
+// shows all of them.
 func (c *Connector) Credentials(ctx context.Context) (shown []ShownCredential) {
 	now := c.current()
 	for _, name := range now.names {
@@ -47,6 +48,8 @@ func (c *Connector) Credentials(ctx context.Context) (shown []ShownCredential) {
 			if s.State = "not fetched: it depends on who calls"; !cred.namesPrincipal() {
 				s.State = "resolved"
 				s.look(ctx, b.Source)
+			} else {
+				s.Err = c.checkShared(ctx, cred)
 			}
 			shown = append(shown, s)
 		}

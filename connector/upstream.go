@@ -190,11 +190,8 @@ func (u *upstream) check(ctx context.Context) (facts []string, errs []error) {
 // back. It runs only after the last byte of the request has been read.
 func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	n := noteFrom(r.Context())
-	u, target := n.upstream, c.target(n)
+	u := n.upstream
 	switch {
-	case target == nil:
-		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
-		return
 	case u.cfg.admits(n.caller()) != nil:
 		c.refuse(w, r, mcp.CredentialUnavailable(u.cfg.admits(n.caller())).For(n.call))
 		return
@@ -218,11 +215,23 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
 		return
 	}
+	target := c.target(n, credentials)
+	if target == nil {
+		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
+		return
+	}
 	var touched atomic.Bool // a connection to the upstream was there to write to
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { touched.Store(true) }}
 	asked := credential.WithPrincipal(httptrace.WithClientTrace(ctx, trace), n.caller())
+	if u.sessions != nil {
+		asked = credential.WithVersion(asked, credentials)
+	}
 	resp, err := u.transport.RoundTrip(upstreamRequest(asked, r, n.call, target))
-	if err != nil {
+	switch {
+	case errors.Is(err, credential.ErrChanged) && n.call.SessionID != "":
+		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
+		return
+	case err != nil:
 		c.refuse(w, r, upstreamError(ctx, u.guard.clean(err), touched.Load()).For(n.call))
 		return
 	}
@@ -242,7 +251,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	}
 	var place func([]byte) ([]byte, error)
 	if n.call.Endpoint == mcp.EndpointSSE {
-		place = c.placeEndpoint(n, messagesPath(r))
+		place = c.placeEndpoint(n, credentials, messagesPath(r))
 	}
 	resumed := r.Method == http.MethodGet && r.Header.Get("Last-Event-ID") != ""
 	c.respond(ctx, w, resp, newAnswer(n.call, resumed, place))
@@ -279,7 +288,7 @@ func upstreamError(ctx context.Context, err error, touched bool) *mcp.Error {
 		return known
 	}
 	switch {
-	case errors.Is(err, credential.ErrUnavailable), errors.Is(err, credential.ErrUnusable), errors.Is(err, credential.ErrDestination):
+	case errors.Is(err, credential.ErrUnavailable), errors.Is(err, credential.ErrUnusable), errors.Is(err, credential.ErrChanged), errors.Is(err, credential.ErrDestination):
 		return mcp.CredentialUnavailable(err) // which quotes nothing
 	case touched && timedOut:
 		return mcp.UpstreamTimeout(errCallTimeout)

@@ -22,6 +22,13 @@ type Injector interface {
 	Inject(r *http.Request, values []secret.Value) error
 }
 
+// Nester is an Injector whose place may hold other places.
+type Nester interface {
+	Injector
+	// Holds reports whether the place of another lies in its own, so that setting the one takes out the other.
+	Holds(other Injector) bool
+}
+
 // The turns of injectors.
 const (
 	OrderBody = iota
@@ -31,7 +38,7 @@ const (
 )
 
 // Presenter is an Injector that puts nothing into the request: it shows a certificate to the upstream, in the handshake
-// below.
+// below. Its first value, the certificate with its chain, is no secret: whoever listens may see it.
 type Presenter interface {
 	Injector
 	// Certificate makes it of the values. An error matches [ErrUnusable] and repeats no value.

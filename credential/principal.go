@@ -12,7 +12,10 @@ type Principal struct {
 // IsZero reports whether it is nobody.
 func (p Principal) IsZero() bool { return p == Principal{} }
 
-type principalKey struct{}
+type (
+	principalKey struct{}
+	versionKey   struct{}
+)
 
 // WithPrincipal returns a context whose requests are made for p.
 func WithPrincipal(ctx context.Context, p Principal) context.Context {
@@ -23,4 +26,17 @@ func WithPrincipal(ctx context.Context, p Principal) context.Context {
 func PrincipalFrom(ctx context.Context) Principal {
 	p, _ := ctx.Value(principalKey{}).(Principal)
 	return p
+}
+
+// WithVersion returns a context whose requests are sent with credentials of that version, or not at all.
+func WithVersion(ctx context.Context, v Version) context.Context {
+	return context.WithValue(ctx, versionKey{}, v)
+}
+
+// checkVersion says no to credentials of another version than was asked for.
+func checkVersion(ctx context.Context, uses []use) error {
+	if want, ok := ctx.Value(versionKey{}).(Version); ok && versionOf(uses) != want {
+		return ErrChanged
+	}
+	return nil
 }

@@ -28,7 +28,7 @@ var _ http.RoundTripper = (*Transport)(nil)
 
 // NewTransport returns a transport that sends over pools, which dial: so they see to it that the dialled address is
 // allowed and that the certificate is valid for the host; they must not be proxies. Of several bindings for one place the
-// first that covers the principal counts. seen, which may be nil, is called with each value before it leaves, and with when it expires if that is known.
+// first that covers the principal counts. seen, which may be nil, is called with each secret value before it leaves, and with when it expires if that is known.
 func NewTransport(pools *Pools, bindings []Binding, seen func(v secret.Value, expires time.Time)) (*Transport, error) {
 	t := &Transport{pools: pools, seen: seen}
 	if t.seen == nil {
@@ -42,6 +42,9 @@ func NewTransport(pools *Pools, bindings []Binding, seen func(v secret.Value, ex
 		place := b.Injector.Place()
 		i, known := byPlace[place]
 		if !known {
+			if err := t.checkNested(b.Injector); err != nil {
+				return nil, err
+			}
 			i = len(t.places)
 			byPlace[place] = i
 			t.places = append(t.places, nil)
@@ -55,6 +58,21 @@ func NewTransport(pools *Pools, bindings []Binding, seen func(v secret.Value, ex
 	return t, nil
 }
 
+// checkNested refuses a place in another one, and one that another is in: the two would overwrite each other.
+func (t *Transport) checkNested(added Injector) error {
+	for _, bindings := range t.places {
+		if other := bindings[0].Injector; holds(other, added) || holds(added, other) {
+			return fmt.Errorf("%w: two credentials, for %s and for %s, and one place is in the other; put them next to each other", ErrConfig, other.Place(), added.Place())
+		}
+	}
+	return nil
+}
+
+func holds(outer, inner Injector) bool {
+	n, ok := outer.(Nester)
+	return ok && n.Holds(inner)
+}
+
 func isForAll(w Who) bool { return len(w.Issuers) == 0 }
 
 // use is a binding that a request needs, with its values.
@@ -63,10 +81,18 @@ type use struct {
 	got Fetched
 }
 
+// secrets are the values that nobody is to see.
+func (u use) secrets() []secret.Value {
+	if _, ok := u.Injector.(Presenter); ok {
+		return u.got.Values[min(1, len(u.got.Values)):]
+	}
+	return u.got.Values
+}
+
 // RoundTrip implements http.RoundTripper. All destinations are checked and all secrets fetched before anything is put in;
 // then each place is stripped and set on a clone, as the last change to it. When any of that fails the request is not
-// sent, and the error matches [ErrDestination], [ErrUnavailable] or [ErrUnusable]. The request of the response is the
-// caller's own, without credentials.
+// sent, and the error matches [ErrDestination], [ErrUnavailable], [ErrUnusable] or [ErrChanged]. The request of the
+// response is the caller's own, without credentials.
 //
 // An upstream that says that it refused an access token before it did anything (RFC 6750, section 3.1) gets the request
 // once more, with another token.
@@ -107,7 +133,10 @@ func (t *Transport) collect(r *http.Request, who Principal) ([]use, error) {
 			return nil, err
 		}
 	}
-	return uses, fetch(r.Context(), who, uses)
+	if err := fetch(r.Context(), who, uses); err != nil {
+		return nil, err
+	}
+	return uses, checkVersion(r.Context(), uses)
 }
 
 // choose finds the binding for each place.
@@ -169,7 +198,7 @@ func (t *Transport) send(r *http.Request, who Principal, uses []use) (*http.Resp
 		deleteConnection(armed.Header)
 	}
 	for _, u := range uses {
-		for _, value := range u.got.Values {
+		for _, value := range u.secrets() {
 			t.seen(value, u.got.Expires)
 		}
 		if err := u.Injector.Inject(armed, u.got.Values); err != nil {

@@ -100,6 +100,7 @@ func TestSeveralCredentialsGoTogetherOrNotAtAll(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(lookAgain)
 	r, sent := post(t, "https://wiki.internal/mcp")
 	if _, err := transport.RoundTrip(r); !errors.Is(err, credential.ErrUnavailable) {
 		t.Errorf("got %v", err)
@@ -108,6 +109,9 @@ func TestSeveralCredentialsGoTogetherOrNotAtAll(t *testing.T) {
 		t.Errorf("the upstream was called %d times; body closed %v", calls, sent.closed)
 	}
 }
+
+// lookAgain is more than the files of secrets go without being looked at.
+const lookAgain = 60 * time.Millisecond
 
 type fixedSource struct {
 	value secret.Value
@@ -178,6 +182,11 @@ func TestNewTransport(t *testing.T) {
 		change(&b)
 		return []credential.Binding{b}
 	}
+	at := func(pointer string) credential.Binding {
+		b := bearer(t)
+		b.Injector = inject.Body{Pointer: pointer}
+		return b
+	}
 	for name, bindings := range map[string][]credential.Binding{
 		"zero":                     {{}},
 		"no source":                without(func(b *credential.Binding) { b.Source = nil }),
@@ -186,6 +195,8 @@ func TestNewTransport(t *testing.T) {
 		"no destination":           without(func(b *credential.Binding) { b.Destination = credential.Destination{} }),
 		"subjects of no issuer":    without(func(b *credential.Binding) { b.Who = credential.Who{Subjects: []string{"alice"}} }),
 		"one place twice, for all": {bearer(t), twice},
+		"one place in another":     {at("/params/arguments/a"), at("/params/arguments/a/b")},
+		"one place above another":  {at("/params/arguments/api_key/b/c"), bearer(t), at("/params/arguments/apiKey")},
 	} {
 		if _, err := credential.NewTransport(pools(next), bindings, nil); !errors.Is(err, credential.ErrConfig) {
 			t.Errorf("%s gives %v", name, err)
@@ -193,6 +204,11 @@ func TestNewTransport(t *testing.T) {
 	}
 	if _, err := credential.NewTransport(pools(next), nil, nil); err != nil {
 		t.Errorf("a transport without credentials is refused: %v", err)
+	}
+	apart := []credential.Binding{at("/params/arguments/a/b"), at("/params/arguments/ab"), at("/params/arguments/a/c"), bearer(t)}
+	apart[0].Who = credential.Who{Issuers: []string{"https://idp.example.com"}}
+	if _, err := credential.NewTransport(pools(next), append(apart, at("/params/arguments/a/b")), nil); err != nil {
+		t.Errorf("places next to each other are refused: %v", err)
 	}
 }
 
@@ -274,11 +290,32 @@ func TestPoolsAreKeptApart(t *testing.T) {
 		t.Errorf("%d pools for three principals", made)
 	}
 	replace(t, path, canary+"-rotated", time.Now().Add(-time.Minute))
+	time.Sleep(lookAgain)
 	call("a", "alice")
 	if made != 4 {
 		t.Errorf("%d pools after the secret has changed", made)
 	}
 	connections.Close()
+}
+
+// A request for a session goes with the credentials that the session was begun with, or not at all.
+func TestOtherCredentialsThanAskedFor(t *testing.T) {
+	sent := 0
+	binding := bearer(t)
+	binding.Source = fixedSource{value: secret.New(canary)}
+	transport := sender(t, roundTripper(func(r *http.Request) (*http.Response, error) { sent++; return answer(r), nil }), binding)
+	for _, version := range []credential.Version{credential.VersionOf(secret.New(canary)), credential.VersionOf(secret.New("another"))} {
+		r, body := post(t, "https://wiki.internal/mcp")
+		response, err := transport.RoundTrip(r.WithContext(credential.WithVersion(t.Context(), version)))
+		if err == nil {
+			_ = response.Body.Close()
+		} else if !errors.Is(err, credential.ErrChanged) || !body.closed {
+			t.Errorf("got %v; body closed %v", err, body.closed)
+		}
+	}
+	if sent != 1 {
+		t.Errorf("%d of two requests were sent", sent)
+	}
 }
 
 func TestPoolsAreBounded(t *testing.T) {

@@ -29,7 +29,8 @@ func newCredentialCheck() *cobra.Command {
 		Short: "Fetch every credential of a connector, and show where each may go",
 		Long: `Fetches every secret that connector.yaml refers to, as the connector would, and access tokens too, and
 says of each: for whom it is, where it may go, how it is put in, where it comes from, and whether it is
-masked in answers. No value is shown. What depends on the caller is shown and not fetched. Leases that
+masked in answers. No value is shown. What depends on the caller is shown and not fetched, but the keys
+and secrets that it needs whoever calls are. Leases that
 were taken for it are given back.
 
 Exits 2 if a secret cannot be had now.`,

@@ -95,6 +95,12 @@ func (b Body) Place() string {
 	return "body " + foldName(b.Pointer)
 }
 
+// Holds implements credential.Nester: one member of the body may be above another.
+func (b Body) Holds(other credential.Injector) bool {
+	below, ok := other.(Body)
+	return ok && b.Pointer != "" && strings.HasPrefix(foldName(below.Pointer), foldName(b.Pointer)+"/")
+}
+
 // Order implements credential.Injector.
 func (Body) Order() int { return credential.OrderBody }
 

@@ -18,9 +18,11 @@ import (
 type Store interface {
 	// Lock waits until nobody else has the key, as long as the context allows. unlock is called once.
 	Lock(ctx context.Context, key string) (unlock func(), err error)
-	// Load returns what was saved last; nil if nothing ever was. What was saved and cannot be read is an error.
+	// Load returns what was saved last; nil if nothing ever was. What was saved and cannot be read is an error. What Save
+	// could not store is stored first; as long as that fails, so does Load.
 	Load(key string) ([]byte, error)
-	// Save returns when the data would survive a loss of power. After an error either the old or the new data is there.
+	// Save returns when the data would survive a loss of power. After an error either the old or the new data is there, and
+	// the new is remembered for the next Load, whoever calls it: what it replaces may be worth nothing.
 	Save(key string, data []byte) error
 }
 
@@ -34,8 +36,9 @@ const (
 type Dir struct {
 	path string
 
-	mu    sync.Mutex // guards turns
-	turns map[string]*turn
+	mu       sync.Mutex // guards what follows
+	turns    map[string]*turn
+	unstored map[string][]byte // by key, what could not be written yet
 }
 
 var _ Store = (*Dir)(nil)
@@ -51,7 +54,7 @@ func NewDir(path string) (*Dir, error) {
 	if !filepath.IsAbs(path) {
 		return nil, wrong("state_dir: write an absolute path")
 	}
-	return &Dir{path: filepath.Clean(path), turns: make(map[string]*turn)}, nil
+	return &Dir{path: filepath.Clean(path), turns: make(map[string]*turn), unstored: make(map[string][]byte)}, nil
 }
 
 // Lock implements Store.
@@ -83,6 +86,14 @@ func (d *Dir) leave(key string, t *turn) {
 
 // Load implements Store.
 func (d *Dir) Load(key string) ([]byte, error) {
+	d.mu.Lock()
+	waiting, ok := d.unstored[key]
+	d.mu.Unlock()
+	if ok {
+		if err := d.Save(key, waiting); err != nil {
+			return nil, err
+		}
+	}
 	path := filepath.Join(d.path, fileName(key))
 	before, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -116,8 +127,21 @@ func (d *Dir) Load(key string) ([]byte, error) {
 	return data, nil
 }
 
-// Save implements Store: the data goes into a new file, which takes the place of the old one when it is on the disk.
+// Save implements Store.
 func (d *Dir) Save(key string, data []byte) error {
+	err := d.save(key, data)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil {
+		delete(d.unstored, key)
+	} else if _, known := d.unstored[key]; known || len(d.unstored) < maxTokens {
+		d.unstored[key] = bytes.Clone(data)
+	}
+	return err
+}
+
+// save puts the data into a new file, which takes the place of the old one when it is on the disk.
+func (d *Dir) save(key string, data []byte) error {
 	if len(data) > maxStored/2 {
 		return errors.New("it is too long to be stored")
 	}

@@ -136,7 +136,7 @@ func TestDirAfterACrash(t *testing.T) {
 	}
 }
 
-// A directory that cannot be used is said at Save; the old content stays.
+// A directory that cannot be used is said at Save; the old content stays until the new can be written, and is not given out.
 func TestDirThatCannotBeWritten(t *testing.T) {
 	store, path, file := stored(t, "old")
 	if err := os.Mkdir(file+".new", 0o700); err != nil {
@@ -148,7 +148,20 @@ func TestDirThatCannotBeWritten(t *testing.T) {
 	if err := store.Save("a key of alice", []byte("new")); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("got %v", err)
 	}
-	if data, err := store.Load("a key of alice"); err != nil || string(data) != "old" {
+	if data, err := store.Load("a key of alice"); err == nil || data != nil {
+		t.Errorf("what was replaced gives %q, %v", data, err)
+	}
+	again, err := oauth.NewDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := again.Load("a key of alice"); err != nil || string(data) != "old" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if err := os.RemoveAll(file + ".new"); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := store.Load("a key of alice"); err != nil || string(data) != "new" {
 		t.Errorf("%q, %v", data, err)
 	}
 	if err := os.Chmod(path, 0o755); err != nil {

@@ -93,15 +93,16 @@ func (k *kept) Fetch(_ context.Context, who credential.Principal) (credential.Fe
 
 // memory is a store that forgets when it is told to.
 type memory struct {
-	mu    sync.Mutex
-	data  map[string][]byte
-	fails error
-	locks map[string]chan struct{}
-	saved func()
+	mu       sync.Mutex
+	data     map[string][]byte
+	unstored map[string][]byte
+	fails    error
+	locks    map[string]chan struct{}
+	saved    func()
 }
 
 func newMemory() *memory {
-	return &memory{data: make(map[string][]byte), locks: make(map[string]chan struct{})}
+	return &memory{data: make(map[string][]byte), unstored: make(map[string][]byte), locks: make(map[string]chan struct{})}
 }
 
 func (m *memory) Lock(ctx context.Context, key string) (func(), error) {
@@ -122,6 +123,13 @@ func (m *memory) Lock(ctx context.Context, key string) (func(), error) {
 func (m *memory) Load(key string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if data, ok := m.unstored[key]; ok {
+		if m.fails != nil {
+			return nil, m.fails
+		}
+		m.data[key] = data
+		delete(m.unstored, key)
+	}
 	return m.data[key], nil
 }
 
@@ -129,9 +137,11 @@ func (m *memory) Save(key string, data []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fails != nil {
+		m.unstored[key] = data
 		return m.fails
 	}
 	m.data[key] = data
+	delete(m.unstored, key)
 	if m.saved != nil {
 		m.saved()
 	}
@@ -142,6 +152,13 @@ func (m *memory) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fails = err
+}
+
+// restart loses what was not stored.
+func (m *memory) restart() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.unstored)
 }
 
 // minter signs with a key of its own.

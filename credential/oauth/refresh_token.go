@@ -70,14 +70,6 @@ func (s *Source) reauthorize(replaced bool, err error) error {
 // asked, for another source may have used it since. Only if nothing is stored for the configured token, that is taken: what
 // cannot be read is an error, since the old token in its place would look stolen.
 func (s *Source) latest(name string, configured secret.Value) (token secret.Value, replaced bool, err error) {
-	s.mu.Lock()
-	waiting, ok := s.unstored[name]
-	s.mu.Unlock()
-	if ok {
-		if err := s.keep(name, waiting); err != nil {
-			return secret.Value{}, false, err
-		}
-	}
 	data, err := s.store.Load(name)
 	if err != nil {
 		return secret.Value{}, false, fmt.Errorf("%w: %w", ErrStore, err)
@@ -92,21 +84,15 @@ func (s *Source) latest(name string, configured secret.Value) (token secret.Valu
 	return secret.New(kept.Token), true, nil
 }
 
-// keep stores a record, or, where that fails, remembers it for the next attempt: the token before it is worth nothing.
+// keep stores a record, or, where that fails, leaves it with the store, which other sources use too.
 func (s *Source) keep(name string, r record) error {
 	data, err := json.Marshal(r)
 	if err == nil {
 		err = s.store.Save(name, data)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err != nil {
-		if len(s.unstored) < maxTokens {
-			s.unstored[name] = r
-		}
 		return fmt.Errorf("%w: %w; until then no access token is given out, and a restart loses the authorization", ErrStore, err)
 	}
-	delete(s.unstored, name)
 	return nil
 }
 

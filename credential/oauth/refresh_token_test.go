@@ -3,6 +3,8 @@ package oauth_test
 import (
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -118,6 +120,46 @@ func TestAStoreThatIsFull(t *testing.T) {
 	})
 }
 
+// What the store did not take is not lost with the source that got it: that of a new configuration, or of another server,
+// goes on with it.
+func TestAnUnstoredTokenOutlivesItsSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := set(t, "refresh_token")
+		path := filepath.Join(t.TempDir(), "oauth")
+		store, err := oauth.NewDir(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.options.Store = store
+		s.options.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			if err := os.WriteFile(path, nil, 0o600); err != nil { // in the way of the directory
+				t.Error(err)
+			}
+			return s.server.RoundTrip(r)
+		})
+		source := s.open(t)
+		fails(t, source, alice)
+		s.options.Transport = s.server
+		other := s.open(t)
+		defer other.Close()
+		if err := failure(t, other, alice, s.server.Secrets()...); !errors.Is(err, oauth.ErrStore) {
+			t.Errorf("got %v", err)
+		}
+		source.Close()
+		if n := len(s.server.Requests()); n != 1 {
+			t.Errorf("%d requests", n)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		fetch(t, other, alice)
+		if tokens := sent(s.server); len(tokens) != 2 || tokens[0] == tokens[1] {
+			t.Errorf("%d requests", len(tokens))
+		}
+	})
+}
+
 // A crash after the answer and before it is stored loses the authorization where the server takes reuse for theft: that is
 // said, and what to do. It is not tried again and again.
 func TestCrashBetweenAnswerAndStore(t *testing.T) {
@@ -128,6 +170,7 @@ func TestCrashBetweenAnswerAndStore(t *testing.T) {
 		fails(t, source, alice)
 		source.Close()
 
+		s.store.restart()
 		s.store.fail(nil)
 		source = s.open(t) // it knows nothing
 		defer source.Close()

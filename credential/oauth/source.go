@@ -66,7 +66,6 @@ type Source struct {
 	mu       sync.Mutex // guards what follows
 	current  map[tokenKey]*token
 	refusals map[tokenKey]standing
-	unstored map[string]record // refresh tokens that the store would not take yet
 }
 
 var _ credential.Renewer = (*Source)(nil)
@@ -106,7 +105,7 @@ func New(cfg Config, o Options) (*Source, error) {
 	s := &Source{
 		cfg: cfg, host: to.Host, personal: cfg.isPersonal() || o.Personal,
 		parts: o.parts(), transport: o.Transport, minter: o.Minter, store: o.Store, seen: o.Seen, log: o.Log,
-		current: make(map[tokenKey]*token), refusals: make(map[tokenKey]standing), unstored: make(map[string]record),
+		current: make(map[tokenKey]*token), refusals: make(map[tokenKey]standing),
 	}
 	if s.seen == nil {
 		s.seen = func(secret.Value) {}

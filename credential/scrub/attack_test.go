@@ -109,6 +109,73 @@ func TestJSONInsideJSON(t *testing.T) {
 	}
 }
 
+// meanwhile is a body of one piece for each step, which happens while that is waited for.
+func meanwhile(steps ...func() string) io.ReadCloser {
+	return io.NopCloser(readerFunc(func(p []byte) (int, error) {
+		if len(steps) == 0 {
+			return 0, io.EOF
+		}
+		step := steps[0]
+		steps = steps[1:]
+		return copy(p, step()), nil
+	}))
+}
+
+func sends(text string) func() string { return func() string { return text } }
+
+// numbered is one of many secrets, which all begin alike.
+func numbered(i int) string { return fmt.Sprintf("A9xK-secret-%03d-qZ7wVt", i) }
+
+// A secret stays masked when it comes to be looked for together with the settled ones, even if something is held just then:
+// the beginning of another secret, or of itself.
+func TestASecretThatIsSettledMeanwhile(t *testing.T) {
+	for _, held := range []string{"A9xK", canary[:5]} {
+		s := NewSet()
+		for i := range maxRecent + 1 {
+			s.Use(secret.New(numbered(i)))
+		}
+		s.Current()
+		s.Use(secret.New(canary))
+		s.Current()
+		rest := " " + canary
+		if strings.HasPrefix(canary, held) {
+			rest = canary[len(held):]
+		}
+		got, err := io.ReadAll(NewReader(meanwhile(sends("x "+held), func() string {
+			for i := range maxRecent + 1 {
+				s.Use(secret.New(numbered(100 + i)))
+			}
+			return rest + " A9xK"
+		}, sends(" "+canary+" A9xK")), s, func() {}))
+		if err != nil || strings.Contains(string(got), canary) || !strings.Contains(string(got), "* A9xK *") {
+			t.Errorf("with %q held: %q, %v", held, got, err)
+		}
+	}
+}
+
+// A secret is masked from when it is active, though something is held all the time, or a read waits since before.
+func TestASecretOfLaterWhileSomethingIsHeld(t *testing.T) {
+	s := NewSet()
+	s.Use(secret.New(numbered(0)))
+	got, err := io.ReadAll(NewReader(meanwhile(sends("x A9"), func() string {
+		s.Use(secret.New(canary))
+		return " " + canary + " A9"
+	}, sends(" "+canary+" A9")), s, func() {}))
+	stars := strings.Repeat("*", len(canary))
+	if want := "x A9 " + stars + " A9 " + stars + " A9"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+// What is masked in part stays masked, though its secret is no longer active.
+func TestASecretThatExpiresWhileItIsMasked(t *testing.T) {
+	r := &reader{from: fixed{nothing}, hit: func() {}, carry: carry{masked: 5}, held: []byte("abc")}
+	r.body = strings.NewReader("defgh")
+	if got, err := io.ReadAll(struct{ io.Reader }{r}); err != nil || string(got) != "*****fgh" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 // A percent-encoded text in JSON whose writer escapes slashes and ampersands.
 func TestPercentInsideJSON(t *testing.T) {
 	const text = "Zq7/Lw2&nX9 v8%Kt0é"
@@ -116,6 +183,41 @@ func TestPercentInsideJSON(t *testing.T) {
 	for _, sent := range []string{
 		`"Zq7\/Lw2\u0026nX9%20v8%25Kt0%C3%A9"`, `"Zq7%2fLw2\u0026nX9\u002520v8\u0025\u0032\u0035Kt0\u00e9"`, `{\"a\":\"Zq7\\\/Lw2\\u0026nX9+v8%25Kt0%c3%a9\"}`,
 	} {
+		for i := range len(sent) {
+			got, hits := through(t, from, sent[:i], sent[i:])
+			if hits != 1 || strings.ContainsAny(got, "LnK") {
+				t.Errorf("%q split at %d gives %q", sent, i, got)
+			}
+		}
+	}
+}
+
+// JSON in JSON strings whose outer writer escapes parts of the inner escapes.
+func TestEscapesThatAreEscapedInPart(t *testing.T) {
+	const text = "ghp_0123456789abcdefXYZ"
+	from := set(text)
+	for _, g := range []string{
+		`\u005cu0067`, `\u005c\u00750067`, `\\\u00750067`, `\\u00\u00367`, `\\u\u0030\u003067`, `\u005cu00\u0036\u0037`,
+		`\\\\u00\\u00367`, `\\u005cu0067`, `\u005cu005cu0067`, `\\u00\\u00367`, `%\u0036\u0037`, `\u005cu002567`,
+	} {
+		sent := `{"a":"\"` + g + text[1:] + `\\n"}`
+		for i := range len(sent) {
+			got, hits := through(t, from, sent[:i], sent[i:])
+			if hits != 1 || strings.Contains(got, text[1:]) || !strings.HasSuffix(got, `*\\n"}`) {
+				t.Fatalf("%q split at %d gives %q", sent, i, got)
+			}
+		}
+		if got, hits := through(t, from, strings.Split(sent, "")...); hits != 1 || strings.Contains(got, text[1:]) {
+			t.Errorf("%q byte by byte gives %q", sent, got)
+		}
+	}
+}
+
+// Of a percent-encoded text in JSON, a backslash that stands for itself belongs to no escape behind it.
+func TestPercentInsideJSONWithABackslash(t *testing.T) {
+	const text = `Zq7\bLw2%nX9v8Kt0`
+	from := set(text)
+	for _, sent := range []string{`"Zq7\\bLw2%25nX9v8Kt0"`, `"Zq7\u005cbLw2\u00252\u0035nX9v8Kt0"`, `{\"a\":\"Zq7\\\\bLw2%25nX9v8Kt0\"}`} {
 		for i := range len(sent) {
 			got, hits := through(t, from, sent[:i], sent[i:])
 			if hits != 1 || strings.ContainsAny(got, "LnK") {

@@ -17,13 +17,14 @@ const filler = 0xff
 // reading says how the escapes of JSON strings are undone.
 type reading struct {
 	nested bool // as in JSON that stands in JSON strings: all backslashes before an escape belong to it
+	torn   bool // what is undone may be part of another escape
 	final  bool // nothing comes behind the piece
 	before int  // backslashes that the piece follows, if it is nested
 }
 
 // json undoes the escapes of JSON strings (RFC 8259, section 7) that s has a use for. deep reports whether it makes a
-// difference that the reading is nested.
-func (v *view) json(s *scanner, piece []byte, how reading) (deep bool) {
+// difference that the reading is nested, and torn whether a \u stands for what may be part of another escape.
+func (v *view) json(s *scanner, piece []byte, how reading) (deep, torn bool) {
 	v.begin(piece)
 	text, n := v.text, 0 // n of which are written
 	for at := 0; ; {
@@ -54,21 +55,28 @@ func (v *view) json(s *scanner, piece []byte, how reading) (deep bool) {
 			n += copy(text[n:], piece[at:at+slashes])
 			at += slashes
 		} else {
-			n += v.undo(s, n, e, at)
+			torn = torn || e.length > slashes+1 && partOfEscape(e.char)
+			if how.torn || e.char != '\\' || !s.fill {
+				n += v.undo(s, n, e, at)
+			} else {
+				n += v.fill(n, e.length)
+			}
 			at += e.length
 		}
 	}
 	v.text = text[:n]
-	return deep
+	return deep, torn
+}
+
+// partOfEscape reports whether a character may be part of \uXXXX.
+func partOfEscape(char rune) bool {
+	return char == '\\' || char == 'u' || char < utf8.RuneSelf && digit[char] != noDigit
 }
 
 // undo writes at n what an escape stands for that is at a place in the piece, and returns how many bytes that are.
 func (v *view) undo(s *scanner, n int, e escape, at int) int {
 	if s.fill && !s.wants(e.char) {
-		for i := range e.length {
-			v.text[n+i] = filler
-		}
-		return e.length
+		return v.fill(n, e.length)
 	}
 	size := 1
 	if v.text[n] = byte(e.char); e.char >= utf8.RuneSelf {
@@ -76,6 +84,14 @@ func (v *view) undo(s *scanner, n int, e escape, at int) int {
 	}
 	v.mark(n, n+size, at, at+e.length)
 	return size
+}
+
+// fill writes at n that nothing wanted stands there.
+func (v *view) fill(n, length int) int {
+	for i := range length {
+		v.text[n+i] = filler
+	}
+	return length
 }
 
 // leading returns how many backslashes there are at the beginning.

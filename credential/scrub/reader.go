@@ -31,16 +31,6 @@ type fixed struct{ *Scrubber }
 
 func (f fixed) Current() *Scrubber { return f.Scrubber }
 
-// rest gives the other secrets of a source, those that its scrubbers leave to another.
-type rest struct{ of Source }
-
-func (r rest) Current() *Scrubber {
-	if s := r.of.Current(); s != nil {
-		return s.rest
-	}
-	return nil
-}
-
 type reader struct {
 	closer io.Closer
 	from   Source
@@ -48,8 +38,6 @@ type reader struct {
 
 	mu    sync.Mutex // guards what follows; Close may be called while Read waits
 	body  io.Reader
-	below bool      // the rest is masked below
-	s     *Scrubber // by which held was judged
 	carry carry
 	held  []byte // what may be the beginning of a secret
 	own   []byte // memory to read into when the caller's is too small
@@ -85,9 +73,6 @@ func (r *reader) read(p []byte) (n, hits int, err error) {
 		if r.done || len(p) == 0 {
 			return 0, hits, r.err
 		}
-		if len(r.held) == 0 {
-			r.look()
-		}
 		into := p
 		if len(p) < len(r.held)+max(smallest/2, len(r.held)/2) {
 			into = r.memory()
@@ -104,15 +89,6 @@ func (r *reader) read(p []byte) (n, hits int, err error) {
 		}
 	}
 	return 0, hits, io.ErrNoProgress
-}
-
-// look takes the secrets of now, and has those that its scrubber leaves to another masked below.
-func (r *reader) look() {
-	r.s = r.from.Current()
-	if r.s != nil && r.s.rest != nil && !r.below {
-		r.body = &reader{closer: r.closer, body: r.body, from: rest{r.from}, hit: r.hit, carry: carry{slashes: r.carry.slashes}}
-		r.below = true
-	}
 }
 
 // memory returns a buffer with room behind what is held.
@@ -132,11 +108,11 @@ func (r *reader) fill(p []byte) (got, done, hits int) {
 		r.err, r.done = err, true
 	}
 	piece := p[:held+got]
-	if r.s == nil || r.s.scanner == nil {
-		r.carry = carry{slashes: trailing(piece)}
-		return got, len(piece), 0
+	now := r.from.Current() // the secrets of now, not of when the wait began; what is held is looked through again
+	if now == nil {
+		now = nothing
 	}
-	hits, done = r.s.mask(piece, &r.carry, r.done)
+	hits, done = now.mask(piece, &r.carry, r.done)
 	r.held = append(r.held[:0], piece[done:]...)
 	clear(piece[done:])
 	return got, done, hits
@@ -153,5 +129,8 @@ func (r *reader) Close() error {
 	}
 	return err
 }
+
+// nothing masks nothing.
+var nothing = newScrubber(nil)
 
 var errClosed = errors.New("scrub: read from a closed body")

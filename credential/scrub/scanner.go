@@ -78,12 +78,13 @@ func (s *scanner) want(text []byte, fold bool) {
 	}
 }
 
-// wants reports whether a pattern holds a character. Percent escapes may hold digits and %.
+// wants reports whether a pattern holds a character, or another escape may: percent escapes digits and %, those of JSON a
+// backslash and u.
 func (s *scanner) wants(char rune) bool {
 	if char >= utf8.RuneSelf {
 		return s.beyond
 	}
-	return s.wanted[char] || char == '%' || digit[char] != noDigit
+	return s.wanted[char] || char == '%' || partOfEscape(char)
 }
 
 // add notes the beginning of a pattern.

@@ -17,7 +17,7 @@ type Scrubber struct {
 	most    int      // bytes of what may be held back
 	scratch sync.Pool
 
-	rest *Scrubber // of other secrets, which are masked before; nil if there are none
+	rest *Scrubber // of other secrets, which are masked as well; it has no rest; nil if there are none
 }
 
 // heldPerByte is how many bytes may be held back for each of the longest secret: a backslash four levels deep and what
@@ -49,16 +49,16 @@ func newScrubber(texts []string) *Scrubber {
 // scratch is what looking through a piece needs.
 type scratch struct {
 	views [maxViews]view
-	order [maxViews]*view
+	order [2 * maxViews]*view // those of the rest too
 	spans []span
 	piece []byte // a copy of a whole text
 }
 
 const (
-	maxLevels = 4             // of JSON in JSON strings
-	maxViews  = maxLevels + 3 // those, all of them at once, percent escapes, and percent escapes in the latter
-	maxKept   = 1 << 20       // bytes of a view that is kept for later
-	maxText   = 1 << 30       // bytes of a text that is looked through at once
+	maxLevels = 4               // of JSON in JSON strings
+	maxViews  = 2*maxLevels + 3 // those, all of them at once, percent escapes in each, and percent escapes alone
+	maxKept   = 1 << 20         // bytes of a view that is kept for later
+	maxText   = 1 << 30         // bytes of a text that is looked through at once
 )
 
 type span struct{ from, to int }
@@ -81,32 +81,29 @@ func (s *Scrubber) put(work *scratch) {
 			work.views[i] = view{}
 		}
 	}
+	clear(work.order[:])
 	if cap(work.piece) > maxKept {
 		work.piece = nil
 	}
 	s.scratch.Put(work)
 }
 
-// mask masks all occurrences in a piece of a stream, each byte by a star, and returns how many there were and how much of
-// the piece is done: what is behind may be the beginning of an occurrence, and is to be given again with what comes next.
-// At the stream's end, final, all is done.
+// mask masks all occurrences in a piece of a stream, those of the rest too, each byte by a star, and returns how many there
+// were and how much of the piece is done: what is behind may be the beginning of an occurrence, and is to be given again with
+// what comes next, be it to another scrubber. At the stream's end, final, all is done.
 func (s *Scrubber) mask(piece []byte, c *carry, final bool) (hits, done int) {
 	work := s.get()
 	defer s.put(work)
-	return s.maskWith(work, piece, c, final)
-}
-
-func (s *Scrubber) maskWith(work *scratch, piece []byte, c *carry, final bool) (hits, done int) {
-	work.spans = s.scanner.scan(piece, work.spans[:0])
-	views := work.look(s.scanner, piece, final, c.slashes)
-	for _, v := range views {
-		known := len(work.spans)
-		work.spans = s.scanner.scan(v.text, work.spans)
-		v.places(work.spans[known:])
+	views, done := s.find(work, piece, final, c.slashes)
+	if s.rest != nil {
+		other := s.rest.get()
+		defer s.rest.put(other)
+		more, most := s.rest.find(other, piece, final, c.slashes)
+		views, done = append(views, more...), min(done, most)
+		work.spans = append(work.spans, other.spans...)
 	}
-	done = len(piece)
 	if !final {
-		done = settle(views, piece, max(s.tail(views, piece, c.slashes), len(piece)-s.most))
+		done = settle(views, piece, done)
 	}
 	if n := trailing(piece[:done]); n < done {
 		c.slashes = n
@@ -114,6 +111,25 @@ func (s *Scrubber) maskWith(work *scratch, piece []byte, c *carry, final bool) (
 		c.slashes = min(c.slashes+n, 4*maxSlashes)
 	}
 	return work.apply(piece, done, c), done
+}
+
+// find notes the occurrences in a piece, and returns the views of it and how much of it may be done.
+func (s *Scrubber) find(work *scratch, piece []byte, final bool, before int) (views []*view, done int) {
+	work.spans = work.spans[:0]
+	if s.scanner == nil {
+		return work.order[:0], len(piece)
+	}
+	work.spans = s.scanner.scan(piece, work.spans)
+	views = work.look(s.scanner, piece, final, before)
+	for _, v := range views {
+		known := len(work.spans)
+		work.spans = s.scanner.scan(v.text, work.spans)
+		v.places(work.spans[known:])
+	}
+	if final {
+		return views, len(piece)
+	}
+	return views, max(s.tail(views, piece, before), len(piece)-s.most)
 }
 
 // tail returns where the longest end of the piece begins that may be the beginning of an occurrence, in any view.
@@ -193,35 +209,38 @@ func (w *scratch) look(s *scanner, piece []byte, final bool, before int) []*view
 	if s.wantsJSON(piece) {
 		views = w.lookJSON(views, s, piece, final, before)
 	}
-	percent, nested := &w.views[maxLevels+1], &w.views[maxLevels+2]
+	levels := views
 	if s.wantsPercent(piece) {
+		percent := &w.views[maxViews-1]
 		percent.percent(piece, final)
 		views = append(views, percent)
 	}
-	json := &w.views[0]
-	if len(views) > 0 && views[0] == json && len(json.marks) > 0 && s.wantsPercent(json.text) {
-		nested.percent(json.text, final)
-		nested.over(json)
-		views = append(views, nested)
+	for i, level := range levels {
+		if len(level.marks) > 0 && s.wantsPercent(level.text) {
+			nested := &w.views[maxLevels+1+i]
+			nested.percent(level.text, final)
+			nested.over(level)
+			views = append(views, nested)
+		}
 	}
 	return views
 }
 
 // lookJSON adds the views of JSON: one that undoes all levels at once, whatever they are, and, where it matters, one after
-// the other, since backslashes that stand for themselves are lost in the former.
+// the other, since backslashes that stand for themselves are lost in the former, as are escapes that are escaped in part.
 func (w *scratch) lookJSON(views []*view, s *scanner, piece []byte, final bool, before int) []*view {
 	level := &w.views[0]
-	deep := level.json(s, piece, reading{nested: true, final: final, before: before})
+	deep, torn := level.json(s, piece, reading{nested: true, torn: true, final: final, before: before})
 	views = append(views, level)
 	if deep {
 		level = &w.views[1]
-		level.json(s, piece, reading{final: final})
+		level.json(s, piece, reading{torn: torn, final: final})
 		views = append(views, level)
 	}
-	for n := 2; n <= maxLevels && s.slash && bytes.IndexByte(level.text, '\\') >= 0; n++ {
+	for n := 2; n <= maxLevels && (s.slash || torn) && bytes.IndexByte(level.text, '\\') >= 0; n++ {
 		base := level
 		level = &w.views[n]
-		level.json(s, base.text, reading{final: final})
+		level.json(s, base.text, reading{torn: true, final: final})
 		level.over(base)
 		views = append(views, level)
 	}

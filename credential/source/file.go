@@ -51,13 +51,13 @@ func (s *fileSource) Fetch(ctx context.Context, _ credential.Principal) (credent
 		return credential.Fetched{}, unavailable(err)
 	}
 	got := one(value)
-	if missing == nil && began.Sub(info.ModTime()) > settled {
+	if missing == nil && began.Sub(info.ModTime()) > settled && began.Sub(changed(info)) > settled {
 		s.last.Store(&lastRead{info: info, got: got, looked: began})
 	}
 	return got, nil
 }
 
-// unchanged compares device and inode, time of change, size and permissions.
+// unchanged compares device and inode, times of change, size and permissions.
 func unchanged(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && changed(a).Equal(changed(b)) && a.Size() == b.Size() && a.Mode() == b.Mode()
 }

@@ -91,7 +91,7 @@ func getFor(t testing.TB, s credential.Source, who credential.Principal) string 
 	return strings.Join(texts, " ")
 }
 
-// writeSecret makes a secret file whose last change is long enough ago for its value to be kept.
+// writeSecret makes a secret file that was last modified an hour ago, as far as its time of modification tells.
 func writeSecret(t testing.TB, content string) (path string, ref string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "secret")
@@ -99,7 +99,7 @@ func writeSecret(t testing.TB, content string) (path string, ref string) {
 	return path, "file:" + path
 }
 
-// replace writes the file in place and sets the time of its last change.
+// replace writes the file in place and sets its time of modification.
 func replace(t testing.TB, path, content string, changed time.Time) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

@@ -29,6 +29,7 @@ const (
 	childPicky = "picky" // none that a client asks for
 	childMute  = "mute"  // none: it says nothing at all
 	childGone  = "gone"  // none: it exits at once
+	childBobs  = "bobs"  // all with Bob's secret, none with another
 )
 
 // local is a server that is this test binary as a local command.
@@ -66,6 +67,11 @@ func childMain(knows string) {
 		os.Exit(3)
 	case childMute:
 		time.Sleep(time.Hour)
+	case childBobs:
+		if !strings.Contains(os.Getenv("KEY"), "bob") {
+			time.Sleep(time.Hour)
+		}
+		c.knows = childBoth
 	}
 	fmt.Println("Test server listening on stdio!") // as some do, which they must not
 	for in := bufio.NewReader(os.Stdin); ; {

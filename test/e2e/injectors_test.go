@@ -176,7 +176,7 @@ func TestEveryGrant(t *testing.T) {
 	}
 }
 
-// A minted token of the jwt credential, and a client certificate that is replaced while the connector runs.
+// A client certificate that is replaced while the connector runs. The certificate is no secret, and may come back.
 func TestClientCertificate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -184,13 +184,16 @@ func TestClientCertificate(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca)
 	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprintf(w, `{"client":%q}`, r.TLS.PeerCertificates[0].Subject.CommonName)
+		leaf := r.TLS.PeerCertificates[0]
+		_, _ = fmt.Fprintf(w, "%s\n%s", leaf.Subject.CommonName, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}))
 	}))
 	upstream.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MinVersion: tls.VersionTLS12}
 	upstream.StartTLS()
 	t.Cleanup(upstream.Close)
+	answers := make(map[string]string)
 	write := func(name string) {
 		leaf, key := certificate(t, name, ca, caKey)
+		answers[name] = fmt.Sprintf("%s\n%s", name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}))
 		der, err := x509.MarshalPKCS8PrivateKey(key)
 		if err != nil {
 			t.Fatal(err)
@@ -205,21 +208,21 @@ func TestClientCertificate(t *testing.T) {
 	}
 	write("first")
 	writeFile(t, filepath.Join(dir, "upstream.crt"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: upstream.Certificate().Raw})))
-	own := connector.Server{URL: upstream.URL, CAFile: filepath.Join(dir, "upstream.crt"), Credentials: []connector.Credential{{MTLS: &connector.MTLS{
+	own := connector.Server{URL: upstream.URL, OnReflection: "quarantine", CAFile: filepath.Join(dir, "upstream.crt"), Credentials: []connector.Credential{{MTLS: &connector.MTLS{
 		Certificate: mustRef(t, "file:"+filepath.Join(dir, "client.crt")), Key: mustRef(t, "file:"+filepath.Join(dir, "client.key")),
 	}}}}
 	without := own
 	without.Credentials = []connector.Credential{{JWT: &mint.Config{Issuer: "i", Audience: "a"}, Secret: mustRef(t, "file:"+filepath.Join(dir, "client.key"))}}
 	s := stack.New(t, stack.Options{Transport: tunnel.QUIC, Servers: map[string]connector.Server{"own": own, "without": without}})
 	agent := s.Agent(t, true)
-	if a := post(t, s, agent, "own", pingBody); string(a.body) != `{"client":"first"}` {
+	if a := post(t, s, agent, "own", pingBody); string(a.body) != answers["first"] {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
 	if a := post(t, s, agent, "without", pingBody); a.status < 500 {
 		t.Errorf("without a certificate: %d %s", a.status, a.body)
 	}
 	write("second")
-	until(t, patience, "the new certificate is shown", func() bool { return string(post(t, s, agent, "own", pingBody).body) == `{"client":"second"}` })
+	until(t, patience, "the new certificate is shown", func() bool { return string(post(t, s, agent, "own", pingBody).body) == answers["second"] })
 }
 
 // certificate makes one, signed by another or by itself.

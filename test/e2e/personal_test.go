@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -161,6 +163,37 @@ func TestEachCallerHasACredentialOfTheirOwn(t *testing.T) {
 	})
 }
 
+// A session of HTTP+SSE is its caller's with the secret that it was begun with, too.
+func TestASessionOfSSEEndsWithItsCredential(t *testing.T) {
+	t.Parallel()
+	eachTransport(t, func(t *testing.T, transport tunnel.Transport) {
+		u, url := serveLegacy(t, "/m?sessionId=SESSION")
+		s, v := callers(t, transport, map[string]connector.Server{"old": {SSEURL: url, AllowPlaintext: true, Credentials: []connector.Credential{
+			{Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: own(t)},
+		}}})
+		open := func(name string) (post func() int) {
+			agent := s.AgentWith(t, true, tokenOf(name))
+			stream, messages := listen(t.Context(), t, agent, s.SSEURL("old"))
+			t.Cleanup(func() { _ = stream.Close() })
+			return func() int { return postTo(t, agent, messages, pingBody).status }
+		}
+		alice, bob := open("alice"), open("bob")
+		if a, b := alice(), bob(); a != http.StatusAccepted || b != http.StatusAccepted {
+			t.Fatalf("alice %d, bob %d", a, b)
+		}
+		v.Put("users/gate/alice", map[string]any{"key": secretOf("alice", 2)})
+		until(t, patience, "alice's session is over", func() bool { return alice() == http.StatusNotFound })
+		for _, r := range u.posts() {
+			if key := r.Header.Get("Authorization"); key == "Bearer "+secretOf("alice", 2) {
+				t.Error("a message in the old session had the new secret")
+			}
+		}
+		if a, b := open("alice")(), bob(); a != http.StatusAccepted || b != http.StatusAccepted {
+			t.Errorf("after the change, alice's new session %d, bob's %d", a, b)
+		}
+	})
+}
+
 // stringAddr makes an address of a text, as the key of a map.
 func stringAddr(text string) net.Addr { return textAddr(text) }
 
@@ -196,6 +229,33 @@ func TestLocalServerHasItsCallersSecret(t *testing.T) {
 	if who("bob") != bob {
 		t.Error("bob's process was replaced too")
 	}
+}
+
+// A process that does nothing with its caller's secret holds up nobody else's.
+func TestLocalServerThatServesOneCaller(t *testing.T) {
+	t.Parallel()
+	tag := rand.Text()
+	s, _ := callers(t, tunnel.Memory, locals(t, childBobs, tagged(tag), func(s *connector.Server) {
+		s.Env["KEY"] = connector.Variable{Secret: own(t)}
+	}))
+	ctx, leave := context.WithCancel(t.Context())
+	var crew sync.WaitGroup
+	crew.Go(func() {
+		if r, err := s.AgentWith(t, true, tokenOf("alice")).Do(modernPost(t, s, "who").WithContext(ctx)); err == nil {
+			_ = r.Body.Close()
+			t.Errorf("alice is answered: %d", r.StatusCode)
+		}
+	})
+	until(t, patience, "alice's process runs", func() bool { return len(processes(t, tag)) > 0 })
+	began := time.Now()
+	if who := toolText(t, call(t, s.AgentWith(t, true, tokenOf("bob")), modernPost(t, s, "who"))); who == "" {
+		t.Error("nobody serves bob")
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("bob waited %s", took)
+	}
+	leave()
+	crew.Wait()
 }
 
 // modernPost is a call of a tool of the server local, without a session.
