@@ -52,6 +52,7 @@ type Connector struct {
 	places   *places
 	keeper   *source.Keeper                  // of secrets
 	allowed  atomic.Pointer[address.Allowed] // what may be dialled now
+	limits   *limits                         // of policy
 	grants   oauth.Store                     // of refresh tokens; nil without a state_dir
 	children *children                       // the processes of local servers
 
@@ -80,6 +81,7 @@ func New(cfg Config) (*Connector, error) {
 		httpLog:  slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		instance: rand.Text(),
 		bodies:   semaphore.NewWeighted(bodyBudget),
+		limits:   newLimits(),
 		renamed:  make(chan struct{}),
 	}
 	var err error

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -39,7 +40,9 @@ type note struct {
 	routes    *routes
 	upstream  *upstream
 	principal auth.Principal
+	source    netip.Addr // of the caller, as the gateway says; the zero Addr if it does not
 	decision  policy.Decision
+	maxResult int64 // bytes that the answer may have; 0 for any number
 	call      *mcp.Call
 	status    int
 	outcome   string
@@ -137,20 +140,6 @@ func (c *Connector) verify(checker *auth.Checker, next http.Handler) http.Handle
 			return
 		}
 		n.principal = principal
-		next.ServeHTTP(w, r)
-	})
-}
-
-// decide asks the customer's policy, and lets through only what it allows.
-func (c *Connector) decide(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := noteFrom(r.Context())
-		n.call = mcp.CallFrom(r.Context())
-		n.decision = n.routes.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, Call: n.call})
-		if !n.decision.Allow {
-			c.refuse(w, r, mcp.Denied(n.decision.Rule).For(n.call))
-			return
-		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -242,6 +242,10 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, e.For(n.call))
 		return
 	}
+	if e := capResult(resp, n.maxResult); e != nil {
+		c.refuse(w, r, e.For(n.call))
+		return
+	}
 	if !mcp.IsEventStream(resp.Header) {
 		c.respond(ctx, w, resp, nil)
 		return

@@ -35,6 +35,13 @@ type Message struct {
 	// Name is what the method acts on: params.name of tools/call and prompts/get, params.uri of resources/read,
 	// resources/subscribe and resources/unsubscribe, params.taskId of tasks/*. Empty where absent.
 	Name string
+	// Ref says which kind of thing a completion/complete is for, params.ref.type: ref/prompt, whose name Name is, or
+	// ref/resource, whose URI it is. Empty for all other methods.
+	Ref string
+	// Params is the raw value of params, which shares memory with the body; nil where absent.
+	Params []byte
+	// Arguments is the raw value of params.arguments, likewise.
+	Arguments []byte
 	// Version is params._meta["io.modelcontextprotocol/protocolVersion"], or "" where absent.
 	Version string
 

@@ -200,6 +200,12 @@ func Overloaded() *Error {
 		Message: "The gateway has no capacity for another call now." + nothingSent + " It is safe to send the call again after a moment."}
 }
 
+// ResultTooLarge is an answer that is longer than policy lets this caller have.
+func ResultTooLarge() *Error {
+	return &Error{Status: http.StatusBadGateway, Code: -32005, Reason: "result_too_large", Delivered: DeliveredYes,
+		Message: "The server got the call, but its answer is larger than the policy of this server allows. The call may have taken effect; ask for less."}
+}
+
 // UpstreamInvalid is an answer that cannot be passed on, such as one in an encoding that was not asked for.
 func UpstreamInvalid(cause error) *Error {
 	return &Error{Status: http.StatusBadGateway, Code: -32019, Reason: "upstream_invalid", Delivered: DeliveredYes, Err: cause,
