@@ -40,7 +40,7 @@ var badConfigs = map[string][]string{
 	"unknown_key":           {":5: ", `"conections"`},
 	"no_policy":             {"policy: required: a list of rules, or the word open"},
 	"policy_server":         {`policy: there is no server "wkii"`},
-	"policy_when":           {":4: ", "when: conditions are not supported"},
+	"policy_when":           {":4: ", "when: line 1, column 4: undeclared reference to 'mcp.tol'"},
 	"policy_word":           {":4: "},
 	"transport":             {"transport: auto, quic or tcp"},
 	"connections":           {"connections: 1 to 8"},

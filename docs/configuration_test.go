@@ -79,6 +79,14 @@ a list of rules; what no rule allows is denied, and a rule that denies wins over
 |---|---|---|---|
 | ` + "`policy[].servers`" + ` | list of text | required | Names of servers, or ["*"] for all. |
 | ` + "`policy[].allow`" + ` | true or false | required | What the rule decides. |
+| ` + "`policy[].name`" + ` | text | rule 1, rule 2, … | What the rule is called in logs and answers. |
+| ` + "`policy[].from`" + ` | agent or server | agent | Whether it is about what clients send, or about what servers ask of clients. |
+| ` + "`policy[].when`" + ` | CEL | – | Condition; without one the rule covers everything. See [the guide](guides/policy.md). |
+| ` + "`policy[].mode`" + ` | enforce or report | enforce | With report, what the rule would deny passes and is logged. |
+| ` + "`policy[].limits.rate`" + ` | number/duration | – | Messages of one caller in a time, such as 60/1m; as many may come at once. |
+| ` + "`policy[].limits.concurrent`" + ` | number | – | Calls of one caller at once. |
+| ` + "`policy[].limits.arguments`" + ` | bytes | – | Most of a call's params. |
+| ` + "`policy[].limits.result`" + ` | bytes | – | Most of a call's answer. |
 `
 
 const limitsIntro = `
