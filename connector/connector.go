@@ -53,8 +53,10 @@ type Connector struct {
 	keeper   *source.Keeper                  // of secrets
 	allowed  atomic.Pointer[address.Allowed] // what may be dialled now
 	limits   *limits                         // of policy
-	grants   oauth.Store                     // of refresh tokens; nil without a state_dir
-	children *children                       // the processes of local servers
+	sessions sessions
+	started  time.Time
+	grants   oauth.Store // of refresh tokens; nil without a state_dir
+	children *children   // the processes of local servers
 
 	reloading sync.Mutex     // held during a Reload: one at a time
 	retired   sync.WaitGroup // upstreams that have been replaced
@@ -82,6 +84,7 @@ func New(cfg Config) (*Connector, error) {
 		instance: rand.Text(),
 		bodies:   semaphore.NewWeighted(bodyBudget),
 		limits:   newLimits(),
+		started:  time.Now(),
 		renamed:  make(chan struct{}),
 	}
 	var err error
@@ -191,6 +194,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	defer stop(nil)
 	stopLocal := c.runLocal(ctx)
 	defer stopLocal()
+	defer c.control(ctx)()
 	var crew sync.WaitGroup
 	for i := range c.cfg.Connections {
 		crew.Go(func() {

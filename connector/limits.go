@@ -92,6 +92,13 @@ func (l *limits) of(d policy.Decision, who auth.Principal) *count {
 	return c
 }
 
+// len is how many pairs of a rule and a principal are counted.
+func (l *limits) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.counted)
+}
+
 // sweep forgets counts that are as good as new.
 func (l *limits) sweep() {
 	for key, c := range l.counted {

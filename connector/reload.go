@@ -35,6 +35,7 @@ func (c *Connector) Reload(cfg Config) (waiting []string, err error) {
 		return nil, err
 	}
 	waiting = append(waiting, more...)
+	next.waiting = waiting
 	c.mu.Lock()
 	if c.stopped {
 		c.mu.Unlock()

@@ -66,7 +66,12 @@ func noteFrom(ctx context.Context) *note {
 func (c *Connector) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := &note{requestID: r.Header.Get(mcp.HeaderRequestID), start: time.Now()}
-		defer c.logCall(r, n)
+		defer func() {
+			if n.upstream != nil {
+				n.upstream.health.note(n.outcome)
+			}
+			c.logCall(r, n)
+		}()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
 	})
 }

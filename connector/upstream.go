@@ -58,6 +58,9 @@ type upstream struct {
 	sessions *upstreamSessions // nil where all principals have the same credentials
 	versions func(context.Context, credential.Principal) (credential.Version, error)
 
+	health health
+	since  func() []time.Time // by binding, when its value came into use; nil for a command
+
 	calls sync.WaitGroup // under way
 }
 
@@ -98,7 +101,7 @@ func (c *Connector) newUpstream(name string, cfg Server, r *routes, before *upst
 		u.close()
 		return nil, err
 	}
-	u.transport, u.versions = transport, transport.Version
+	u.transport, u.versions, u.since = transport, transport.Version, transport.Since
 	if slices.ContainsFunc(cfg.Credentials, func(c Credential) bool { return c.isPersonal() }) {
 		u.sessions = newUpstreamSessions()
 		if before != nil && before.sessions != nil && sameOrigin(before.origin(), u.origin()) {

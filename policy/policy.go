@@ -89,6 +89,9 @@ func (p Policy) IsZero() bool { return !p.set }
 // IsEmpty reports whether a policy was given that has no rule, and so denies everything.
 func (p Policy) IsEmpty() bool { return p.set && !p.open && len(p.rules) == 0 }
 
+// Len returns the number of rules.
+func (p Policy) Len() int { return len(p.rules) }
+
 // Servers returns the server names that the rules mention, without "*", so that a caller can warn about names that
 // do not exist.
 func (p Policy) Servers() []string {
