@@ -119,6 +119,18 @@ func TestRateAndConcurrency(t *testing.T) {
 	}
 }
 
+func TestArgumentsAreBounded(t *testing.T) {
+	_, call := serving(t, http.HandlerFunc(ok), rules(t, policy.Rule{Allow: true, Limits: policy.Limits{Arguments: 60}}))
+	for n, want := range map[int]int{60: 200, 61: 413} {
+		params := `{"name":"x","arguments":{"text":""}}`
+		params = strings.Replace(params, `""`, `"`+strings.Repeat("x", n-len(params))+`"`, 1)
+		a := call(http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":`+params+`}`, nil)
+		if a.StatusCode != want || want == 413 && (reasonOf(a.body) != "too_large" || a.outcome() != mcp.OutcomeRefused) {
+			t.Errorf("%d bytes: %d %s", n, a.StatusCode, a.body)
+		}
+	}
+}
+
 func TestResultsAreBounded(t *testing.T) {
 	limited := rules(t, policy.Rule{When: `mcp.tool == "big"`, Allow: true, Limits: policy.Limits{Result: 100}}, policy.Rule{When: `mcp.tool == "free"`, Allow: true})
 	var answer func(http.ResponseWriter)

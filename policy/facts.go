@@ -149,7 +149,7 @@ func (r *Request) tool() string {
 // prompt is the name of the prompt that is asked for, or completed.
 func (r *Request) prompt() string {
 	switch {
-	case r.Message.Method == "prompts/get", r.Message.Method == "completion/complete" && r.Message.Ref == "ref/prompt":
+	case r.Message.Method == "prompts/get", r.Message.Method == "completion/complete" && r.Message.Ref == mcp.RefPrompt:
 		return r.Message.Name
 	}
 	return ""
@@ -161,7 +161,7 @@ func (r *Request) resource() string {
 	case "resources/read", "resources/subscribe", "resources/unsubscribe":
 		return r.Message.Name
 	case "completion/complete":
-		if r.Message.Ref == "ref/resource" {
+		if r.Message.Ref == mcp.RefResource {
 			return r.Message.Name
 		}
 	}
