@@ -246,6 +246,7 @@ func (c *Connector) closeRoutes() {
 	for _, u := range now.servers {
 		u.close()
 	}
+	now.services.close()
 	c.retired.Wait()
 	c.keeper.Close()
 }

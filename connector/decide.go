@@ -32,21 +32,34 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 				c.refuse(w, r, mcp.Denied(d.Rule).For(n.call))
 				return
 			}
-			if d.Limits == nil {
-				continue
+			if d.Limits != nil {
+				giveBack, refused := c.limits.take(n, d, m)
+				if refused != nil {
+					c.refuse(w, r, refused.For(n.call))
+					return
+				}
+				taken = append(taken, giveBack)
 			}
-			giveBack, refused := c.limits.take(n, d, m)
-			if refused != nil {
-				c.refuse(w, r, refused.For(n.call))
-				return
+			if d.Check != nil && d.Check.Arguments {
+				if err := n.consult(r.Context(), d, m, nil); err != nil {
+					c.refuse(w, r, n.overruled(d, err).For(n.call))
+					return
+				}
 			}
-			taken = append(taken, giveBack)
 		}
 		for _, rule := range n.decision.WouldDeny {
 			c.log.Warn("a rule in report mode would have denied the call", telemetry.KeyRequestID, n.requestID, telemetry.KeyRule, rule, telemetry.KeyServer, n.server, telemetry.KeyPrincipal, n.principal.String())
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// overruled is a denial by a decision service of what a rule allows.
+func (n *note) overruled(d policy.Decision, why error) *mcp.Error {
+	n.decision.Allow, n.decision.Rule = false, d.Rule
+	e := mcp.Denied(d.Rule)
+	e.Err = why
+	return e
 }
 
 // messagesOf are the messages that are decided one by one. A request without any, such as for an event stream, counts as

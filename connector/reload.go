@@ -48,6 +48,7 @@ func (c *Connector) Reload(cfg Config) (waiting []string, err error) {
 		close(c.renamed)
 		c.renamed = make(chan struct{})
 	}
+	old.services.close()
 	for name, u := range old.servers {
 		if next.servers[name] != u {
 			c.retired.Go(u.close) // when its calls have ended
@@ -97,6 +98,11 @@ func (c *Connector) Files() []string {
 	for _, s := range c.current().cfg.Servers {
 		for _, file := range s.caFiles() {
 			files[file] = true
+		}
+	}
+	for _, check := range c.current().cfg.Policy.Checks() {
+		if check.CAFile != "" {
+			files[check.CAFile] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(files))

@@ -20,6 +20,7 @@ type routes struct {
 	cfg       Config
 	addresses address.Allowed
 	servers   map[string]*upstream
+	services  services // that decide
 	names     []string
 	read      time.Time // when it was
 	waiting   []string  // what counts after a restart
@@ -31,6 +32,9 @@ func (c *Connector) newRoutes(cfg Config, old *routes) (next *routes, waiting []
 	next = &routes{cfg: cfg, servers: make(map[string]*upstream), read: time.Now()}
 	if next.addresses, err = address.Parse(cfg.Upstream.AllowedIPs); err != nil {
 		return nil, nil, fmt.Errorf("upstream.allowed_ips: %w", err)
+	}
+	if next.services, err = newServices(cfg.Policy, next.addresses); err != nil {
+		return nil, nil, err
 	}
 	if old == nil {
 		old = new(routes)

@@ -86,6 +86,10 @@ a list of rules; what no rule allows is denied, and a rule that denies wins over
 | ` + "`policy[].limits.rate`" + ` | number/duration | – | Messages of one caller in a time, such as 60/1m; as many may come at once. |
 | ` + "`policy[].limits.concurrent`" + ` | number | – | Calls of one caller at once. |
 | ` + "`policy[].limits.arguments`" + ` | bytes | – | Most of a call's params. |
+| ` + "`policy[].check.url`" + ` | text | – | Decision service that has the last word on what the rule allows. |
+| ` + "`policy[].check.ca_file`" + ` | text | the system's CAs | What it is verified by. |
+| ` + "`policy[].check.timeout`" + ` | duration | 2s | For one question; at most 30s. |
+| ` + "`policy[].check.of`" + ` | list of text | [arguments] | What it is asked about. |
 | ` + "`policy[].limits.result`" + ` | bytes | – | Most of a call's answer. |
 `
 

@@ -18,7 +18,7 @@ const (
 //
 // What only opens a conversation (initialize, ping, server/discover, an event stream, the answer to a question of the
 // server's, and the lists, which [Policy.Shows] filters) is also allowed if a rule could allow the principal anything else
-// there: rules about tools need not spell out the protocol.
+// there: rules about tools need not spell out the protocol. Nobody is asked about it, and it counts against no limit.
 func (p Policy) Decide(request Request) Decision {
 	if d, done := p.withoutRules(&request); done {
 		return d
@@ -28,15 +28,19 @@ func (p Policy) Decide(request Request) Decision {
 	}
 	v := verdict{facts: facts{request: &request, values: p.values}}
 	d := p.judge(&v)
-	if d.Allow || v.denied || request.FromServer || !opens(&request.Message) {
+	if v.denied || request.FromServer || !opens(&request.Message) {
 		return d
 	}
-	v.known = noMessage
-	if could := p.judge(&v); could.Allow {
-		could.Reason = "it opens a conversation in which the rule may allow something"
-		could.Limits = nil
-		return could
+	if !d.Allow {
+		v.known = noMessage
+		could := p.judge(&v)
+		if !could.Allow {
+			return d
+		}
+		d = could
+		d.Reason = "it opens a conversation in which the rule may allow something"
 	}
+	d.Limits, d.Check = nil, nil
 	return d
 }
 
@@ -124,7 +128,7 @@ func (v *verdict) holds(r *rule) (truth, error) {
 }
 
 func (r *rule) allows(reason string, would []string) Decision {
-	d := Decision{Allow: true, Rule: r.label, Reason: reason, WouldDeny: would}
+	d := Decision{Allow: true, Rule: r.label, Reason: reason, WouldDeny: would, Check: r.Check}
 	if !r.Limits.IsZero() {
 		d.Limits = &r.Limits
 	}

@@ -95,6 +95,7 @@ func ruleKeys() map[string]func(*Rule, *yaml.Node) error {
 		"allow":  func(r *Rule, n *yaml.Node) (err error) { r.Allow, err = decodeAllow(n); return err },
 		"mode":   decodeMode,
 		"limits": func(r *Rule, n *yaml.Node) error { return decodeLimits(&r.Limits, n) },
+		"check":  func(r *Rule, n *yaml.Node) error { r.Check = new(Check); return decodeCheck(r.Check, n) },
 	}
 }
 
@@ -103,7 +104,7 @@ func decodeRule(node *yaml.Node) (rule Rule, keys map[string]*yaml.Node, err err
 		return rule, nil, at(node, "a rule is written as "+example)
 	}
 	read, problems := ruleKeys(), []error(nil)
-	keys, err = decodeKeys(node, "a rule", "servers, allow, name, from, when, mode, limits", func(key string, value *yaml.Node) (bool, error) {
+	keys, err = decodeKeys(node, "a rule", "servers, allow, name, from, when, mode, limits, check", func(key string, value *yaml.Node) (bool, error) {
 		decode, known := read[key]
 		if !known {
 			return false, nil
@@ -192,6 +193,51 @@ func decodeLimits(l *Limits, node *yaml.Node) error {
 		return false, nil
 	})
 	return err
+}
+
+func decodeCheck(c *Check, node *yaml.Node) error {
+	if node.Kind != yaml.MappingNode {
+		return at(node, "check is written as { url: https://opa.internal/v1/data/mcp/allow, of: [arguments] }")
+	}
+	c.Arguments = true
+	_, err := decodeKeys(node, "check", "url, ca_file, timeout, of", func(key string, value *yaml.Node) (bool, error) {
+		switch key {
+		case "url":
+			return true, decodeText(&c.URL, value, "url is a text")
+		case "ca_file":
+			return true, decodeText(&c.CAFile, value, "ca_file is a path")
+		case "timeout":
+			span, err := time.ParseDuration(value.Value)
+			if !isText(value) || err != nil || span <= 0 {
+				return true, at(value, "timeout is a time such as 2s")
+			}
+			c.Timeout = span
+			return true, nil
+		case "of":
+			return true, decodeOf(c, value)
+		}
+		return false, nil
+	})
+	return err
+}
+
+func decodeOf(c *Check, node *yaml.Node) error {
+	const usage = "of is a list: [arguments], the default, [result], or [arguments, result]"
+	if node.Kind != yaml.SequenceNode || len(node.Content) == 0 {
+		return at(node, usage)
+	}
+	c.Arguments = false
+	for _, item := range node.Content {
+		switch item.Value {
+		case "arguments":
+			c.Arguments = true
+		case "result":
+			c.Result = true
+		default:
+			return at(item, usage)
+		}
+	}
+	return nil
 }
 
 func decodeRate(l *Limits, node *yaml.Node) error {

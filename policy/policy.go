@@ -50,6 +50,9 @@ type Decision struct {
 	WouldDeny []string
 	// Limits are those of the rule that allows. Nil if it has none.
 	Limits *Limits
+	// Check has the last word on what the rule allows. Nil if nobody is to be asked. It is the same for all decisions of a
+	// rule.
+	Check *Check
 }
 
 // Policy is a list of rules, or open. The zero Policy denies everything. It is safe for concurrent use.
@@ -88,6 +91,17 @@ func (p Policy) IsZero() bool { return !p.set }
 
 // IsEmpty reports whether a policy was given that has no rule, and so denies everything.
 func (p Policy) IsEmpty() bool { return p.set && !p.open && len(p.rules) == 0 }
+
+// Checks returns the decision services of all rules.
+func (p Policy) Checks() []*Check {
+	var checks []*Check
+	for i := range p.rules {
+		if c := p.rules[i].Check; c != nil {
+			checks = append(checks, c)
+		}
+	}
+	return checks
+}
 
 // Len returns the number of rules.
 func (p Policy) Len() int { return len(p.rules) }

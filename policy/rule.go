@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +26,49 @@ type Rule struct {
 	Report bool
 	// Limits bound what the rule allows. Only with Allow.
 	Limits Limits
+	// Check asks a decision service about what the rule allows. Only with Allow. Nil: nobody is asked.
+	Check *Check
+}
+
+// Check is a decision service that has the last word: what it does not allow is denied.
+type Check struct {
+	// URL is where it is asked, by POST.
+	URL string
+	// CAFile holds the CA certificates that it is verified by, in PEM. Default: those of the system.
+	CAFile string
+	// Timeout bounds one question. Default 2 s.
+	Timeout time.Duration
+	// Arguments and Result say what it is asked about: the message before it is sent, and its answer.
+	Arguments, Result bool
+}
+
+const (
+	defaultCheckTimeout = 2 * time.Second
+	maxCheckTimeout     = 30 * time.Second
+)
+
+// validate applies the defaults.
+func (c *Check) validate() error {
+	if c.Timeout == 0 {
+		c.Timeout = defaultCheckTimeout
+	}
+	u, err := url.Parse(c.URL)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "":
+		return errors.New("check: url: write http(s)://host[:port]/path, without user or fragment")
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return errors.New("check: url: plain http is for a service on this machine's loopback only; use https")
+	case c.Timeout < 0 || c.Timeout > maxCheckTimeout:
+		return errors.New("check: timeout: up to 30s is allowed")
+	case !c.Arguments && !c.Result:
+		return errors.New("check: of: arguments, result, or both")
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback() || host == "localhost"
 }
 
 // Limits bound what one principal may do by one rule. The zero Limits bound nothing.
@@ -72,6 +117,10 @@ func compileAll(rules []Rule) (compiled []rule, errs []error) {
 	for i := range rules {
 		r := rule{Rule: rules[i]}
 		r.Servers = slices.Clone(r.Servers)
+		if r.Check != nil {
+			check := *r.Check
+			r.Check = &check
+		}
 		errs[i] = r.check()
 		if r.Name != "" && names[r.Name] {
 			errs[i] = errors.Join(errs[i], errors.New("name: another rule has it"))
@@ -99,6 +148,11 @@ func (r *Rule) check() error {
 	}
 	if r.FromServer && !r.Limits.IsZero() {
 		errs = append(errs, errors.New("limits: they bound what clients send, and this rule is about what the server asks"))
+	}
+	if r.Check != nil && (!r.Allow || r.FromServer || r.Report) {
+		errs = append(errs, errors.New("check: it has the last word on what a rule allows to clients; take it out of a rule that denies, is about the server, or is in report mode"))
+	} else if r.Check != nil {
+		errs = append(errs, r.Check.validate())
 	}
 	if r.Report && r.When == "" && r.Allow {
 		errs = append(errs, errors.New("mode: a rule that allows everything denies nothing that could be reported; give it a when, or leave the mode out"))
