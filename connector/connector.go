@@ -54,9 +54,11 @@ type Connector struct {
 	allowed  atomic.Pointer[address.Allowed] // what may be dialled now
 	limits   *limits                         // of policy
 	sessions sessions
-	started  time.Time
-	grants   oauth.Store // of refresh tokens; nil without a state_dir
-	children *children   // the processes of local servers
+
+	approvals *approvals
+	started   time.Time
+	grants    oauth.Store // of refresh tokens; nil without a state_dir
+	children  *children   // the processes of local servers
 
 	reloading sync.Mutex     // held during a Reload: one at a time
 	retired   sync.WaitGroup // upstreams that have been replaced
@@ -78,14 +80,15 @@ func New(cfg Config) (*Connector, error) {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Connector{
-		cfg:      cfg,
-		log:      logger,
-		httpLog:  slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-		instance: rand.Text(),
-		bodies:   semaphore.NewWeighted(bodyBudget),
-		limits:   newLimits(),
-		started:  time.Now(),
-		renamed:  make(chan struct{}),
+		cfg:       cfg,
+		log:       logger,
+		httpLog:   slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		instance:  rand.Text(),
+		bodies:    semaphore.NewWeighted(bodyBudget),
+		limits:    newLimits(),
+		approvals: newApprovals(),
+		started:   time.Now(),
+		renamed:   make(chan struct{}),
 	}
 	var err error
 	if c.places, err = newPlaces(); err != nil {

@@ -25,8 +25,11 @@ var (
 	errNoVerdict  = errors.New("connector: the decision service gave no decision")
 )
 
-// services are the decision services of a policy, by what it says of them.
-type services map[policy.Check]*service
+// services are those that a policy has asked, by what it says of them.
+type services struct {
+	decide   map[policy.Check]*service
+	webhooks map[policy.Approve]*http.Transport
+}
 
 // service is one decision service. It is asked as the Open Policy Agent is: {"input": …} gets {"result": true}, or
 // {"result": {"allow": true}}.
@@ -37,24 +40,31 @@ type service struct {
 
 // newServices makes those of a policy.
 func newServices(p policy.Policy, allowed address.Allowed) (services, error) {
-	made := make(services)
+	made := services{make(map[policy.Check]*service), make(map[policy.Approve]*http.Transport)}
 	for _, check := range p.Checks() {
 		roots, err := loadRoots(check.CAFile)
 		if err != nil {
-			made.close()
-			return nil, fmt.Errorf("policy: check: ca_file: %w", err)
+			return made, fmt.Errorf("policy: check: ca_file: %w", err)
 		}
-		if made[*check] == nil {
-			made[*check] = &service{*check, newConns(allowed, roots, nil)}
+		made.decide[*check] = &service{*check, newConns(allowed, roots, nil)}
+	}
+	for _, approve := range p.Approvals() {
+		roots, err := loadRoots(approve.CAFile)
+		if err != nil {
+			return made, fmt.Errorf("policy: approve: ca_file: %w", err)
 		}
+		made.webhooks[*approve] = newConns(allowed, roots, nil)
 	}
 	return made, nil
 }
 
 // close closes the connections that are idle. Those in use end by themselves.
 func (s services) close() {
-	for _, one := range s {
+	for _, one := range s.decide {
 		one.conns.CloseIdleConnections()
+	}
+	for _, conns := range s.webhooks {
+		conns.CloseIdleConnections()
 	}
 }
 
@@ -85,7 +95,7 @@ type questionPrincipal struct {
 // consult asks the service of a decision about a message, or about the result of one. It returns nil if it is allowed; the
 // error otherwise matches errNotAllowed or errNoVerdict, and quotes nothing that was asked or answered.
 func (n *note) consult(ctx context.Context, d policy.Decision, m mcp.Message, result []byte) error {
-	s := n.routes.services[*d.Check]
+	s := n.routes.services.decide[*d.Check]
 	if s == nil {
 		return errNoVerdict // cannot be: services are made of the same policy
 	}

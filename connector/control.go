@@ -51,6 +51,8 @@ func (c *Connector) control(ctx context.Context) (stop func()) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", c.serveStatus)
+	mux.HandleFunc("GET /v1/approvals", c.serveApprovals)
+	mux.HandleFunc("POST /v1/approvals/{id}/{answer}", c.serveAnswer)
 	server := &http.Server{
 		Handler: mux, ReadTimeout: controlTimeout, WriteTimeout: controlTimeout, IdleTimeout: controlTimeout, MaxHeaderBytes: maxControlHead, ErrorLog: c.httpLog,
 	}
@@ -97,11 +99,33 @@ func listenControl(ctx context.Context, path string) (net.Listener, error) {
 	return ownersOnly(listener), nil
 }
 
-// serveStatus answers with the status, as JSON.
-func (c *Connector) serveStatus(w http.ResponseWriter, _ *http.Request) {
-	text, err := json.Marshal(c.Status())
+// serveStatus answers with the status.
+func (c *Connector) serveStatus(w http.ResponseWriter, _ *http.Request) { serveJSON(w, c.Status()) }
+
+// serveApprovals answers with what waits for a human.
+func (c *Connector) serveApprovals(w http.ResponseWriter, _ *http.Request) {
+	serveJSON(w, c.approvals.list())
+}
+
+// serveAnswer takes an answer for what waits, and gives back what it was for.
+func (c *Connector) serveAnswer(w http.ResponseWriter, r *http.Request) {
+	answer := r.PathValue("answer")
+	if answer != "allow" && answer != "deny" {
+		http.Error(w, "the answer is allow or deny", http.StatusNotFound)
+		return
+	}
+	answered, err := c.approvals.answer(r.PathValue("id"), answer == "allow", "operator")
 	if err != nil {
-		http.Error(w, "the status cannot be written", http.StatusInternalServerError)
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	serveJSON(w, answered)
+}
+
+func serveJSON(w http.ResponseWriter, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, "the answer cannot be written", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

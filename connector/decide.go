@@ -46,6 +46,12 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 					return
 				}
 			}
+			if d.Approve != nil {
+				if err := c.askHuman(r.Context(), n, d, m, n.beating(w, r)); err != nil {
+					c.refuse(w, r, n.overruled(d, err).For(n.call))
+					return
+				}
+			}
 		}
 		for _, rule := range n.decision.WouldDeny {
 			c.log.Warn("a rule in report mode would have denied the call", telemetry.KeyRequestID, n.requestID, telemetry.KeyRule, rule, telemetry.KeyServer, n.server, telemetry.KeyPrincipal, n.principal.String())
@@ -54,7 +60,7 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 	})
 }
 
-// overruled is a denial by a decision service of what a rule allows.
+// overruled is a denial, by a decision service or a human, of what a rule allows.
 func (n *note) overruled(d policy.Decision, why error) *mcp.Error {
 	n.decision.Allow, n.decision.Rule = false, d.Rule
 	e := mcp.Denied(d.Rule)

@@ -101,9 +101,11 @@ func (c *Connector) Files() []string {
 		}
 	}
 	for _, check := range c.current().cfg.Policy.Checks() {
-		if check.CAFile != "" {
-			files[check.CAFile] = true
-		}
+		files[check.CAFile] = true
 	}
+	for _, approve := range c.current().cfg.Policy.Approvals() {
+		files[approve.CAFile] = true
+	}
+	delete(files, "")
 	return slices.Sorted(maps.Keys(files))
 }

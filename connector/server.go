@@ -42,6 +42,7 @@ type note struct {
 	principal auth.Principal
 	source    netip.Addr // of the caller, as the gateway says; the zero Addr if it does not
 	decision  policy.Decision
+	streaming bool  // the answer has begun, as an event stream
 	maxResult int64 // bytes that the answer may have; 0 for any number
 	call      *mcp.Call
 	status    int
@@ -155,6 +156,12 @@ func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error)
 	n := noteFrom(r.Context())
 	n.status, n.outcome, n.delivered, n.cause = e.Status, e.Reason, e.Delivered, e.Err
 	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, c.cfg.MaxBody))
+	if n.streaming {
+		for _, id := range e.IDs {
+			_, _ = w.Write(mcp.ErrorEvent(e, n.requestID, id))
+		}
+		return
+	}
 	mcp.WriteHopError(w, r, e)
 }
 

@@ -249,6 +249,9 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, e.For(n.call))
 		return
 	}
+	if n.streaming && !mcp.IsEventStream(resp.Header) {
+		asEvents(resp)
+	}
 	if !mcp.IsEventStream(resp.Header) {
 		c.respond(ctx, w, resp, nil)
 		return

@@ -83,6 +83,11 @@ a list of rules; what no rule allows is denied, and a rule that denies wins over
 | ` + "`policy[].from`" + ` | agent or server | agent | Whether it is about what clients send, or about what servers ask of clients. |
 | ` + "`policy[].when`" + ` | CEL | – | Condition; without one the rule covers everything. See [the guide](guides/policy.md). |
 | ` + "`policy[].mode`" + ` | enforce or report | enforce | With report, what the rule would deny passes and is logged. |
+| ` + "`policy[].approve`" + ` | human, or keys | – | A human answers for each call that the rule allows. |
+| ` + "`policy[].approve.timeout`" + ` | duration | 5m | How long a call waits; 1s to 1h. |
+| ` + "`policy[].approve.webhook`" + ` | text | – | Service that is asked, too. |
+| ` + "`policy[].approve.ca_file`" + ` | text | the system's CAs | What it is verified by. |
+| ` + "`policy[].approve.key`" + ` | text | required with webhook | Ed25519 public key that it signs with, in base64url. |
 | ` + "`policy[].limits.rate`" + ` | number/duration | – | Messages of one caller in a time, such as 60/1m; as many may come at once. |
 | ` + "`policy[].limits.concurrent`" + ` | number | – | Calls of one caller at once. |
 | ` + "`policy[].limits.arguments`" + ` | bytes | – | Most of a call's params. |

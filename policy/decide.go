@@ -40,7 +40,7 @@ func (p Policy) Decide(request Request) Decision {
 		d = could
 		d.Reason = "it opens a conversation in which the rule may allow something"
 	}
-	d.Limits, d.Check = nil, nil
+	d.Limits, d.Check, d.Approve = nil, nil, nil
 	return d
 }
 
@@ -128,7 +128,7 @@ func (v *verdict) holds(r *rule) (truth, error) {
 }
 
 func (r *rule) allows(reason string, would []string) Decision {
-	d := Decision{Allow: true, Rule: r.label, Reason: reason, WouldDeny: would, Check: r.Check}
+	d := Decision{Allow: true, Rule: r.label, Reason: reason, WouldDeny: would, Check: r.Check, Approve: r.Approve}
 	if !r.Limits.IsZero() {
 		d.Limits = &r.Limits
 	}

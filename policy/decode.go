@@ -92,10 +92,11 @@ func ruleKeys() map[string]func(*Rule, *yaml.Node) error {
 		"when": func(r *Rule, n *yaml.Node) error {
 			return decodeText(&r.When, n, "when is a condition in quotes, such as 'mcp.tool == \"search\"'")
 		},
-		"allow":  func(r *Rule, n *yaml.Node) (err error) { r.Allow, err = decodeAllow(n); return err },
-		"mode":   decodeMode,
-		"limits": func(r *Rule, n *yaml.Node) error { return decodeLimits(&r.Limits, n) },
-		"check":  func(r *Rule, n *yaml.Node) error { r.Check = new(Check); return decodeCheck(r.Check, n) },
+		"allow":   func(r *Rule, n *yaml.Node) (err error) { r.Allow, err = decodeAllow(n); return err },
+		"mode":    decodeMode,
+		"limits":  func(r *Rule, n *yaml.Node) error { return decodeLimits(&r.Limits, n) },
+		"check":   func(r *Rule, n *yaml.Node) error { r.Check = new(Check); return decodeCheck(r.Check, n) },
+		"approve": func(r *Rule, n *yaml.Node) error { r.Approve = new(Approve); return decodeApprove(r.Approve, n) },
 	}
 }
 
@@ -104,7 +105,7 @@ func decodeRule(node *yaml.Node) (rule Rule, keys map[string]*yaml.Node, err err
 		return rule, nil, at(node, "a rule is written as "+example)
 	}
 	read, problems := ruleKeys(), []error(nil)
-	keys, err = decodeKeys(node, "a rule", "servers, allow, name, from, when, mode, limits, check", func(key string, value *yaml.Node) (bool, error) {
+	keys, err = decodeKeys(node, "a rule", "servers, allow, name, from, when, mode, limits, check, approve", func(key string, value *yaml.Node) (bool, error) {
 		decode, known := read[key]
 		if !known {
 			return false, nil
@@ -207,18 +208,48 @@ func decodeCheck(c *Check, node *yaml.Node) error {
 		case "ca_file":
 			return true, decodeText(&c.CAFile, value, "ca_file is a path")
 		case "timeout":
-			span, err := time.ParseDuration(value.Value)
-			if !isText(value) || err != nil || span <= 0 {
-				return true, at(value, "timeout is a time such as 2s")
-			}
-			c.Timeout = span
-			return true, nil
+			return true, decodeSpan(&c.Timeout, value, "timeout is a time such as 2s")
 		case "of":
 			return true, decodeOf(c, value)
 		}
 		return false, nil
 	})
 	return err
+}
+
+// byHuman is how an approval is written that needs nothing more.
+const byHuman = "human"
+
+func decodeApprove(a *Approve, node *yaml.Node) error {
+	if isText(node) && node.Value == byHuman {
+		return nil
+	}
+	if node.Kind != yaml.MappingNode || len(node.Content) == 0 {
+		return at(node, "approve is the word human, or { timeout: 10m, webhook: https://chat.internal/approve, key: … }")
+	}
+	_, err := decodeKeys(node, "approve", "timeout, webhook, ca_file, key", func(key string, value *yaml.Node) (bool, error) {
+		switch key {
+		case "timeout":
+			return true, decodeSpan(&a.Timeout, value, "timeout is a time such as 10m")
+		case "webhook":
+			return true, decodeText(&a.Webhook, value, "webhook is a URL")
+		case "ca_file":
+			return true, decodeText(&a.CAFile, value, "ca_file is a path")
+		case "key":
+			return true, decodeText(&a.Key, value, "key is a public key in base64url")
+		}
+		return false, nil
+	})
+	return err
+}
+
+func decodeSpan(into *time.Duration, node *yaml.Node, usage string) error {
+	span, err := time.ParseDuration(node.Value)
+	if !isText(node) || err != nil || span <= 0 {
+		return at(node, usage)
+	}
+	*into = span
+	return nil
 }
 
 func decodeOf(c *Check, node *yaml.Node) error {

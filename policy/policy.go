@@ -53,6 +53,8 @@ type Decision struct {
 	// Check has the last word on what the rule allows. Nil if nobody is to be asked. It is the same for all decisions of a
 	// rule.
 	Check *Check
+	// Approve has a human allow it. Nil if nobody is to be asked. It is the same for all decisions of a rule.
+	Approve *Approve
 }
 
 // Policy is a list of rules, or open. The zero Policy denies everything. It is safe for concurrent use.
@@ -101,6 +103,17 @@ func (p Policy) Checks() []*Check {
 		}
 	}
 	return checks
+}
+
+// Approvals returns how humans are asked, for all rules that have them asked.
+func (p Policy) Approvals() []*Approve {
+	var approvals []*Approve
+	for i := range p.rules {
+		if a := p.rules[i].Approve; a != nil {
+			approvals = append(approvals, a)
+		}
+	}
+	return approvals
 }
 
 // Len returns the number of rules.

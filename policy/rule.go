@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -28,6 +30,48 @@ type Rule struct {
 	Limits Limits
 	// Check asks a decision service about what the rule allows. Only with Allow. Nil: nobody is asked.
 	Check *Check
+	// Approve has a human allow each message that the rule allows. Only with Allow. Nil: nobody is asked.
+	Approve *Approve
+}
+
+// Approve is how a human is asked.
+type Approve struct {
+	// Timeout is how long a message waits for an answer. Default 5 min.
+	Timeout time.Duration
+	// Webhook is asked by POST. "": the answer comes by sallyport approvals alone.
+	Webhook string
+	// CAFile holds the CA certificates that it is verified by, in PEM. Default: those of the system.
+	CAFile string
+	// Key is the Ed25519 public key that its answers are signed with, in base64url without padding.
+	Key string
+}
+
+const (
+	defaultApproveTimeout = 5 * time.Minute
+	maxApproveTimeout     = time.Hour
+)
+
+// validate applies the defaults.
+func (a *Approve) validate() error {
+	if a.Timeout == 0 {
+		a.Timeout = defaultApproveTimeout
+	}
+	if a.Timeout < time.Second || a.Timeout > maxApproveTimeout {
+		return errors.New("approve: timeout: 1s to 1h are allowed")
+	}
+	if a.Webhook == "" {
+		if a.Key != "" || a.CAFile != "" {
+			return errors.New("approve: key and ca_file belong to a webhook")
+		}
+		return nil
+	}
+	if err := checkURL(a.Webhook); err != nil {
+		return fmt.Errorf("approve: webhook: %w", err)
+	}
+	if key, err := base64.RawURLEncoding.Strict().DecodeString(a.Key); err != nil || len(key) != ed25519.PublicKeySize {
+		return errors.New("approve: key: write the Ed25519 public key that the webhook signs with, 43 characters of base64url")
+	}
+	return nil
 }
 
 // Check is a decision service that has the last word: what it does not allow is denied.
@@ -52,16 +96,26 @@ func (c *Check) validate() error {
 	if c.Timeout == 0 {
 		c.Timeout = defaultCheckTimeout
 	}
-	u, err := url.Parse(c.URL)
+	if err := checkURL(c.URL); err != nil {
+		return fmt.Errorf("check: url: %w", err)
+	}
 	switch {
-	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "":
-		return errors.New("check: url: write http(s)://host[:port]/path, without user or fragment")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return errors.New("check: url: plain http is for a service on this machine's loopback only; use https")
 	case c.Timeout < 0 || c.Timeout > maxCheckTimeout:
 		return errors.New("check: timeout: up to 30s is allowed")
 	case !c.Arguments && !c.Result:
 		return errors.New("check: of: arguments, result, or both")
+	}
+	return nil
+}
+
+// checkURL refuses the URL of a service that cannot be asked safely.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return errors.New("write http(s)://host[:port]/path, without user or fragment")
+	}
+	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return errors.New("plain http is for a service on this machine's loopback only; use https")
 	}
 	return nil
 }
@@ -121,6 +175,10 @@ func compileAll(rules []Rule) (compiled []rule, errs []error) {
 			check := *r.Check
 			r.Check = &check
 		}
+		if r.Approve != nil {
+			approve := *r.Approve
+			r.Approve = &approve
+		}
 		errs[i] = r.check()
 		if r.Name != "" && names[r.Name] {
 			errs[i] = errors.Join(errs[i], errors.New("name: another rule has it"))
@@ -153,6 +211,11 @@ func (r *Rule) check() error {
 		errs = append(errs, errors.New("check: it has the last word on what a rule allows to clients; take it out of a rule that denies, is about the server, or is in report mode"))
 	} else if r.Check != nil {
 		errs = append(errs, r.Check.validate())
+	}
+	if r.Approve != nil && (!r.Allow || r.FromServer || r.Report) {
+		errs = append(errs, errors.New("approve: a human has the last word on what a rule allows to clients; take it out of a rule that denies, is about the server, or is in report mode"))
+	} else if r.Approve != nil {
+		errs = append(errs, r.Approve.validate())
 	}
 	if r.Report && r.When == "" && r.Allow {
 		errs = append(errs, errors.New("mode: a rule that allows everything denies nothing that could be reported; give it a when, or leave the mode out"))

@@ -39,17 +39,9 @@ Exits 1 if no connector answers.`,
 	flags.addFile(cmd, "connector.yaml")
 	cmd.Flags().BoolVar(&raw, "json", false, "print it as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var cfg connector.Config
-		if err := flags.load(cmd, &cfg); err != nil {
-			return err
-		}
-		socket := cfg.ControlSocket()
-		if socket == "" {
-			return fmt.Errorf("%s: state_dir: set it, so that the connector has a place to answer, and restart it", flags.path)
-		}
-		text, err := askControl(cmd.Context(), socket, "/v1/status")
+		text, err := flags.askRunning(cmd, http.MethodGet, "/v1/status")
 		if err != nil {
-			return failed(err)
+			return err
 		}
 		if raw {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", text)
@@ -57,15 +49,31 @@ Exits 1 if no connector answers.`,
 		}
 		var status connector.Status
 		if err := json.Unmarshal(text, &status); err != nil {
-			return failed(errors.New("the connector's answer cannot be read: it may be of another version"))
+			return failed(errForeignAnswer)
 		}
 		return failed(printStatus(cmd.OutOrStdout(), &status, time.Now()))
 	}
 	return cmd
 }
 
+var errForeignAnswer = errors.New("the connector's answer cannot be read: it may be of another version")
+
+// askRunning asks the connector that runs with the configuration.
+func (f *roleFlags) askRunning(cmd *cobra.Command, method, path string) (text []byte, err error) {
+	var cfg connector.Config
+	if err := f.load(cmd, &cfg); err != nil {
+		return nil, err
+	}
+	socket := cfg.ControlSocket()
+	if socket == "" {
+		return nil, fmt.Errorf("%s: state_dir: set it, so that the connector has a place to answer, and restart it", f.path)
+	}
+	text, err = askControl(cmd.Context(), socket, method, path)
+	return text, failed(err)
+}
+
 // askControl asks a running connector by its socket.
-func askControl(ctx context.Context, socket, path string) (text []byte, err error) {
+func askControl(ctx context.Context, socket, method, path string) (text []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{
@@ -74,7 +82,7 @@ func askControl(ctx context.Context, socket, path string) (text []byte, err erro
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://connector"+path, nil)
+	request, err := http.NewRequestWithContext(ctx, method, "http://connector"+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +93,9 @@ func askControl(ctx context.Context, socket, path string) (text []byte, err erro
 	defer func() { _ = response.Body.Close() }()
 	if text, err = io.ReadAll(io.LimitReader(response.Body, maxStatus)); err != nil {
 		return nil, err
+	}
+	if response.StatusCode == http.StatusNotFound && strings.HasPrefix(string(text), "connector: ") {
+		return nil, errors.New(strings.TrimSpace(string(text)))
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the connector answers %s: it may be of another version", response.Status)
