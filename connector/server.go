@@ -41,6 +41,8 @@ type note struct {
 	principal auth.Principal
 	decision  policy.Decision
 	call      *mcp.Call
+	keep      func(method string, e mcp.Element) bool // which elements of lists the caller gets to see; nil: all
+	dropped   int                                     // elements that it did not get to see
 	status    int
 	outcome   string
 	delivered mcp.Delivered
@@ -141,7 +143,9 @@ func (c *Connector) verify(checker *auth.Checker, next http.Handler) http.Handle
 	})
 }
 
-// decide asks the customer's policy, and lets through only what it allows.
+// decide asks the customer's policy, and lets through only what it allows. What a
+// list shows (note.keep) is presentation: a call is decided here, whether a list
+// has named what it calls or not.
 func (c *Connector) decide(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := noteFrom(r.Context())
@@ -190,6 +194,9 @@ func (c *Connector) logCall(r *http.Request, n *note) {
 		if m.Method == "tools/call" {
 			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
 		}
+	}
+	if n.dropped > 0 {
+		attrs = append(attrs, slog.Int(telemetry.KeyDropped, n.dropped))
 	}
 	if n.delivered != "" {
 		attrs = append(attrs, slog.String(telemetry.KeyDelivered, string(n.delivered)))
