@@ -12,7 +12,7 @@ import (
 var errAnswer = errors.New("connector: the upstream's event stream breaks the protocol")
 
 // answer follows the event stream that answers a call, and stops it where it leaves the protocol. What it lets by passes
-// unchanged, but for the place of HTTP+SSE's messages.
+// unchanged, but for the place of HTTP+SSE's messages and for the lists that its Lists filters.
 type answer struct {
 	mcp.EventFilter
 	call    *mcp.Call

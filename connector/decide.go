@@ -53,11 +53,33 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 				}
 			}
 		}
+		if !n.routes.cfg.Policy.ShowsAll(n.server) {
+			n.keep = n.shows
+		}
 		for _, rule := range n.decision.WouldDeny {
 			c.log.Warn("a rule in report mode would have denied the call", telemetry.KeyRequestID, n.requestID, telemetry.KeyRule, rule, telemetry.KeyServer, n.server, telemetry.KeyPrincipal, n.principal.String())
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// shows reports whether an element of a list may be in it. What a list shows is presentation: a call is decided, whether a
+// list has named what it calls or not.
+func (n *note) shows(method string, e mcp.Element) bool {
+	m := mcp.Message{Kind: mcp.Request, Name: e.Name}
+	switch method {
+	case "tools/list":
+		m.Method = "tools/call"
+	case "prompts/list":
+		m.Method = "prompts/get"
+	case "resources/list":
+		m.Method = "resources/read"
+	case "resources/templates/list":
+		return n.routes.cfg.Policy.ShowsTemplate(n.asks(mcp.Message{Kind: mcp.Request, Method: "resources/read"}))
+	default:
+		return false
+	}
+	return n.routes.cfg.Policy.Shows(n.asks(m))
 }
 
 // overruled is a denial, by a decision service or a human, of what a rule allows.

@@ -45,6 +45,8 @@ type note struct {
 	streaming bool  // the answer has begun, as an event stream
 	maxResult int64 // bytes that the answer may have; 0 for any number
 	call      *mcp.Call
+	keep      func(method string, e mcp.Element) bool // which elements of lists the caller gets to see; nil: all
+	dropped   int                                     // elements that it did not get to see
 	status    int
 	outcome   string
 	delivered mcp.Delivered
@@ -191,6 +193,9 @@ func (c *Connector) logCall(r *http.Request, n *note) {
 		if m.Method == "tools/call" {
 			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
 		}
+	}
+	if n.dropped > 0 {
+		attrs = append(attrs, slog.Int(telemetry.KeyDropped, n.dropped))
 	}
 	if n.delivered != "" {
 		attrs = append(attrs, slog.String(telemetry.KeyDelivered, string(n.delivered)))

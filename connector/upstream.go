@@ -252,7 +252,15 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	if n.streaming && !mcp.IsEventStream(resp.Header) {
 		asEvents(resp)
 	}
+	lists := mcp.NewListFilter(n.call, n.keep)
+	defer func() { n.dropped = lists.Dropped() }()
 	if !mcp.IsEventStream(resp.Header) {
+		if lists != nil && len(n.call.Messages) > 0 { // else there is no request that it could answer with a list
+			if e := u.filterBody(ctx, resp, lists); e != nil {
+				c.refuse(w, r, e.For(n.call))
+				return
+			}
+		}
 		c.respond(ctx, w, resp, nil)
 		return
 	}
@@ -264,7 +272,9 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		place = c.placeEndpoint(n, credentials, messagesPath(r))
 	}
 	resumed := r.Method == http.MethodGet && r.Header.Get("Last-Event-ID") != ""
-	c.respond(ctx, w, resp, newAnswer(n.call, resumed, place))
+	a := newAnswer(n.call, resumed, place)
+	a.Lists = lists
+	c.respond(ctx, w, resp, a)
 }
 
 // upstreamRequest makes the upstream's request: the agent's header, stripped again

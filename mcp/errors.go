@@ -49,6 +49,8 @@ type Error struct {
 	Batch bool
 	// Err is the cause, for the log only. Optional.
 	Err error
+
+	problem string // the phrase of Message that says what is wrong with a text, where there is one
 }
 
 // Error describes the error for a log; the agent sees Message instead.

@@ -69,11 +69,14 @@ func (e *Event) Replace(data []byte) { e.replace = data }
 
 // EventFilter cuts one text/event-stream into its events as the bytes pass, and shows each to Judge before its end
 // passes: an event whose end does not come is one that no reader acts on. What passes is unchanged, but for data that
-// Judge replaces. Comments pass line by line. It is not safe for concurrent use, and holds at most 64 KiB, and nothing
-// while the stream is between two events.
+// Judge replaces and lists that are filtered. Comments pass line by line. It is not safe for concurrent use, and holds at most
+// 64 KiB, or 4 MiB of a list, and nothing while the stream is between two events.
 type EventFilter struct {
 	// Judge sees every event that has a field. Its error stops the stream before the event's end. Required.
 	Judge func(*Event) error
+	// Lists takes out of the answers that pass what their caller may not use. An event that may be such an answer is held
+	// whole, and the stream stops before it if it is longer than MaxList or cannot be filtered. Optional.
+	Lists *ListFilter
 
 	hold    int    // how much of an event is held back; default maxHeld
 	held    []byte // of the open event: what has come and not passed
@@ -93,10 +96,11 @@ type EventFilter struct {
 
 	event    Event
 	name     []byte
-	object   bool // the data has a brace
-	datas    int  // lines of data in the event
-	from, to int  // the last one's value, from the event's begin
-	newline  bool // stands before the next line of data
+	object   bool   // the data has a brace
+	datas    int    // lines of data in the event
+	from, to int    // the last one's value, from the event's begin
+	lines    []Span // the values of all of them, if Lists may need them
+	newline  bool   // stands before the next line of data
 	scan     messageScanner
 }
 
@@ -202,8 +206,15 @@ func (f *EventFilter) settle(at, pass int) int {
 
 // rest splits data into what passes and what is held.
 func (f *EventFilter) rest(data []byte, pass int) ([]byte, error) {
-	if !f.passing && len(data)-pass > cmp.Or(f.hold, maxHeld) {
-		f.passing, f.size = true, int64(len(data)-pass)
+	if size := len(data) - pass; !f.passing && size > cmp.Or(f.hold, maxHeld) {
+		if f.holdsOn() {
+			if size > maxHeldList {
+				f.held = nil
+				return data[:pass], errListTooLong
+			}
+			return f.keep(data, pass)
+		}
+		f.passing, f.size, f.lines = true, int64(size), nil
 		f.sawID = f.sawID || f.event.HasID
 	}
 	if f.passing {
@@ -213,6 +224,11 @@ func (f *EventFilter) rest(data []byte, pass int) ([]byte, error) {
 		}
 		return data, nil
 	}
+	return f.keep(data, pass)
+}
+
+// keep holds what of data may not pass yet.
+func (f *EventFilter) keep(data []byte, pass int) ([]byte, error) {
 	switch rest := data[pass:]; {
 	case len(rest) == 0:
 		f.held = nil
@@ -330,6 +346,7 @@ func (f *EventFilter) data(p []byte) {
 		f.newline = false
 	}
 	f.event.HasData = true
+	f.scan.list.wanted = f.Lists != nil && f.Lists.shape
 	f.object = f.object || bytes.IndexByte(p, '{') >= 0
 	f.scan.write(p)
 }
@@ -348,7 +365,9 @@ func (f *EventFilter) endLine(at int) {
 		switch kind {
 		case lineData:
 			f.datas++
-			f.from, f.to = f.start, at
+			if f.from, f.to = f.start, at; f.Lists != nil && !f.passing {
+				f.lines = append(f.lines, Span{f.start, at})
+			}
 			f.newline = true
 		case lineEvent:
 			f.name = append(f.name[:0], f.value...)
@@ -375,16 +394,26 @@ func (f *EventFilter) endEvent(data []byte, begin int) ([]byte, error) {
 	if f.datas == 1 && !f.passing {
 		e.data = data[from:to:to]
 	}
+	var edited []byte
+	dropped := 0
+	if f.Lists != nil { // before Judge, so that what cannot be filtered still counts as not answered
+		var err error
+		if edited, dropped, err = f.filterList(data, begin); err != nil {
+			return nil, err
+		}
+	}
 	if err := f.Judge(e); err != nil {
 		return nil, err
 	}
-	var edited []byte
+	if dropped > 0 {
+		f.Lists.dropped += dropped
+	}
 	if e.replace != nil && e.data != nil {
 		edited = slices.Concat(data[:from], e.replace, data[to:])
 	}
 	f.sawID = f.sawID || e.HasID
 	*e = Event{}
-	f.datas, f.newline, f.object, f.name = 0, false, false, f.name[:0]
+	f.datas, f.newline, f.object, f.name, f.lines = 0, false, false, f.name[:0], nil
 	f.scan.reset()
 	f.open = false
 	return edited, nil

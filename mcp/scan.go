@@ -56,13 +56,16 @@ type messageScanner struct {
 	seen    uint8
 	keep    []byte // the name or the scalar that is being read, raw
 	keeping bool
+	list    listScan
 
 	current  Message
 	messages []Message
 }
 
 // reset makes the scanner ready for another text. The messages that it has given out stay with their owner.
-func (s *messageScanner) reset() { *s = messageScanner{keep: s.keep[:0]} }
+func (s *messageScanner) reset() {
+	*s = messageScanner{keep: s.keep[:0], list: listScan{wanted: s.list.wanted}}
+}
 
 // result returns the messages of the whole text, or false if it was none of JSON-RPC.
 func (s *messageScanner) result() ([]Message, bool) {
@@ -83,7 +86,11 @@ func (s *messageScanner) write(p []byte) {
 		case scanInName, scanInString, scanInNested:
 			i += s.inString(p[i:])
 		case scanNested:
-			i += s.nested(p[i:])
+			if s.list.wanted && s.member == memberResult {
+				i += s.inResult(p[i:])
+			} else {
+				i += s.nested(p[i:])
+			}
 		case scanInScalar:
 			i += s.inScalar(p[i:])
 		default:
@@ -131,6 +138,7 @@ func (s *messageScanner) value(c byte) {
 	case '{', '[':
 		s.bad = s.keeping // neither an id nor a method is one
 		s.depth, s.state = 1, scanNested
+		s.list.names, s.list.named = c == '{', false
 	default:
 		s.bad = c != '-' && (c < '0' || c > '9') && c != 't' && c != 'f' && c != 'n'
 		s.keep, s.state = append(s.keep, c), scanInScalar
@@ -175,6 +183,7 @@ func (s *messageScanner) inString(p []byte) int {
 	case scanInString:
 		s.endScalar()
 	default:
+		s.namedInResult()
 		s.state = scanNested
 	}
 	return n
@@ -221,6 +230,8 @@ func (s *messageScanner) remember(p []byte) {
 	limit := maxScannedName
 	switch {
 	case s.state == scanInName:
+	case s.state == scanInNested:
+		limit = maxScannedMember
 	case s.member == memberID:
 		limit = maxID
 	default:
@@ -228,7 +239,7 @@ func (s *messageScanner) remember(p []byte) {
 	}
 	if s.keep = append(s.keep, p[:min(len(p), limit+1)]...); len(s.keep) > limit {
 		s.keeping = false // too long a name is none of ours; too long an id or method is refused
-		s.bad = s.state != scanInName
+		s.bad = s.state != scanInName && s.state != scanInNested
 	}
 }
 

@@ -54,13 +54,13 @@ func UnknownMethod() *Error {
 
 // ParseError is a body that is not one strict JSON value. The problem is a fixed phrase and quotes nothing.
 func ParseError(problem string) *Error {
-	return &Error{Status: http.StatusBadRequest, Code: -32700, Reason: "parse_error", Delivered: DeliveredNo,
+	return &Error{Status: http.StatusBadRequest, Code: -32700, Reason: "parse_error", Delivered: DeliveredNo, problem: problem,
 		Message: "The request body was refused: " + problem + "." + fixAndSend}
 }
 
 // InvalidRequest is a request that is not a legal JSON-RPC message or not a legal use of the transport.
 func InvalidRequest(problem string) *Error {
-	return &Error{Status: http.StatusBadRequest, Code: -32600, Reason: "invalid_request", Delivered: DeliveredNo,
+	return &Error{Status: http.StatusBadRequest, Code: -32600, Reason: "invalid_request", Delivered: DeliveredNo, problem: problem,
 		Message: "The request was refused: " + problem + "." + fixAndSend}
 }
 

@@ -191,15 +191,16 @@ const (
 type knowledge uint8
 
 const (
-	whole     knowledge = iota
-	noArgs              // all but the arguments: it has not been made yet
-	noMessage           // who would make it, and when: the conversation has only begun
+	whole      knowledge = iota
+	noArgs               // all but the arguments: it has not been made yet
+	noResource           // nor which resource it would be about
+	noMessage            // who would make it, and when: the conversation has only begun
 )
 
 // holds evaluates the condition as far as what is known decides it.
 func (c *condition) holds(f *facts, known knowledge) (truth, error) {
 	for i := range c.guards {
-		if c.guards[i].rulesOut(f.request, known == noMessage) {
+		if c.guards[i].rulesOut(f.request, known) {
 			return no, nil
 		}
 	}
@@ -216,7 +217,10 @@ func (c *condition) holds(f *facts, known knowledge) (truth, error) {
 // unknown lists what is not known.
 func unknown(known knowledge) []*cel.AttributePatternType {
 	patterns := []*cel.AttributePatternType{cel.AttributePattern(varArgs), cel.AttributePattern(varParams)}
-	if known == noMessage {
+	switch known {
+	case noResource:
+		patterns = append(patterns, cel.AttributePattern(varResource))
+	case noMessage:
 		patterns = append(patterns, cel.AttributePattern(varMethod), cel.AttributePattern(varTool), cel.AttributePattern(varPrompt), cel.AttributePattern(varResource))
 	}
 	return patterns

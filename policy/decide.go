@@ -56,6 +56,33 @@ func (p Policy) Shows(request Request) bool {
 	return p.judge(&verdict{facts: facts{request: &request, values: p.values}, known: noArgs}).Allow
 }
 
+// ShowsTemplate reports whether a template of resources may be in a list: whether some resource could be allowed.
+func (p Policy) ShowsTemplate(request Request) bool {
+	if d, done := p.withoutRules(&request); done {
+		return d.Allow
+	}
+	return p.judge(&verdict{facts: facts{request: &request, values: p.values}, known: noResource}).Allow
+}
+
+// ShowsAll reports whether every list of a server shows each of its elements to everybody, so that none need be looked at.
+func (p Policy) ShowsAll(server string) bool {
+	if p.open {
+		return true
+	}
+	all := false
+	for i := range p.rules {
+		r := &p.rules[i]
+		if !r.covers(&Request{Server: server}) {
+			continue
+		}
+		if !r.Allow && !r.Report {
+			return false
+		}
+		all = all || r.Allow && (r.when == nil || r.Report)
+	}
+	return all
+}
+
 // withoutRules decides what needs none.
 func (p Policy) withoutRules(request *Request) (d Decision, done bool) {
 	switch {

@@ -86,8 +86,8 @@ func variableOf(checked *ast.AST, e ast.Expr) string {
 	return ""
 }
 
-// rulesOut reports whether the guard alone makes the condition false. blind says that nothing is known of the message.
-func (g *guard) rulesOut(r *Request, blind bool) bool {
+// rulesOut reports whether the guard alone makes the condition false.
+func (g *guard) rulesOut(r *Request, known knowledge) bool {
 	var text string
 	switch g.name {
 	case varIssuer:
@@ -103,7 +103,7 @@ func (g *guard) rulesOut(r *Request, blind bool) bool {
 		}
 		text = claim
 	default:
-		if blind {
+		if known == noMessage || known == noResource && g.name == varResource {
 			return false
 		}
 		switch g.name {

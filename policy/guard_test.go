@@ -45,7 +45,7 @@ func TestGuardsAgreeWithConditions(t *testing.T) {
 		without.guards = nil
 		guarded += len(with.guards)
 		for i := range requests {
-			for _, known := range []knowledge{whole, noArgs, noMessage} {
+			for _, known := range []knowledge{whole, noArgs, noResource, noMessage} {
 				f := func() *facts { return &facts{request: &requests[i], values: new(mcp.Values)} }
 				got, gotErr := with.holds(f(), known)
 				want, wantErr := without.holds(f(), known)
