@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -55,10 +56,10 @@ func callWith(t *testing.T, upstream http.HandlerFunc, keep func(string, mcp.Ele
 		r.Header[name] = values
 	}
 	defer func() {
-		if what := recover(); what != nil && what != http.ErrAbortHandler {
+		what := recover()
+		err, _ := what.(error)
+		if got.aborted = errors.Is(err, http.ErrAbortHandler); what != nil && !got.aborted {
 			panic(what)
-		} else if what != nil {
-			got.aborted = true
 		}
 	}()
 	c.callUpstream(got, r)

@@ -30,6 +30,7 @@ var ErrEventStream = errors.New("mcp: the event stream cannot be passed on")
 
 var (
 	errEventTooLong = fmt.Errorf("%w: an event is longer than 64 MiB", ErrEventStream)
+	errEventLate    = fmt.Errorf("%w: an event that must not pass is longer than 64 KiB", ErrEventStream)
 	// A CR alone ends a line (WHATWG HTML), but half of the clients in use split at LF only: they would read another
 	// message than was judged. Servers in use write LF or CR LF.
 	errLoneCR = fmt.Errorf("%w: it has a CR without a LF, which only some readers take for the end of a line", ErrEventStream)
@@ -57,8 +58,9 @@ type Event struct {
 	// object, or is one without the members of a message.
 	Alien bool
 
-	data    []byte // of an event that is held whole and has one line of data
-	replace []byte
+	data     []byte // of an event that is held whole and has one line of data
+	replace  []byte
+	withheld bool
 }
 
 // Data returns the data of a short event that has it in one line, or nil. It shares memory with the stream.
@@ -66,6 +68,10 @@ func (e *Event) Data() []byte { return e.data }
 
 // Replace puts other data into the event in place of what Data has returned. It must be one line.
 func (e *Event) Replace(data []byte) { e.replace = data }
+
+// Withhold takes the event out of the stream: a comment passes in its place. An event whose beginning has passed already
+// cannot be taken out, and stops the stream.
+func (e *Event) Withhold() { e.withheld = true }
 
 // EventFilter cuts one text/event-stream into its events as the bytes pass, and shows each to Judge before its end
 // passes: an event whose end does not come is one that no reader acts on. What passes is unchanged, but for data that
@@ -176,7 +182,7 @@ func (f *EventFilter) Write(p []byte) ([]byte, error) {
 			}
 			continue
 		}
-		edited, err := f.endEvent(data, pass)
+		edited, err := f.endEvent(data, pass, at)
 		if err != nil {
 			if f.passing {
 				pass = at
@@ -251,7 +257,7 @@ func (f *EventFilter) End() ([]byte, error) {
 	if !f.open {
 		return data, nil
 	}
-	edited, err := f.endEvent(data, 0)
+	edited, err := f.endEvent(data, 0, len(data))
 	switch {
 	case err != nil:
 		return nil, err
@@ -381,8 +387,9 @@ func (f *EventFilter) endLine(at int) {
 	f.line, f.begun, f.field = lineField, false, f.field[:0]
 }
 
-// endEvent shows the event that ends to Judge. It returns the data with the event's own replaced, or nil.
-func (f *EventFilter) endEvent(data []byte, begin int) ([]byte, error) {
+// endEvent shows the event that ends, whose bytes are those from begin to end, to Judge. It returns the data with the event's
+// own replaced, or nil.
+func (f *EventFilter) endEvent(data []byte, begin, end int) ([]byte, error) {
 	e := &f.event
 	e.Name = eventName(f.name)
 	e.Misread = misread(f.name)
@@ -411,7 +418,13 @@ func (f *EventFilter) endEvent(data []byte, begin int) ([]byte, error) {
 	if e.replace != nil && e.data != nil {
 		edited = slices.Concat(data[:from], e.replace, data[to:])
 	}
-	f.sawID = f.sawID || e.HasID
+	switch {
+	case e.withheld && f.passing:
+		return nil, errEventLate
+	case e.withheld:
+		edited = slices.Concat(data[:begin], []byte(":"), data[end:])
+	}
+	f.sawID = f.sawID || e.HasID && !e.withheld
 	*e = Event{}
 	f.datas, f.newline, f.object, f.name, f.lines = 0, false, false, f.name[:0], nil
 	f.scan.reset()

@@ -20,7 +20,7 @@ func (s *messageScanner) inResult(p []byte) int {
 	for i, c := range p {
 		switch c {
 		case '"':
-			s.keep, s.keeping, s.state = append(s.keep[:0], c), s.depth == 1 && s.list.names, scanInNested
+			s.keep, s.keeping, s.state = append(s.keep[:0], c), s.depth == 1 && s.list.names, scanInResult
 			return i + 1
 		case ',':
 			if s.depth == 1 {
@@ -41,13 +41,6 @@ func (s *messageScanner) inResult(p []byte) int {
 		}
 	}
 	return len(p)
-}
-
-// namedInResult judges a whole string in a result that may be the name of a member.
-func (s *messageScanner) namedInResult() {
-	if s.keeping {
-		s.list.named = lookalike(s.keep, listNames)
-	}
 }
 
 // mayAnswer reports whether what a scanner has read so far of a text could be an answer to be filtered. One that is judged by

@@ -26,6 +26,8 @@ const (
 	scanInScalar                     // in a number or a literal that is one
 	scanNested                       // in an object or array that is one
 	scanInNested                     // in a string there
+	scanResult                       // in the result, if lists are looked for
+	scanInResult                     // in a string there
 	scanNext                         // behind a member's value
 	scanNextElement                  // behind a message of a batch
 	scanEnd                          // behind the text's value
@@ -83,14 +85,12 @@ func (s *messageScanner) alien() bool { return s.other && !s.bad && !s.batch && 
 func (s *messageScanner) write(p []byte) {
 	for i := 0; i < len(p) && !s.bad; {
 		switch s.state {
-		case scanInName, scanInString, scanInNested:
+		case scanInName, scanInString, scanInNested, scanInResult:
 			i += s.inString(p[i:])
 		case scanNested:
-			if s.list.wanted && s.member == memberResult {
-				i += s.inResult(p[i:])
-			} else {
-				i += s.nested(p[i:])
-			}
+			i += s.nested(p[i:])
+		case scanResult:
+			i += s.inResult(p[i:])
 		case scanInScalar:
 			i += s.inScalar(p[i:])
 		default:
@@ -138,7 +138,9 @@ func (s *messageScanner) value(c byte) {
 	case '{', '[':
 		s.bad = s.keeping // neither an id nor a method is one
 		s.depth, s.state = 1, scanNested
-		s.list.names, s.list.named = c == '{', false
+		if s.list.wanted && s.member == memberResult {
+			s.list.names, s.list.named, s.state = c == '{', false, scanResult
+		}
 	default:
 		s.bad = c != '-' && (c < '0' || c > '9') && c != 't' && c != 'f' && c != 'n'
 		s.keep, s.state = append(s.keep, c), scanInScalar
@@ -182,8 +184,12 @@ func (s *messageScanner) inString(p []byte) int {
 		s.state = scanColon
 	case scanInString:
 		s.endScalar()
+	case scanInResult:
+		if s.keeping {
+			s.list.named = lookalike(s.keep, listNames)
+		}
+		s.state = scanResult
 	default:
-		s.namedInResult()
 		s.state = scanNested
 	}
 	return n
@@ -230,7 +236,7 @@ func (s *messageScanner) remember(p []byte) {
 	limit := maxScannedName
 	switch {
 	case s.state == scanInName:
-	case s.state == scanInNested:
+	case s.state == scanInResult:
 		limit = maxScannedMember
 	case s.member == memberID:
 		limit = maxID
@@ -239,7 +245,7 @@ func (s *messageScanner) remember(p []byte) {
 	}
 	if s.keep = append(s.keep, p[:min(len(p), limit+1)]...); len(s.keep) > limit {
 		s.keeping = false // too long a name is none of ours; too long an id or method is refused
-		s.bad = s.state != scanInName && s.state != scanInNested
+		s.bad = s.state != scanInName && s.state != scanInResult
 	}
 }
 
