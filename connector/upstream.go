@@ -267,13 +267,16 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	if deadline != nil {
 		deadline.Stop()
 	}
-	var place func([]byte) ([]byte, error)
+	var place func([]byte) ([]byte, *url.URL, error)
 	if n.call.Endpoint == mcp.EndpointSSE {
 		place = c.placeEndpoint(n, credentials, messagesPath(r))
 	}
 	resumed := r.Method == http.MethodGet && r.Header.Get("Last-Event-ID") != ""
 	a := newAnswer(n.call, resumed, place)
 	a.Lists = lists
+	if !n.routes.cfg.Policy.IsOpen() {
+		a.mayAsk, a.refused = n.mayAsk, c.refuser(ctx, n, r, a)
+	}
 	c.respond(ctx, w, resp, a)
 }
 

@@ -113,6 +113,9 @@ func ErrorEvent(e *Error, requestID string, id []byte) []byte {
 	return append(event, "\n\n"...)
 }
 
+// ErrorMessage returns e as the response to the request with a raw id.
+func ErrorMessage(e *Error, requestID string, id []byte) []byte { return e.object(nil, requestID, id) }
+
 // body returns what WriteError sends.
 func (e *Error) body(requestID string, ids [][]byte) []byte {
 	if e.Code == 0 {

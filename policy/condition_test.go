@@ -219,7 +219,8 @@ func TestFromServer(t *testing.T) {
 	}{
 		{mustNew(t, all), "elicitation/create", false},
 		{mustNew(t, all), "roots/list", false},
-		{mustNew(t, all), "ping", false},
+		{mustNew(t, all), "ping", true},
+		{mustNew(t, ask1), "ping", false},
 		{mustNew(t, all, ask1), "elicitation/create", true},
 		{mustNew(t, all, ask1), "sampling/createMessage", false},
 		{policy.Open(), "sampling/createMessage", true},

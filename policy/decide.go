@@ -26,6 +26,9 @@ func (p Policy) Decide(request Request) Decision {
 	if reason := request.suspicious(); reason != "" {
 		return Decision{Rule: byDefault, Reason: reason}
 	}
+	if request.FromServer && request.Message.Method == "ping" {
+		request.FromServer = false // either side may ask whether the other is there
+	}
 	v := verdict{facts: facts{request: &request, values: p.values}}
 	d := p.judge(&v)
 	if v.denied || request.FromServer || !opens(&request.Message) {
