@@ -12,6 +12,7 @@ const (
 	joiner     = '\u200d' // zero width joiner
 	asText     = '\ufe0e' // variation selector: as text
 	asEmoji    = '\ufe0f' // variation selector: as emoji
+	boxed      = '\u20e3' // combining enclosing keycap
 )
 
 // joining are the scripts in which a single joiner between letters is orthography.
@@ -51,9 +52,12 @@ func hiddenRune(before, r, behind rune) bool {
 	case utf8.RuneError, 0x2800, 0x17b4, 0x17b5: // what was no UTF-8; a blank of Braille; vowels that are not drawn
 		return true
 	case asText, asEmoji:
+		if before < utf8.RuneSelf { // a key, such as 1 in a box
+			return r != asEmoji || behind != boxed || !unicode.Is(emoji, before)
+		}
 		return !unicode.Is(emoji, before)
 	case joiner:
-		if (unicode.Is(emoji, before) || before == asEmoji) && unicode.Is(emoji, behind) {
+		if before >= utf8.RuneSelf && behind >= utf8.RuneSelf && (unicode.Is(emoji, before) || before == asEmoji) && unicode.Is(emoji, behind) {
 			return false
 		}
 		return !joins(before, behind)
@@ -70,8 +74,8 @@ func joins(before, behind rune) bool {
 	return letter(before) && letter(behind)
 }
 
-// eachRune calls visit for each character with those around it.
-func eachRune(text string, visit func(before, r, behind rune)) {
+// eachRune calls visit for each character and says whether it is hidden. What is hidden is no neighbour of another.
+func eachRune(text string, visit func(r rune, hidden bool)) {
 	before := utf8.RuneError
 	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRuneInString(text[i:])
@@ -79,16 +83,22 @@ func eachRune(text string, visit func(before, r, behind rune)) {
 		if i += size; i < len(text) {
 			behind, _ = utf8.DecodeRuneInString(text[i:])
 		}
-		visit(before, r, behind)
-		before = r
+		is := hiddenRune(before, r, behind)
+		visit(r, is)
+		if before = r; is {
+			before = utf8.RuneError
+		}
 	}
 }
 
 // hidden returns the hidden characters of a text, in order.
 func hidden(text string) []rune {
+	if plain(strings.ReplaceAll(text, "\n", "")) { // most are
+		return nil
+	}
 	var found []rune
-	eachRune(text, func(before, r, behind rune) {
-		if hiddenRune(before, r, behind) {
+	eachRune(text, func(r rune, is bool) {
+		if is {
 			found = append(found, r)
 		}
 	})
@@ -105,8 +115,8 @@ func escape(text string, all bool) string {
 		return text
 	}
 	var b strings.Builder
-	eachRune(text, func(before, r, behind rune) {
-		if r < ' ' || hiddenRune(before, r, behind) || all && r >= utf8.RuneSelf {
+	eachRune(text, func(r rune, is bool) {
+		if r < ' ' || is || all && r >= utf8.RuneSelf {
 			fmt.Fprintf(&b, "[U+%04X]", r)
 		} else {
 			b.WriteRune(r)

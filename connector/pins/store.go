@@ -99,7 +99,7 @@ func (id identity) same(info fs.FileInfo) bool {
 	if id.info == nil || info == nil {
 		return id.info == nil && info == nil
 	}
-	return os.SameFile(id.info, info) && id.info.ModTime().Equal(info.ModTime()) && id.info.Size() == info.Size()
+	return os.SameFile(id.info, info) && id.info.Mode() == info.Mode() && id.info.ModTime().Equal(info.ModTime()) && id.info.Size() == info.Size()
 }
 
 // look returns what the file is now; nil if there is none.
