@@ -76,6 +76,8 @@ var badConfigs = map[string][]string{
 	"issuers_twice":         {"issuers.b: it is the same issuer as a"},
 	"issuers_name":          {"issuers.A/b: the name must be"},
 	"vault_auth":            {"sources.vault", "env:NAME, file:/absolute/path or systemd:NAME"},
+	"pins_word":             {"servers.wiki: pins: off, report or quarantine is allowed"},
+	"pins_without_state":    {"servers.wiki: pins: quarantine: set state_dir"},
 	"reflection":            {"servers.wiki: on_reflection: log (the default) or quarantine"},
 	"reserved_header":       {"servers.wiki: credentials: number 1", "reserved"},
 }

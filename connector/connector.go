@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"sallyport.dev/connector/pins"
 	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/oauth"
 	"sallyport.dev/credential/source"
@@ -52,13 +53,14 @@ type Connector struct {
 	places   *places
 	keeper   *source.Keeper                  // of secrets
 	allowed  atomic.Pointer[address.Allowed] // what may be dialled now
-	limits   *limits                         // of policy
-	sessions sessions
+	grants   oauth.Store                     // of refresh tokens; nil without a state_dir
+	children *children                       // the processes of local servers
+	started  time.Time
 
-	approvals *approvals
-	started   time.Time
-	grants    oauth.Store // of refresh tokens; nil without a state_dir
-	children  *children   // the processes of local servers
+	limits    *limits    // of policy
+	approvals *approvals // that a policy waits for
+	pins      *pins.Pins // of tools; nil without a state_dir
+	sessions  sessions
 
 	reloading sync.Mutex     // held during a Reload: one at a time
 	retired   sync.WaitGroup // upstreams that have been replaced
@@ -107,6 +109,9 @@ func New(cfg Config) (*Connector, error) {
 	}
 	if cfg.StateDir != "" {
 		if c.grants, err = oauth.NewDir(filepath.Join(cfg.StateDir, "oauth")); err != nil {
+			return nil, fmt.Errorf("state_dir: %w", err)
+		}
+		if c.pins, err = pins.Open(cfg.StateDir); err != nil {
 			return nil, fmt.Errorf("state_dir: %w", err)
 		}
 	}

@@ -32,6 +32,10 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 				c.refuse(w, r, mcp.Denied(d.Rule).For(n.call))
 				return
 			}
+			if refused := c.quarantined(n, m); refused != nil {
+				c.refuse(w, r, refused.For(n.call))
+				return
+			}
 			if d.Limits != nil {
 				giveBack, refused := c.limits.take(n, d, m)
 				if refused != nil {

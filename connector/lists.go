@@ -29,6 +29,9 @@ func (u *upstream) filterBody(ctx context.Context, resp *http.Response, lists *m
 	switch {
 	case err != nil:
 		return upstreamError(ctx, u.guard.clean(err), true)
+	case len(body) > mcp.MaxList && lists.Tolerant():
+		resp.Body = &resumedBody{io.MultiReader(bytes.NewReader(body), resp.Body), resp.Body}
+		return nil
 	case len(body) > mcp.MaxList:
 		return mcp.UpstreamInvalid(errListLong)
 	}
@@ -40,6 +43,8 @@ func (u *upstream) filterBody(ctx context.Context, resp *http.Response, lists *m
 	}
 	switch {
 	case err == nil:
+	case lists.Tolerant():
+		left = body
 	case bytes.IndexByte(body, '[') >= 0, json && resp.StatusCode == http.StatusOK:
 		return mcp.UpstreamInvalid(err)
 	default:
@@ -54,6 +59,12 @@ func (u *upstream) filterBody(ctx context.Context, resp *http.Response, lists *m
 		resp.Header.Set("Content-Length", strconv.Itoa(len(left)))
 	}
 	return nil
+}
+
+// resumedBody is a body of which some has been read ahead.
+type resumedBody struct {
+	io.Reader
+	io.Closer
 }
 
 // isJSON reports whether an answer says that it is JSON, and in no other charset than UTF-8 (RFC 8259 §8.1).

@@ -151,7 +151,7 @@ func generate(t *testing.T) string {
 			t.Fatal(err)
 		}
 		text = strings.NewReplacer("| inject.Header |", see, "| inject.Basic |", see, "| inject.Query |", see, "| inject.Cookie |", see, "| inject.Body |", see,
-			"| credential.Who |", see, "| oauth.Config |", see, "| mint.Config |", see, "| source.Config |", see, "| vault.Config |", see, "| policy.Policy |", "| rules, see below |", "| cell.Isolation |", "| text |",
+			"| credential.Who |", see, "| oauth.Config |", see, "| mint.Config |", see, "| source.Config |", see, "| vault.Config |", see, "| policy.Policy |", "| rules, see below |", "| cell.Isolation |", "| text |", "| pins.Mode |", "| text |",
 			"| named Variable |", "| named texts or { secret: REF } |", "list of netip.Prefix", "list of prefixes").Replace(text)
 		// The role's own heading stands above; the type's name says nothing to an operator.
 		_, table, _ := strings.Cut(text, "\n| Key |")

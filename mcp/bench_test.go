@@ -110,7 +110,7 @@ func BenchmarkListFilter(b *testing.B) {
 		"half": func(_ string, e Element) bool { return e.Name[len(e.Name)-1]%2 == 0 },
 	} {
 		b.Run(name, func(b *testing.B) {
-			f := NewListFilter(listCall("7", "tools/list"), keep)
+			f := NewListFilter(listCall("7", "tools/list"), ListRules{Keep: keep})
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -123,7 +123,7 @@ func BenchmarkListFilter(b *testing.B) {
 	}
 	b.Run("event", func(b *testing.B) {
 		event := []byte("data: " + string(text) + "\n\n")
-		f := EventFilter{Judge: func(*Event) error { return nil }, Lists: NewListFilter(listCall("7", "tools/list"), func(string, Element) bool { return false })}
+		f := EventFilter{Judge: func(*Event) error { return nil }, Lists: NewListFilter(listCall("7", "tools/list"), ListRules{Keep: func(string, Element) bool { return false }})}
 		b.SetBytes(int64(len(event)))
 		b.ReportAllocs()
 		for b.Loop() {

@@ -213,7 +213,7 @@ func (f *EventFilter) settle(at, pass int) int {
 // rest splits data into what passes and what is held.
 func (f *EventFilter) rest(data []byte, pass int) ([]byte, error) {
 	if size := len(data) - pass; !f.passing && size > cmp.Or(f.hold, maxHeld) {
-		if f.holdsOn() {
+		if f.holdsOn() && (size <= maxHeldList || !f.Lists.rules.Tolerant) {
 			if size > maxHeldList {
 				f.held = nil
 				return data[:pass], errListTooLong

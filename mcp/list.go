@@ -35,6 +35,29 @@ type Element struct {
 	Raw []byte
 }
 
+// ListPage is a whole result with a list.
+type ListPage struct {
+	// Method is that of the request, such as tools/list.
+	Method string
+	// Elements are all that the server sent, in their order.
+	Elements []Element
+	// Cursor is that of the request, "" for the first page. Known is false where the request is not known.
+	Cursor string
+	Known  bool
+	// Next is the result's nextCursor, "" at the end of the list.
+	Next string
+}
+
+// ListRules say what becomes of lists.
+type ListRules struct {
+	// Keep reports whether an element stays. Nil: all do.
+	Keep func(method string, e Element) bool
+	// Page sees each page before Keep sees its elements, and says which of them stay; nil for all. Nil: nobody looks.
+	Page func(p ListPage) []bool
+	// Tolerant lets pass what cannot be read for sure, or is too long. Only for those who look and take nothing out.
+	Tolerant bool
+}
+
 // ListFilter takes out of the answers to one call what its caller may not use: the elements of tools/list, prompts/list,
 // resources/list and resources/templates/list that keep refuses. It is presentation: whoever knows a name may still ask, and
 // is judged then. An answer that tolerant readers could read in another way than this one is an error, never a guess: the text
@@ -45,7 +68,7 @@ type Element struct {
 // 2026-07-28, "Caching"). Revisions before that have none, so it is not added, but for one case: beside ttlMs. That revision
 // requires both; where a server leaves cacheScope out, readers in use take that for "public". Without ttlMs nothing is kept.
 type ListFilter struct {
-	keep    func(method string, e Element) bool
+	rules   ListRules
 	asked   []asked
 	shape   bool // there are no requests to go by
 	dropped int
@@ -53,25 +76,29 @@ type ListFilter struct {
 
 // asked is a request of the call.
 type asked struct {
-	id   []byte // raw
-	list int    // index of lists, or noList
+	id     []byte // raw
+	list   int    // index of lists, or noList
+	cursor string
 }
 
-// NewListFilter makes the filter for the answers to c, or nil, which passes all, if there is nothing to filter: keep is nil,
-// or c asks for no list. It keeps nothing of the call's body.
+// NewListFilter makes the filter for the answers to c, or nil, which passes all, if there is nothing to filter: nobody
+// looks, or c asks for no list. It keeps nothing of the call's body.
 //
 // A call without messages opens a stream on which answers to the requests of other calls may come: HTTP+SSE's, or one that is
 // resumed. Their ids are not known here, so they are judged by shape: whatever result has the member of a list, as an array,
 // is that list.
-func NewListFilter(c *Call, keep func(method string, e Element) bool) *ListFilter {
-	if keep == nil {
+func NewListFilter(c *Call, rules ListRules) *ListFilter {
+	if rules.Keep == nil && rules.Page == nil {
 		return nil
 	}
-	f := &ListFilter{keep: keep, shape: len(c.Messages) == 0}
+	f := &ListFilter{rules: rules, shape: len(c.Messages) == 0}
 	lists := f.shape
 	for i := range c.Messages {
 		if m := &c.Messages[i]; m.Kind == Request {
 			a := asked{id: bytes.Clone(m.ID), list: listOf(m.Method)}
+			if a.list != noList {
+				a.cursor = cursorOf(m.Params)
+			}
 			f.asked = append(f.asked, a)
 			lists = lists || a.list != noList
 		}
@@ -80,6 +107,20 @@ func NewListFilter(c *Call, keep func(method string, e Element) bool) *ListFilte
 		return nil
 	}
 	return f
+}
+
+// cursorOf is the cursor in the params of a request for a list, or "".
+func cursorOf(params []byte) string {
+	if params == nil {
+		return ""
+	}
+	value, err := Value(params)
+	if err != nil {
+		return ""
+	}
+	members, _ := value.(map[string]any)
+	cursor, _ := members["cursor"].(string)
+	return cursor
 }
 
 // listOf is the index of a method in lists, or noList.
@@ -91,6 +132,9 @@ func listOf(method string) int {
 	}
 	return noList
 }
+
+// Tolerant reports whether what cannot be read passes as it is.
+func (f *ListFilter) Tolerant() bool { return f.rules.Tolerant }
 
 // Dropped is how many elements have been taken out so far.
 func (f *ListFilter) Dropped() int {
@@ -105,6 +149,9 @@ func (f *ListFilter) Dropped() int {
 // the answer may pass.
 func (f *ListFilter) Filter(text []byte) ([]byte, error) {
 	edits, dropped, err := f.edits(text)
+	if err != nil && f.rules.Tolerant {
+		return text, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -158,39 +205,39 @@ func (f *ListFilter) judge(text []byte, a *answerMessage) ([]Edit, int, error) {
 		return nil, 0, fmt.Errorf("%w: the id is neither a string nor a number", errList)
 	}
 	if f.shape {
-		return f.change(text, a, a.shapes())
+		return f.change(text, a, a.shapes(), nil)
 	}
-	list, err := f.answered(a.id.raw)
+	list, request, err := f.answered(a.id.raw)
 	if err != nil || list == noList {
 		return nil, 0, err
 	}
 	if a.lists[list].kind != '[' {
 		return nil, 0, fmt.Errorf("%w: the result has no list", errList)
 	}
-	return f.change(text, a, []int{list})
+	return f.change(text, a, []int{list}, request)
 }
 
 // answered is the list that the request with a raw id has asked for. Two requests of a batch with one id, of which only one
 // asks for a list, cannot be told apart.
-func (f *ListFilter) answered(id []byte) (int, error) {
+func (f *ListFilter) answered(id []byte) (list int, request *asked, err error) {
 	list, found := noList, false
 	for i := range f.asked {
 		switch a := &f.asked[i]; {
 		case !sameID(a.id, id):
 		case found && a.list != list:
-			return noList, fmt.Errorf("%w: two requests have one id", errList)
+			return noList, nil, fmt.Errorf("%w: two requests have one id", errList)
 		default:
-			list, found = a.list, true
+			list, request, found = a.list, a, true
 		}
 	}
 	if !found {
-		return noList, fmt.Errorf("%w: no request of the call has the id", errList)
+		return noList, nil, fmt.Errorf("%w: no request of the call has the id", errList)
 	}
-	return list, nil
+	return list, request, nil
 }
 
-// change finds what has to change in a result that holds these lists.
-func (f *ListFilter) change(text []byte, a *answerMessage, held []int) (edits []Edit, dropped int, err error) {
+// change finds what has to change in a result that holds these lists. request is nil where it is not known.
+func (f *ListFilter) change(text []byte, a *answerMessage, held []int, request *asked) (edits []Edit, dropped int, err error) {
 	if a.alike {
 		return nil, 0, fmt.Errorf("%w: the name of a member differs from a name of the protocol only in case or in escapes", errList)
 	}
@@ -199,11 +246,15 @@ func (f *ListFilter) change(text []byte, a *answerMessage, held []int) (edits []
 		if array.problem != "" {
 			return nil, 0, fmt.Errorf("%w: %s", errList, array.problem)
 		}
+		page := pageOf(text, a, list, request)
+		var stay []bool
+		if f.rules.Page != nil {
+			stay = f.rules.Page(page)
+		}
 		refused := make([]bool, len(array.elements))
 		last := -1 // the last one that stays
-		for i, e := range array.elements {
-			raw := e.Of(text)
-			if f.keep(lists[list].method, Element{Name: unquote(e.name.Of(text)), Raw: raw[:len(raw):len(raw)]}) {
+		for i, e := range page.Elements {
+			if (stay == nil || stay[i]) && (f.rules.Keep == nil || f.rules.Keep(page.Method, e)) {
 				last = i
 				continue
 			}
@@ -213,13 +264,29 @@ func (f *ListFilter) change(text []byte, a *answerMessage, held []int) (edits []
 		edits = cut(edits, text, array.elements, refused, last)
 	}
 	switch {
-	case len(held) == 0:
+	case len(held) == 0, f.rules.Keep == nil: // which does not depend on who asks
 	case !a.scope.IsZero() && string(a.scope.Of(text)) != private:
 		edits = append(edits, Edit{a.scope, []byte(private)})
 	case a.scope.IsZero() && a.ttl > 0:
 		edits = append(edits, Edit{Span{a.ttl, a.ttl}, []byte(`"cacheScope":` + private + `,`)})
 	}
 	return edits, dropped, nil
+}
+
+// pageOf is what was read of a list.
+func pageOf(text []byte, a *answerMessage, list int, request *asked) ListPage {
+	page := ListPage{Method: lists[list].method, Elements: make([]Element, 0, len(a.lists[list].elements))}
+	for _, e := range a.lists[list].elements {
+		raw := e.Of(text)
+		page.Elements = append(page.Elements, Element{Name: unquote(e.name.Of(text)), Raw: raw[:len(raw):len(raw)]})
+	}
+	if request != nil {
+		page.Cursor, page.Known = request.cursor, true
+	}
+	if a.next.kind == '"' {
+		page.Next = unquote(a.next.raw)
+	}
+	return page
 }
 
 // private is the raw value of a cacheScope that no two callers share.

@@ -45,13 +45,13 @@ func FuzzListFilter(f *testing.F) {
 			call = new(Call)
 		}
 		refused := 0 // bytes
-		filter := NewListFilter(call, func(_ string, e Element) bool {
+		filter := NewListFilter(call, ListRules{Keep: func(_ string, e Element) bool {
 			if keep(e.Name) {
 				return true
 			}
 			refused += len(e.Raw)
 			return false
-		})
+		}})
 		out, err := filter.Filter(text)
 		if !bytes.Equal(text, kept) {
 			t.Fatal("the text was changed")
@@ -138,7 +138,7 @@ func removed(value any, keep func(string) bool, shape bool) (want expected) {
 // checkSpans compares all that the filter does not name as changed, byte by byte, and how much it deletes.
 func checkSpans(t *testing.T, call *Call, keep func(string) bool, text, out []byte, deleted int) {
 	t.Helper()
-	again := NewListFilter(call, func(_ string, e Element) bool { return keep(e.Name) })
+	again := NewListFilter(call, ListRules{Keep: func(_ string, e Element) bool { return keep(e.Name) }})
 	edits, _, err := again.edits(text)
 	if err != nil {
 		t.Fatal(err)

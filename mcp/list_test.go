@@ -77,7 +77,7 @@ func TestListIsFiltered(t *testing.T) {
 			test.method = "tools/list"
 		}
 		text, want := unmark(test.text)
-		f := NewListFilter(listCall("7", test.method), not(strings.Fields(test.drop)...))
+		f := NewListFilter(listCall("7", test.method), ListRules{Keep: not(strings.Fields(test.drop)...)})
 		kept := strings.Clone(text)
 		got, err := f.Filter([]byte(text))
 		if err != nil || string(got) != want || f.Dropped() != test.dropped {
@@ -182,7 +182,7 @@ func TestListIsRefused(t *testing.T) {
 		"too long":                             tools(`[` + strings.Repeat(" ", MaxList) + `]`),
 		"too many":                             tools(`[` + strings.Repeat(`{"name":"a"},`, maxElements) + `{"name":"a"}]`),
 	} {
-		f := NewListFilter(listCall("7", "tools/list"), not("b"))
+		f := NewListFilter(listCall("7", "tools/list"), ListRules{Keep: not("b")})
 		got, err := f.Filter([]byte(text))
 		if got != nil || !errors.Is(err, errList) || f.Dropped() != 0 {
 			t.Errorf("%s: %v, %.100s", name, err, got)
@@ -192,7 +192,7 @@ func TestListIsRefused(t *testing.T) {
 		}
 	}
 	longest := tools(`[` + strings.Repeat(" ", MaxList-len(tools("[]"))) + `]`)
-	if _, err := NewListFilter(listCall("7", "tools/list"), not()).Filter([]byte(longest)); err != nil {
+	if _, err := NewListFilter(listCall("7", "tools/list"), ListRules{Keep: not()}).Filter([]byte(longest)); err != nil {
 		t.Errorf("the longest: %v", err)
 	}
 }
@@ -209,7 +209,7 @@ func TestListOfABatch(t *testing.T) {
 	}}
 	const list = `{"tools":[{"name":"a"}],"prompts":[{"name":"a"}],"resources":[7]}`
 	answer := func(id, result string) string { return `{"jsonrpc":"2.0","id":` + id + `,"result":` + result + `}` }
-	f := NewListFilter(c, not("a"))
+	f := NewListFilter(c, ListRules{Keep: not("a")})
 	text := `[` + answer("3", list) + `,` + answer(`"\u0070"`, list) + `,` + answer("1", list) + `]`
 	want := `[` + answer("3", list) + `,` + answer(`"\u0070"`, strings.Replace(list, `"prompts":[{"name":"a"}]`, `"prompts":[]`, 1)) +
 		`,` + answer("1", strings.Replace(list, `"tools":[{"name":"a"}]`, `"tools":[]`, 1)) + `]`
@@ -235,7 +235,7 @@ func TestListByShape(t *testing.T) {
 		"an almost list":    {bad: `{"Tools":[{"name":"a"}]}`},
 		"a list and almost": {bad: `{"tools":[],"Prompts":[{"name":"a"}]}`},
 	} {
-		f := NewListFilter(new(Call), not("a"))
+		f := NewListFilter(new(Call), ListRules{Keep: not("a")})
 		for i, result := range []string{test.text, test.bad} {
 			if result == "" {
 				continue
@@ -253,10 +253,10 @@ func TestListByShape(t *testing.T) {
 func TestNoListFilter(t *testing.T) {
 	response := &Call{Messages: []Message{{Kind: Response, ID: []byte("1")}}}
 	for name, f := range map[string]*ListFilter{
-		"without keep":   NewListFilter(listCall("1", "tools/list"), nil),
-		"a call":         NewListFilter(listCall("1", "tools/call"), not()),
-		"a response":     NewListFilter(response, not()),
-		"a notification": NewListFilter(&Call{Messages: []Message{{Kind: Notification, Method: "tools/list"}}}, not()),
+		"without keep":   NewListFilter(listCall("1", "tools/list"), ListRules{Keep: nil}),
+		"a call":         NewListFilter(listCall("1", "tools/call"), ListRules{Keep: not()}),
+		"a response":     NewListFilter(response, ListRules{Keep: not()}),
+		"a notification": NewListFilter(&Call{Messages: []Message{{Kind: Notification, Method: "tools/list"}}}, ListRules{Keep: not()}),
 	} {
 		if f != nil || f.Dropped() != 0 {
 			t.Errorf("%s: %+v", name, f)
@@ -269,16 +269,69 @@ func TestListElements(t *testing.T) {
 	text := []byte(`{"jsonrpc":"2.0","id":7,"result":{"resources":[ {"uri":"a\/b" , "x":[1]} ,{"uri":"c"}]}}`)
 	kept := string(text)
 	var got []string
-	f := NewListFilter(listCall("7", "resources/list"), func(method string, e Element) bool {
+	f := NewListFilter(listCall("7", "resources/list"), ListRules{Keep: func(method string, e Element) bool {
 		got = append(got, method, e.Name, string(e.Raw))
 		_ = append(e.Raw, "garbage"...)
 		return true
-	})
+	}})
 	out, err := f.Filter(text)
 	if want := []string{"resources/list", "a/b", `{"uri":"a\/b" , "x":[1]}`, "resources/list", "c", `{"uri":"c"}`}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %q", err, got)
 	}
 	if string(out) != kept || string(text) != kept || &out[0] != &text[0] {
 		t.Errorf("what stays whole was copied or changed: %s", out)
+	}
+}
+
+// Whoever looks sees each page whole, and may take elements out without the list becoming one of the caller's own.
+func TestListPages(t *testing.T) {
+	text := `{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"a"},{"name":"b"},{"name":"c"}],"nextCursor":"p\u0032","cacheScope":"public"}}`
+	call := &Call{Messages: []Message{{Kind: Request, ID: []byte("7"), Method: "tools/list", Params: []byte(`{"cursor":"p1","x":1}`)}}}
+	var seen []ListPage
+	f := NewListFilter(call, ListRules{Page: func(p ListPage) []bool {
+		seen = append(seen, p)
+		return []bool{true, false, true}
+	}})
+	out, err := f.Filter([]byte(text))
+	if want := strings.Replace(text, `,{"name":"b"}`, "", 1); err != nil || string(out) != want {
+		t.Errorf("%v, %s", err, out)
+	}
+	if len(seen) != 1 || seen[0].Method != "tools/list" || seen[0].Cursor != "p1" || !seen[0].Known || seen[0].Next != "p2" || len(seen[0].Elements) != 3 || f.Dropped() != 1 {
+		t.Errorf("%+v", seen)
+	}
+	shape := NewListFilter(new(Call), ListRules{Page: func(p ListPage) []bool {
+		seen = append(seen, p)
+		return nil
+	}})
+	if out, err := shape.Filter([]byte(text)); err != nil || string(out) != text || len(seen) != 2 || seen[1].Known {
+		t.Errorf("%v, %s", err, out)
+	}
+	odd := `{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"a","x":1,"x":2}]}}`
+	if _, err := NewListFilter(call, ListRules{Page: func(ListPage) []bool { return nil }}).Filter([]byte(odd)); err == nil {
+		t.Error("what cannot be read passes")
+	}
+	tolerant := NewListFilter(call, ListRules{Tolerant: true, Page: func(ListPage) []bool { t.Error("it is seen"); return nil }})
+	if out, err := tolerant.Filter([]byte(odd)); err != nil || string(out) != odd {
+		t.Errorf("%v, %s", err, out)
+	}
+	for _, size := range []int{1, 100, 5 << 20} {
+		stream := "data: " + odd + "\n\n"
+		if size > 100 {
+			stream = `data: {"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"` + strings.Repeat("x", 5<<20) + "\"}]}}\n\n"
+		}
+		f := EventFilter{Judge: func(*Event) error { return nil }, Lists: tolerant}
+		var got strings.Builder
+		for rest := stream; rest != ""; {
+			n := min(max(size, 1), len(rest), 100<<10)
+			passed, err := f.Write([]byte(rest[:n]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got.Write(passed)
+			rest = rest[n:]
+		}
+		if got.String() != stream {
+			t.Errorf("in pieces of %d, %d bytes pass of %d", size, got.Len(), len(stream))
+		}
 	}
 }

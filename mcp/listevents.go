@@ -25,11 +25,15 @@ func (f *EventFilter) filterList(data []byte, begin int) (edited []byte, dropped
 	switch {
 	case !f.Lists.answersList(f.event.Messages, &f.scan):
 		return nil, 0, nil
+	case f.passing && f.Lists.rules.Tolerant:
+		return nil, 0, nil
 	case f.passing:
 		return nil, 0, errListLate
 	}
 	edits, dropped, err := f.Lists.edits(joined(data[begin:], f.lines))
 	switch {
+	case err != nil && f.Lists.rules.Tolerant:
+		return nil, 0, nil
 	case err != nil:
 		return nil, 0, fmt.Errorf("%w: %w", ErrEventStream, err)
 	case len(edits) == 0:

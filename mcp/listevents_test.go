@@ -70,7 +70,7 @@ func TestListsInEvents(t *testing.T) {
 				sizes = sizes[6:]
 			}
 			for _, size := range sizes {
-				f := &EventFilter{Lists: NewListFilter(test.call, not("a")), Judge: func(*Event) error { return nil }}
+				f := &EventFilter{Lists: NewListFilter(test.call, ListRules{Keep: not("a")}), Judge: func(*Event) error { return nil }}
 				out, err := filtered(f, stream, size)
 				if err != nil || out != want || f.Lists.Dropped() != test.dropped || len(f.held) > 0 || f.lines != nil {
 					t.Fatalf("%s, pieces of %d: %v, dropped %d\ngot  %.300q\nwant %.300q", name, size, err, f.Lists.Dropped(), out, want)
@@ -116,7 +116,7 @@ func TestListsStopAStream(t *testing.T) {
 				call = new(Call)
 			}
 			judged := 0
-			f := &EventFilter{Lists: NewListFilter(call, not("a")), Judge: func(e *Event) error {
+			f := &EventFilter{Lists: NewListFilter(call, ListRules{Keep: not("a")}), Judge: func(e *Event) error {
 				if judged++; e.Messages == nil {
 					return ErrEventStream // as the connector does
 				}
@@ -156,7 +156,7 @@ func TestOnlyListsAreHeld(t *testing.T) {
 		if test.shape {
 			call = new(Call)
 		}
-		f := &EventFilter{Lists: NewListFilter(call, not("a")), Judge: func(*Event) error { return nil }}
+		f := &EventFilter{Lists: NewListFilter(call, ListRules{Keep: not("a")}), Judge: func(*Event) error { return nil }}
 		passed := 0
 		for at := 0; at < len(test.stream); at += 512 {
 			p, err := f.Write([]byte(test.stream[at:min(at+512, len(test.stream))]))
@@ -185,7 +185,7 @@ func FuzzListEvents(f *testing.F) {
 			call = new(Call)
 		}
 		lists := func() *ListFilter {
-			return NewListFilter(call, func(_ string, e Element) bool { return keep(e.Name) })
+			return NewListFilter(call, ListRules{Keep: func(_ string, e Element) bool { return keep(e.Name) }})
 		}
 		want, wantErr := lists().Filter([]byte(text))
 		end := "\n"

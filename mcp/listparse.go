@@ -17,6 +17,7 @@ type answerMessage struct {
 	method, result, failure jsontext.Kind // zero: absent
 
 	lists [len(lists)]listArray // members of the result
+	next  scalar                // its nextCursor
 	scope Span                  // the value of its cacheScope
 	ttl   int                   // where the name of its ttlMs begins; 0: absent
 	alike bool                  // it has a name that is almost one of those that are read
@@ -151,7 +152,7 @@ func (p *parser) listResult(a *answerMessage) error {
 			a.ttl = p.at() - len(name)
 			_, _, err = p.skim()
 		case `"nextCursor"`:
-			_, _, err = p.skim()
+			a.next.kind, a.next.raw, err = p.skim()
 		default:
 			a.alike = a.alike || lookalike(name, resultNames)
 			_, _, err = p.skim()

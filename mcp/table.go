@@ -27,6 +27,13 @@ func Denied(rule string) *Error {
 		Message: "The policy of this server does not allow this call." + nothingSent + " Do not repeat it; ask the server's administrator for access."}
 }
 
+// ToolQuarantined is a tool that may not be called because its definition is not the one that was pinned. The reason is a
+// fixed phrase.
+func ToolQuarantined(reason string) *Error {
+	return &Error{Status: http.StatusForbidden, Code: -32003, Reason: "tool_quarantined", Delivered: DeliveredNo,
+		Message: "The tool may not be called here: " + reason + "." + nothingSent + " Do not repeat it; ask the server's administrator to look at it."}
+}
+
 // BadOrigin is an Origin header that is not on the list (MCP: a server must answer 403).
 func BadOrigin() *Error {
 	return &Error{Status: http.StatusForbidden, Code: -32003, Reason: "bad_origin", Delivered: DeliveredNo,
