@@ -22,6 +22,7 @@ const maxVerdict = 64 << 10
 // What comes of asking a decision service. Both deny.
 var (
 	errNotAllowed = errors.New("connector: the decision service does not allow it")
+	errElsewhere  = errors.New("connector: answers can be checked over streamable HTTP only, where they come with their call")
 	errNoVerdict  = errors.New("connector: the decision service gave no decision")
 )
 
@@ -83,7 +84,7 @@ type questionInput struct {
 	Method    string            `json:"method"`
 	Name      string            `json:"name"` // of the tool or the prompt, or the URI of the resource
 	Params    jsontext.Value    `json:"params,omitempty"`
-	Result    jsontext.Value    `json:"result,omitempty"`
+	Answer    jsontext.Value    `json:"answer,omitempty"` // the JSON-RPC response
 }
 
 type questionPrincipal struct {
@@ -92,9 +93,9 @@ type questionPrincipal struct {
 	Claims  map[string]any `json:"claims"`
 }
 
-// consult asks the service of a decision about a message, or about the result of one. It returns nil if it is allowed; the
+// consult asks the service of a decision about a message, or about the answer to one. It returns nil if it is allowed; the
 // error otherwise matches errNotAllowed or errNoVerdict, and quotes nothing that was asked or answered.
-func (n *note) consult(ctx context.Context, d policy.Decision, m mcp.Message, result []byte) error {
+func (n *note) consult(ctx context.Context, d policy.Decision, m mcp.Message, answer []byte) error {
 	s := n.routes.services.decide[*d.Check]
 	if s == nil {
 		return errNoVerdict // cannot be: services are made of the same policy
@@ -106,8 +107,8 @@ func (n *note) consult(ctx context.Context, d policy.Decision, m mcp.Message, re
 	if n.source.IsValid() {
 		input.Source = n.source.String()
 	}
-	if result != nil {
-		input.About, input.Result = "result", result
+	if answer != nil {
+		input.About, input.Answer = "result", answer
 	}
 	body, err := json.Marshal(question{input})
 	if err != nil {
@@ -171,4 +172,37 @@ func verdictOf(text []byte) error {
 		return errNotAllowed
 	}
 	return nil
+}
+
+// resultCheck is a request whose answer a decision service has the last word on.
+type resultCheck struct {
+	decision policy.Decision
+	message  mcp.Message
+}
+
+// answerCheck returns what sees each answer of a call before it passes, or nil if nobody need. On a stream without requests no
+// answer may come where one could have to be checked: it would not be known to which request it belongs.
+func (n *note) answerCheck(ctx context.Context) func(message []byte) error {
+	switch {
+	case len(n.call.Messages) == 0 && n.routes.cfg.Policy.ChecksResults(n.server):
+		return func([]byte) error { return mcp.ResultDenied("", errElsewhere) }
+	case len(n.checks) == 0:
+		return nil
+	}
+	return func(message []byte) error {
+		refs, err := mcp.ReadRefs(message)
+		if err != nil {
+			return mcp.ResultDenied("", errNoVerdict)
+		}
+		for _, check := range n.checks {
+			if !refs.ID.IsZero() && !mcp.SameID(refs.ID.Of(message), check.message.ID) {
+				continue
+			}
+			if err := n.consult(ctx, check.decision, check.message, message); err != nil {
+				n.decision.Allow, n.decision.Rule = false, check.decision.Rule
+				return mcp.ResultDenied(check.decision.Rule, err)
+			}
+		}
+		return nil
+	}
 }

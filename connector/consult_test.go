@@ -114,3 +114,61 @@ func TestDecisionServiceElsewhere(t *testing.T) {
 		t.Errorf("%d, asked %d times", a.StatusCode, asked.Load())
 	}
 }
+
+// A service that is asked about results sees each answer before the caller does.
+func TestDecisionAboutResults(t *testing.T) {
+	var asked atomic.Value
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		asked.Store(string(body))
+		_, _ = fmt.Fprintf(w, `{"result":%t}`, !strings.Contains(string(body), "salary"))
+	}))
+	defer service.Close()
+	var answer atomic.Value
+	rule := checked(service.URL)
+	rule.Check.Arguments, rule.Check.Result = false, true
+	_, call := serving(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		answer.Load().(http.HandlerFunc)(w, r)
+	}), rules(t, rule))
+	whole := func(kind, text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			_, _ = io.WriteString(w, text)
+		}
+	}
+	const progress = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{}}\n\n"
+	response := func(id, text string) string {
+		return `{"jsonrpc":"2.0","id":` + id + `,"result":{"text":"` + text + `"}}`
+	}
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		status int
+		has    string
+		lacks  string
+	}{
+		"JSON":                  {whole("application/json", response("1", "fine")), 200, "fine", "error"},
+		"JSON that is denied":   {whole("application/json", response("1", "salary")), 403, "result_denied", "salary"},
+		"events":                {whole("text/event-stream", progress+"data: "+response("1", "fine")+"\n\n"), 200, "fine", "error"},
+		"events that are not":   {whole("text/event-stream", progress+"data: "+response("1", "salary")+"\n\n"), 200, "result_denied", "salary"},
+		"over several lines":    {whole("text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\ndata: \"result\":\"salary\"}\n\n"), 200, "result_denied", "salary"},
+		"another id":            {whole("application/json", response("2", "fine")), 502, "upstream_invalid", "fine"},
+		"an error":              {whole("application/json", `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"salary"}}`), 403, "result_denied", "salary"},
+		"no JSON":               {whole("text/plain", "fine"), 502, "upstream_invalid", "fine"},
+		"names twice":           {whole("application/json", `{"jsonrpc":"2.0","id":1,"result":{"a":"fine","a":2}}`), 502, "upstream_invalid", "fine"},
+		"more than can be held": {whole("application/json", response("1", strings.Repeat("fine", 2<<20))), 502, "upstream_invalid", "fine"},
+	} {
+		answer.Store(test.answer)
+		a := call(http.MethodPost, tool(1, "x"), http.Header{"Accept": {"application/json, text/event-stream"}})
+		if a.StatusCode != test.status || a.err != nil || !strings.Contains(a.body, test.has) || strings.Contains(a.body, test.lacks) {
+			t.Errorf("%s: %d %v %.300s", name, a.StatusCode, a.err, a.body)
+		}
+		if name == "JSON" && !strings.Contains(asked.Load().(string), `"about":"result"`) {
+			t.Errorf("asked %s", asked.Load())
+		}
+	}
+	answer.Store(whole("text/event-stream", progress+"data: "+response("1", "fine")+"\n\n"))
+	if a := call(http.MethodGet, "", http.Header{"Accept": {"text/event-stream"}, "Mcp-Session-Id": {"s"}, "Last-Event-Id": {"5"}}); strings.Contains(a.body, "fine") || !strings.Contains(a.body, "progress") {
+		t.Errorf("an answer on a resumed stream: %d %s", a.StatusCode, a.body)
+	}
+}

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"bytes"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -49,6 +50,14 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 					c.refuse(w, r, n.overruled(d, err).For(n.call))
 					return
 				}
+			}
+			if d.Check != nil && d.Check.Result && m.Kind == mcp.Request {
+				if n.call.Endpoint != mcp.EndpointMCP {
+					c.refuse(w, r, n.overruled(d, errElsewhere).For(n.call))
+					return
+				}
+				m.ID, m.Params, m.Arguments = bytes.Clone(m.ID), bytes.Clone(m.Params), nil // the body is let go of before the answer comes
+				n.checks = append(n.checks, resultCheck{d, m})
 			}
 			if d.Approve != nil {
 				if err := c.askHuman(r.Context(), n, d, m, n.beating(w, r)); err != nil {

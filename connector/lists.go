@@ -3,6 +3,7 @@ package connector
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -41,8 +42,12 @@ func (u *upstream) filterBody(ctx context.Context, resp *http.Response, lists *m
 	if json {
 		left, err = lists.Filter(body)
 	}
-	switch {
+	switch refused, ok := errors.AsType[*mcp.Error](err); {
 	case err == nil:
+	case ok:
+		return refused
+	case lists.Checks() && len(body) > 0:
+		return mcp.UpstreamInvalid(err)
 	case lists.Tolerant():
 		left = body
 	case bytes.IndexByte(body, '[') >= 0, json && resp.StatusCode == http.StatusOK:

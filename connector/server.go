@@ -46,6 +46,7 @@ type note struct {
 	maxResult int64 // bytes that the answer may have; 0 for any number
 	call      *mcp.Call
 	keep      func(method string, e mcp.Element) bool // which elements of lists the caller gets to see; nil: all
+	checks    []resultCheck                           // of answers
 	dropped   int                                     // elements that it did not get to see
 	status    int
 	outcome   string

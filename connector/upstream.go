@@ -252,7 +252,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	if n.streaming && !mcp.IsEventStream(resp.Header) {
 		asEvents(resp)
 	}
-	lists := mcp.NewListFilter(n.call, c.listRules(n))
+	lists := mcp.NewListFilter(n.call, c.listRules(ctx, n))
 	defer func() { n.dropped = lists.Dropped() }()
 	if !mcp.IsEventStream(resp.Header) {
 		if lists != nil && len(n.call.Messages) > 0 { // else there is no request that it could answer with a list

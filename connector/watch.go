@@ -1,6 +1,8 @@
 package connector
 
 import (
+	"context"
+
 	"sallyport.dev/connector/pins"
 	"sallyport.dev/mcp"
 	"sallyport.dev/telemetry"
@@ -23,15 +25,15 @@ func (c *Connector) pinsOf(s *Server) pins.Mode {
 	return s.Pins
 }
 
-// listRules say what becomes of the lists in an answer: what the caller may not use is taken out, and what is not as pinned is
+// listRules say what becomes of an answer, and of the lists in it: a decision service may have the last word on all of it, what the caller may not use is taken out, and what is not as pinned is
 // told, and taken out under quarantine.
-func (c *Connector) listRules(n *note) mcp.ListRules {
-	rules := mcp.ListRules{Keep: n.keep}
+func (c *Connector) listRules(ctx context.Context, n *note) mcp.ListRules {
+	rules := mcp.ListRules{Keep: n.keep, Answer: n.answerCheck(ctx)}
 	mode := c.pinsOf(&n.upstream.cfg)
 	if mode == pins.Off {
 		return rules
 	}
-	rules.Tolerant = mode == pins.Report && n.keep == nil
+	rules.Tolerant = mode == pins.Report && n.keep == nil && rules.Answer == nil
 	rules.Page = func(p mcp.ListPage) []bool {
 		if p.Method != methodListTools {
 			return nil

@@ -54,6 +54,9 @@ type ListRules struct {
 	Keep func(method string, e Element) bool
 	// Page sees each page before Keep sees its elements, and says which of them stay; nil for all. Nil: nobody looks.
 	Page func(p ListPage) []bool
+	// Answer sees each whole response, of lists and of all else, before anything of it passes. Its error stops it. Nil: nobody
+	// looks.
+	Answer func(message []byte) error
 	// Tolerant lets pass what cannot be read for sure, or is too long. Only for those who look and take nothing out.
 	Tolerant bool
 }
@@ -88,7 +91,7 @@ type asked struct {
 // resumed. Their ids are not known here, so they are judged by shape: whatever result has the member of a list, as an array,
 // is that list.
 func NewListFilter(c *Call, rules ListRules) *ListFilter {
-	if rules.Keep == nil && rules.Page == nil {
+	if rules.Keep == nil && rules.Page == nil && rules.Answer == nil {
 		return nil
 	}
 	f := &ListFilter{rules: rules, shape: len(c.Messages) == 0}
@@ -100,7 +103,7 @@ func NewListFilter(c *Call, rules ListRules) *ListFilter {
 				a.cursor = cursorOf(m.Params)
 			}
 			f.asked = append(f.asked, a)
-			lists = lists || a.list != noList
+			lists = lists || a.list != noList || rules.Answer != nil
 		}
 	}
 	if !lists {
@@ -132,6 +135,9 @@ func listOf(method string) int {
 	}
 	return noList
 }
+
+// Checks reports whether somebody looks at every response.
+func (f *ListFilter) Checks() bool { return f.rules.Answer != nil }
 
 // Tolerant reports whether what cannot be read passes as it is.
 func (f *ListFilter) Tolerant() bool { return f.rules.Tolerant }
@@ -171,6 +177,9 @@ func (f *ListFilter) edits(text []byte) (edits []Edit, dropped int, err error) {
 	if err != nil {
 		return nil, 0, unlisted(err)
 	}
+	if err := f.show(text, answers); err != nil {
+		return nil, 0, err
+	}
 	for i := range answers {
 		more, n, err := f.judge(text, &answers[i])
 		if err != nil {
@@ -179,6 +188,25 @@ func (f *ListFilter) edits(text []byte) (edits []Edit, dropped int, err error) {
 		edits, dropped = append(edits, more...), dropped+n
 	}
 	return edits, dropped, nil
+}
+
+// show shows the responses to whoever looks at all of them.
+func (f *ListFilter) show(text []byte, answers []answerMessage) error {
+	if f.rules.Answer == nil {
+		return nil
+	}
+	messages, err := Elements(text)
+	if err != nil || len(messages) != len(answers) {
+		return errList
+	}
+	for i := range answers {
+		if answers[i].method == 0 {
+			if err := f.rules.Answer(messages[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // unlisted turns an error of the parser, which speaks of a request, into one of a list.

@@ -49,6 +49,8 @@ func (f *ListFilter) mayAnswer(s *messageScanner) bool {
 	switch {
 	case s.bad: // which nobody passes
 		return false
+	case f.shape && f.rules.Answer != nil:
+		return s.batch || s.seen&memberMethod == 0
 	case f.shape:
 		return s.list.found
 	case s.batch:
@@ -61,11 +63,11 @@ func (f *ListFilter) mayAnswer(s *messageScanner) bool {
 
 // answersList reports whether an event's messages have an answer to be filtered among them.
 func (f *ListFilter) answersList(messages []Message, s *messageScanner) bool {
-	if f.shape {
+	if f.shape && f.rules.Answer == nil {
 		return s.list.found
 	}
 	for i := range messages {
-		if m := &messages[i]; m.Kind == Response && f.wants(m.ID) {
+		if m := &messages[i]; m.Kind == Response && (f.shape || f.wants(m.ID)) {
 			return true
 		}
 	}
@@ -76,7 +78,7 @@ func (f *ListFilter) answersList(messages []Message, s *messageScanner) bool {
 // readers that take null for 0.
 func (f *ListFilter) wants(id []byte) bool {
 	for i := range f.asked {
-		if a := &f.asked[i]; a.list != noList && sameID(a.id, id) {
+		if a := &f.asked[i]; (a.list != noList || f.rules.Answer != nil) && sameID(a.id, id) {
 			return true
 		}
 	}

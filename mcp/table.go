@@ -213,6 +213,12 @@ func ResultTooLarge() *Error {
 		Message: "The server got the call, but its answer is larger than the policy of this server allows. The call may have taken effect; ask for less."}
 }
 
+// ResultDenied is an answer that policy does not let this caller have. The rule is the rule's stable name.
+func ResultDenied(rule string, cause error) *Error {
+	return &Error{Status: http.StatusForbidden, Code: -32003, Reason: "result_denied", Delivered: DeliveredYes, Rule: rule, Err: cause,
+		Message: "The server got the call, and the policy of this server does not allow its answer to pass. The call may have taken effect; do not repeat it, and ask the server's administrator."}
+}
+
 // UpstreamInvalid is an answer that cannot be passed on, such as one in an encoding that was not asked for.
 func UpstreamInvalid(cause error) *Error {
 	return &Error{Status: http.StatusBadGateway, Code: -32019, Reason: "upstream_invalid", Delivered: DeliveredYes, Err: cause,

@@ -105,6 +105,16 @@ func (p Policy) Checks() []*Check {
 	return checks
 }
 
+// ChecksResults reports whether a decision service may have to see the answers of a server.
+func (p Policy) ChecksResults(server string) bool {
+	for i := range p.rules {
+		if r := &p.rules[i]; r.Check != nil && r.Check.Result && r.covers(&Request{Server: server}) {
+			return true
+		}
+	}
+	return false
+}
+
 // Approvals returns how humans are asked, for all rules that have them asked.
 func (p Policy) Approvals() []*Approve {
 	var approvals []*Approve
