@@ -65,6 +65,11 @@ func (a *answer) judge(e *mcp.Event) error {
 	case e.Batch && a.call.Endpoint == mcp.EndpointMCP && a.call.Version != mcp.V20250326:
 		return fmt.Errorf("%w: a batch, which this revision does not have", errAnswer)
 	}
+	if a.mayAsk != nil && e.Asks { // before the response counts as given
+		if err := judgeInput(e.Data(), a.mayAsk); err != nil {
+			return err
+		}
+	}
 	for i := range e.Messages {
 		if err := a.message(&e.Messages[i]); err != nil {
 			return err

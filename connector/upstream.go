@@ -249,6 +249,12 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, e.For(n.call))
 		return
 	}
+	if !n.routes.cfg.Policy.IsOpen() && !n.call.Version.Sessionful() && !mcp.IsEventStream(resp.Header) {
+		if e := u.judgeBody(ctx, resp, n.mayAsk); e != nil {
+			c.refuse(w, r, e.For(n.call))
+			return
+		}
+	}
 	if n.streaming && !mcp.IsEventStream(resp.Header) {
 		asEvents(resp)
 	}
@@ -275,6 +281,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	a := newAnswer(n.call, resumed, place)
 	a.Lists = lists
 	if !n.routes.cfg.Policy.IsOpen() {
+		a.Asks = !n.call.Version.Sessionful()
 		a.mayAsk, a.refused = n.mayAsk, c.refuser(ctx, n, r, a)
 	}
 	c.respond(ctx, w, resp, a)

@@ -7,10 +7,16 @@ const maxScannedMember = 6*len("resourceTemplates") + 2
 // listNames are the members that hold lists.
 var listNames = []string{lists[0].member, lists[1].member, lists[2].member, lists[3].member}
 
-// listScan is what a messageScanner looks for in results, if it is asked to: a member that holds a list.
+// askNames is the member of a result in which a server asks something of the client (MCP 2026-07-28, schema.ts:
+// InputRequiredResult).
+var askNames = []string{"inputRequests"}
+
+// listScan is what a messageScanner looks for in results, if it is asked to: a member that holds a list, or one that asks the
+// client something.
 type listScan struct {
 	wanted bool
 	found  bool // such a member, spelled in whatever way, with an array for its value
+	asks   bool // a member, spelled in whatever way, that asks
 	names  bool // the next string in the result is a member's name
 	named  bool // the last name was that of a list
 }

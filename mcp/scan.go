@@ -187,6 +187,7 @@ func (s *messageScanner) inString(p []byte) int {
 	case scanInResult:
 		if s.keeping {
 			s.list.named = lookalike(s.keep, listNames)
+			s.list.asks = s.list.asks || lookalike(s.keep, askNames)
 		}
 		s.state = scanResult
 	default:
