@@ -18,6 +18,8 @@ const (
 	syncEvery       = time.Second // off the way of calls
 )
 
+var errClosed = errors.New("audit: the log has been closed")
+
 // Options are what a log needs beside its configuration.
 type Options struct {
 	// StateDir holds the key that signs, and the log itself where the configuration names no file. Required.
@@ -56,6 +58,7 @@ type Log struct {
 	lost     int64 // events that are in no line yet
 	since    time.Time
 	total    int64 // events that were lost, ever
+	closed   bool
 }
 
 // Open begins to write a log, after what is there already. It fails if the key cannot be had, if what is there cannot be read
@@ -156,6 +159,7 @@ func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := l.checkpoint()
+	l.closed = true
 	if l.file != nil {
 		err = errors.Join(err, l.file.Sync(), l.file.Close())
 		l.file = nil
@@ -177,6 +181,9 @@ func (l *Log) record(r *Record) error {
 
 // write writes one line: whole, or not at all. l.mu is held.
 func (l *Log) write(r *Record) error {
+	if l.closed {
+		return errClosed
+	}
 	if l.cfg.writesFile() && l.file == nil {
 		if err := l.open("opened"); err != nil {
 			l.err = err

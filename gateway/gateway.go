@@ -14,10 +14,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
+	"sallyport.dev/audit"
 	"sallyport.dev/auth"
 	"sallyport.dev/telemetry"
 	"sallyport.dev/tunnel"
@@ -45,6 +47,7 @@ type Gateway struct {
 	tunnels  *tunnels
 	sessions *sessions
 	handler  http.Handler
+	audit    atomic.Pointer[audit.Log] // of denials; nil if there is none, or the gateway does not run
 
 	mcpSessions *mcpSessions
 
@@ -267,6 +270,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	closeAudit, err := g.openAudit()
+	if err != nil {
+		return err
+	}
+	defer closeAudit()
 	if err := g.bind(); err != nil {
 		return err
 	}

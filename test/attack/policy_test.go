@@ -148,3 +148,32 @@ func policyAttacks() []attack {
 	add("70", "both say the allowed tool", call(`"name":"add","arguments":{},`+modern), passed, head("add")...)
 	return list
 }
+
+// jsonAgain are the bodies that two parsers read differently, sent where a policy reads them too. What is refused there is
+// refused here, and what passes there is decided here.
+func jsonAgain() []attack {
+	decided := map[string]want{
+		"nested 64 deep":             {status: 403, code: -32003, reason: "denied"}, // the arguments are no object
+		"100,000 names in an object": {status: 403, code: -32003, reason: "denied"},
+		"1e999":                      {status: 403, code: -32003, reason: "denied"},
+		"the id 2⁵³+1":               {status: 502, code: -32019, reason: "upstream_invalid", hits: 1}, // the answer is no list
+		"an id of 200 digits":        {status: 502, code: -32019, reason: "upstream_invalid", hits: 1},
+		"an id with an exponent":     {status: 502, code: -32019, reason: "upstream_invalid", hits: 1},
+	}
+	var list []attack
+	for _, a := range jsonAttacks() {
+		a.send.target = guardedPath
+		if w, ok := decided[a.what]; ok {
+			a.want = w
+		}
+		list = append(list, a)
+	}
+	for _, a := range nameAttacks() {
+		a.send.target = guardedPath
+		if a.want.status == 200 { // well-formed and unknown
+			a.want = want{status: 403, code: -32003, reason: "denied"}
+		}
+		list = append(list, a)
+	}
+	return list
+}

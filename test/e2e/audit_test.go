@@ -13,6 +13,7 @@ import (
 
 	"sallyport.dev/audit"
 	"sallyport.dev/connector"
+	"sallyport.dev/gateway"
 	"sallyport.dev/policy"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
@@ -172,4 +173,48 @@ func auditedEventsOf(t *testing.T, path, state string) (events int64) {
 		}
 	}
 	return report.Events
+}
+
+// What the gateway denies by itself is in an audit log of its own.
+func TestAuditOfTheGateway(t *testing.T) {
+	t.Parallel()
+	eachTransport(t, func(t *testing.T, transport tunnel.Transport) {
+		s := stack.New(t, stack.Options{Transport: transport, Servers: map[string]connector.Server{"wiki": {URL: echoes(t)}}, Gateway: func(cfg *gateway.Config) {
+			cfg.Audit = audit.Config{Mode: audit.BestEffort}
+		}})
+		if got := post(t, s, s.Agent(t, true), "wiki", pingBody); got.status != http.StatusOK {
+			t.Fatalf("%d", got.status)
+		}
+		if got := post(t, s, s.AgentWith(t, true, "canary-no-such-token-0123456789abcdefghijklm"), "wiki", pingBody); got.status != http.StatusUnauthorized {
+			t.Errorf("a token that is none: %d", got.status)
+		}
+		if got := post(t, s, s.Agent(t, true), "vault", pingBody); got.status != http.StatusNotFound {
+			t.Errorf("a server that is not there: %d", got.status)
+		}
+		var events []audit.Event
+		until(t, patience, "two denials are on record", func() bool {
+			events = nil
+			file, err := os.Open(audit.Config{Mode: audit.BestEffort}.Path(s.StateDir()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			_ = audit.Scan(file, func(line []byte) error {
+				if r, err := audit.ParseRecord(line); err == nil && r.Type == "event" {
+					events = append(events, r.Event)
+				}
+				if strings.Contains(string(line), "canary") {
+					t.Error("a token is on record")
+				}
+				return nil
+			})
+			return len(events) == 2
+		})
+		if e := events[0]; e.Outcome != "unauthenticated" || e.Status != 401 || e.Rule != "gateway" || e.Decision != "deny" || e.Subject != "" {
+			t.Errorf("%+v", e)
+		}
+		if e := events[1]; e.Outcome != "not_found" || e.Status != 404 || e.Subject == "" || e.Server != stack.Tunnel+"/vault" {
+			t.Errorf("%+v", e)
+		}
+	})
 }
