@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"sallyport.dev/connector/pins"
 )
 
 // Status is what a running connector says of itself: names, numbers and times, and no value of a secret, an argument or an
@@ -23,6 +25,10 @@ type Status struct {
 	Servers     []ServerStatus     `json:"servers"`
 	Policy      PolicyStatus       `json:"policy"`
 	Credentials []CredentialStatus `json:"credentials,omitempty"`
+	// Approvals is how many calls wait for a human.
+	Approvals int `json:"approvals"`
+	// Audit is the audit log, if there is one.
+	Audit *AuditStatus `json:"audit,omitempty"`
 	// Warnings are what is open or weak.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -47,6 +53,11 @@ type ServerStatus struct {
 	LastAnswer  time.Time `json:"last_answer,omitzero"`
 	LastFailure time.Time `json:"last_failure,omitzero"`
 	Failure     string    `json:"failure,omitempty"`
+	// Pins is what happens with tools that are not as pinned: off, report or quarantine. Tools are those that are kept, by
+	// state; PinsUnreadable says that they cannot be read.
+	Pins           pins.Mode      `json:"pins"`
+	Tools          map[string]int `json:"tools,omitempty"`
+	PinsUnreadable bool           `json:"pins_unreadable,omitempty"`
 	// Masked is how many secrets were found in its answers, and Quarantined that it gets no more calls for that.
 	Masked      int64 `json:"masked,omitempty"`
 	Quarantined bool  `json:"quarantined,omitempty"`
@@ -62,6 +73,15 @@ type PolicyStatus struct {
 	NotEnforced []string `json:"not_enforced,omitempty"`
 	// Limited is how many pairs of a rule and a caller are being counted.
 	Limited int `json:"limited,omitempty"`
+}
+
+// AuditStatus is the audit log.
+type AuditStatus struct {
+	Mode string `json:"mode"`
+	Path string `json:"path"`
+	// Lost is how many events were not written since the connector started, and Error why nothing can be written now.
+	Lost  int64  `json:"lost"`
+	Error string `json:"error,omitempty"`
 }
 
 // CredentialStatus is one credential, by name.
@@ -135,12 +155,36 @@ func (c *Connector) Status() Status {
 	if now.cfg.Policy.IsOpen() {
 		s.Policy.Mode = "OPEN"
 	}
+	s.Approvals = len(c.approvals.list())
+	if log := c.audit.Load(); log != nil {
+		s.Audit = &AuditStatus{Mode: string(c.cfg.Audit.Mode), Path: c.cfg.Audit.Path(c.cfg.StateDir), Lost: log.Lost()}
+		if err := log.Err(); err != nil {
+			s.Audit.Error = err.Error()
+		}
+	}
 	for _, name := range now.names {
 		u := now.servers[name]
-		s.Servers = append(s.Servers, u.serverStatus())
+		server := u.serverStatus()
+		c.pinStatus(u, &server)
+		s.Servers = append(s.Servers, server)
 		s.Credentials = append(s.Credentials, u.credentialStatus()...)
 	}
 	return s
+}
+
+// pinStatus counts the tools of a server by state.
+func (c *Connector) pinStatus(u *upstream, s *ServerStatus) {
+	if s.Pins = c.pinsOf(&u.cfg); s.Pins == pins.Off {
+		return
+	}
+	tools, err := c.pins.Tools(u.name)
+	s.PinsUnreadable = err != nil
+	for _, tool := range tools {
+		if s.Tools == nil {
+			s.Tools = make(map[string]int)
+		}
+		s.Tools[tool.State.String()]++
+	}
 }
 
 func (u *upstream) serverStatus() ServerStatus {

@@ -124,6 +124,9 @@ func (p *Pins) Observe(server string, page Page) ([]State, []Finding) {
 	return s.observe(page, sights, p.now())
 }
 
+// Tools returns what is kept of a server, by name; nothing if it was never listed.
+func (p *Pins) Tools(server string) ([]Tool, error) { return p.store.Tools(server) }
+
 // Status returns how a tool stands now, by the definition that anybody was shown last.
 func (p *Pins) Status(server, tool string) State {
 	s := p.of(server)
