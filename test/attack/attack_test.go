@@ -83,6 +83,7 @@ func groups() []group {
 		{name: "Shared answers", attacks: sharedAttacks()},
 		{name: "Upstreams that are not who they should be", attacks: impostorAttacks()},
 		{name: "A gateway that has been taken over", attacks: captorAttacks()},
+		{name: "Tools that change, under quarantine", attacks: rugAttacks()},
 		{name: "Policy", attacks: policyAttacks()},
 		{name: "JSON and method names, with a policy that reads arguments", attacks: jsonAgain()},
 		{name: "Sources of secrets, and callers' names", attacks: sourceAttacks()},
