@@ -168,11 +168,22 @@ func TestTornLine(t *testing.T) {
 }
 
 // On a full disk strict refuses and best effort counts; both go on when there is room again, and say what is missing.
-func TestFullDisk(t *testing.T) {
+func TestFullDisk(t *testing.T) { testDisk(t, "/dev/full", os.O_WRONLY, syscall.ENOSPC) }
+
+// A file that was opened for reading stands for a file system that has become read-only.
+func TestReadOnlyDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	testDisk(t, path, os.O_RDONLY, syscall.EBADF)
+}
+
+func testDisk(t *testing.T, path string, flag int, want error) {
 	for _, mode := range []Mode{Strict, BestEffort} {
 		dir := t.TempDir()
 		l := mustOpen(t, Config{Mode: mode}, dir)
-		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		full, err := os.OpenFile(path, flag, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +192,7 @@ func TestFullDisk(t *testing.T) {
 		l.file = full
 		l.mu.Unlock()
 		begin, end := l.Begin(event(1)), l.End(event(1))
-		if strict := mode == Strict; strict != errors.Is(begin, syscall.ENOSPC) || strict != errors.Is(end, syscall.ENOSPC) {
+		if strict := mode == Strict; strict != errors.Is(begin, want) || strict != errors.Is(end, want) {
 			t.Errorf("%s: %v, %v", mode, begin, end)
 		}
 		if l.Err() == nil || l.Lost() != 1 {

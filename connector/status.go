@@ -1,6 +1,8 @@
 package connector
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,8 +19,10 @@ type Status struct {
 	Instance string    `json:"instance"`
 	Gateway  string    `json:"gateway"`
 	Started  time.Time `json:"started"`
-	// Configuration is when the one in use was read.
-	Configuration time.Time `json:"configuration"`
+	// Configuration is when the one in use was read, and ConfigurationVersion what tells it from others: the SHA-256 of it in YAML, whose
+	// secrets are references.
+	Configuration        time.Time `json:"configuration"`
+	ConfigurationVersion string    `json:"configuration_version"`
 	// Waiting are the keys that have changed since, and count after a restart.
 	Waiting     []string           `json:"waiting,omitempty"`
 	Sessions    []SessionStatus    `json:"sessions"`
@@ -149,7 +153,7 @@ func (c *Connector) Status() Status {
 	now := c.current()
 	s := Status{
 		Version: c.cfg.Version, Instance: c.instance, Gateway: c.cfg.Gateway, Started: c.started,
-		Configuration: now.read, Waiting: now.waiting, Sessions: c.sessions.status(), Warnings: c.Warnings(),
+		Configuration: now.read, ConfigurationVersion: now.version(), Waiting: now.waiting, Sessions: c.sessions.status(), Warnings: c.Warnings(),
 		Policy: PolicyStatus{Mode: "rules", Rules: now.cfg.Policy.Len(), NotEnforced: now.cfg.Policy.NotEnforced(), Limited: c.limits.len()},
 	}
 	if now.cfg.Policy.IsOpen() {
@@ -185,6 +189,12 @@ func (c *Connector) pinStatus(u *upstream, s *ServerStatus) {
 		}
 		s.Tools[tool.State.String()]++
 	}
+}
+
+// version tells configurations apart.
+func (r *routes) version() string {
+	sum := sha256.Sum256([]byte(inYAML(r.cfg) + inYAML(r.cfg.Policy.Rules()))) // an open policy has none
+	return hex.EncodeToString(sum[:6])
 }
 
 func (u *upstream) serverStatus() ServerStatus {

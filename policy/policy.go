@@ -126,6 +126,15 @@ func (p Policy) Approvals() []*Approve {
 	return approvals
 }
 
+// Rules returns the rules as they were written, with what they left out filled in.
+func (p Policy) Rules() []Rule {
+	rules := make([]Rule, 0, len(p.rules))
+	for i := range p.rules {
+		rules = append(rules, p.rules[i].Rule)
+	}
+	return rules
+}
+
 // Len returns the number of rules.
 func (p Policy) Len() int { return len(p.rules) }
 

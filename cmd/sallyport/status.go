@@ -109,7 +109,7 @@ func askControl(ctx context.Context, socket, method, path string) (text []byte, 
 func printStatus(out io.Writer, s *connector.Status, now time.Time) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "connector %s, %s, up since %s\n", s.Version, s.Instance, ago(s.Started, now))
-	fmt.Fprintf(&b, "configuration of %s\n", ago(s.Configuration, now))
+	fmt.Fprintf(&b, "configuration %s, read %s\n", s.ConfigurationVersion, ago(s.Configuration, now))
 	for _, key := range s.Waiting {
 		fmt.Fprintf(&b, "  waits for a restart: %s\n", key)
 	}

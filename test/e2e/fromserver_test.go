@@ -119,3 +119,19 @@ func converse(t *testing.T, s *stack.Stack, agent *http.Client, server string) s
 	}
 	return seen.String()
 }
+
+// A local command is told, too.
+func TestLocalServersAskOnlyWhatPolicyAllows(t *testing.T) {
+	t.Parallel()
+	rules, err := policy.New([]policy.Rule{{Servers: []string{"local"}, Allow: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := stack.New(t, stack.Options{Transport: tunnel.QUIC, Servers: locals(t, childOld), Connector: func(c *connector.Config) { c.Policy = rules }})
+	agent, url := s.Agent(t, true), s.URL("local")
+	session := beginPatiently(t, agent, url)
+	got := inSession(t, agent, http.MethodPost, url, session, callTool("ask", ""))
+	if text := string(got.body); got.status != http.StatusOK || !strings.Contains(text, "refused") || !strings.Contains(text, "-32003") || strings.Contains(text, "roots/list") {
+		t.Errorf("%d %s", got.status, text)
+	}
+}
