@@ -3,6 +3,7 @@ package connector
 import (
 	"errors"
 	"fmt"
+	"net/url"
 
 	"sallyport.dev/mcp"
 )
@@ -12,18 +13,24 @@ import (
 var errAnswer = errors.New("connector: the upstream's event stream breaks the protocol")
 
 // answer follows the event stream that answers a call, and stops it where it leaves the protocol. What it lets by passes
-// unchanged, but for the place of HTTP+SSE's messages.
+// unchanged, but for the place of HTTP+SSE's messages and for the lists that its Lists filters.
 type answer struct {
 	mcp.EventFilter
 	call    *mcp.Call
 	pending *mcp.Pending
 	resumed bool // the agent has asked for what it missed, which may be answers to anything it has asked
 
+	// mayAsk reports whether the server may make a request of the client. One that may not is taken out of the stream, and
+	// answered by refused in the client's place.
+	mayAsk  func(m *mcp.Message) bool
+	refused func(m *mcp.Message)
+
 	// place gives the data to put in for an endpoint event's, once; nil where none belongs.
-	place func(data []byte) ([]byte, error)
+	place    func(data []byte) (own []byte, messages *url.URL, err error)
+	messages *url.URL // where the upstream of HTTP+SSE wants messages, once it has said so
 }
 
-func newAnswer(call *mcp.Call, resumed bool, place func([]byte) ([]byte, error)) *answer {
+func newAnswer(call *mcp.Call, resumed bool, place func([]byte) ([]byte, *url.URL, error)) *answer {
 	a := &answer{call: call, pending: mcp.NewPending(call), resumed: resumed, place: place}
 	a.Judge = a.judge
 	return a
@@ -58,10 +65,35 @@ func (a *answer) judge(e *mcp.Event) error {
 	case e.Batch && a.call.Endpoint == mcp.EndpointMCP && a.call.Version != mcp.V20250326:
 		return fmt.Errorf("%w: a batch, which this revision does not have", errAnswer)
 	}
+	if a.mayAsk != nil && e.Asks { // before the response counts as given
+		if err := judgeInput(e.Data(), a.mayAsk); err != nil {
+			return err
+		}
+	}
 	for i := range e.Messages {
 		if err := a.message(&e.Messages[i]); err != nil {
 			return err
 		}
+	}
+	return a.askedFor(e)
+}
+
+// askedFor withholds a request of the server that policy does not allow. One in a batch stops the stream: the rest of it
+// could not be told apart.
+func (a *answer) askedFor(e *mcp.Event) error {
+	if a.mayAsk == nil {
+		return nil
+	}
+	for i := range e.Messages {
+		m := &e.Messages[i]
+		if m.Kind != mcp.Request || a.mayAsk(m) {
+			continue
+		}
+		if e.Batch {
+			return fmt.Errorf("%w: a batch with a request to the client that policy does not allow", errAnswer)
+		}
+		e.Withhold()
+		a.refused(m)
 	}
 	return nil
 }
@@ -98,10 +130,11 @@ func (a *answer) placed(e *mcp.Event) error {
 	if e.Name != "endpoint" {
 		return fmt.Errorf("%w: a message before the endpoint event", errAnswer)
 	}
-	data, err := a.place(e.Data())
+	data, messages, err := a.place(e.Data())
 	if err != nil {
 		return err
 	}
+	a.messages = messages
 	e.Replace(data)
 	a.place = nil
 	return nil

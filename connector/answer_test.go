@@ -2,6 +2,7 @@ package connector
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -101,13 +102,13 @@ func TestAnswerKeepsToTheProtocol(t *testing.T) {
 			if test.endpoint == "" {
 				test.endpoint = mcp.EndpointMCP
 			}
-			var put func([]byte) ([]byte, error)
+			var put func([]byte) ([]byte, *url.URL, error)
 			if test.endpoint == mcp.EndpointSSE {
-				put = func(data []byte) ([]byte, error) {
+				put = func(data []byte) ([]byte, *url.URL, error) {
 					if len(data) == 0 {
-						return nil, errAnswer
+						return nil, nil, errAnswer
 					}
-					return []byte("/placed"), nil
+					return []byte("/placed"), nil, nil
 				}
 			}
 			want := strings.Replace(test.stream, "data: /x\n", "data: /placed\n", 1)

@@ -19,6 +19,9 @@ func (c *Connector) Warnings() []string {
 	if now.cfg.Policy.IsEmpty() {
 		warnings = append(warnings, "policy has no rule: every call is denied")
 	}
+	for _, rule := range now.cfg.Policy.NotEnforced() {
+		warnings = append(warnings, fmt.Sprintf("policy: %s is NOT ENFORCED: what it would deny passes, and is logged", rule))
+	}
 	warnings = append(warnings, c.cfg.TunnelToken.Warnings()...)
 	for _, name := range now.names {
 		s := now.cfg.Servers[name]

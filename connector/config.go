@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sallyport.dev/cell"
+	"sallyport.dev/connector/pins"
 	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/source"
 	"sallyport.dev/policy"
@@ -88,6 +89,9 @@ type Server struct {
 	// OnReflection is what happens when the server sends a secret of its own back, which is masked in any case: log, or
 	// quarantine, after which it gets no more calls. Default log.
 	OnReflection string `yaml:"on_reflection"`
+	// Pins is what happens with a tool whose definition is not the one that was pinned at first sight, or is suspicious: off,
+	// report, or quarantine, which keeps it out of lists and refuses its calls. Default report with a state_dir, else off.
+	Pins pins.Mode `yaml:"pins"`
 	// CallTimeout bounds a call until its answer is complete, or, for an event stream over HTTP, until it begins. Default
 	// 300s.
 	CallTimeout time.Duration `yaml:"call_timeout"`
@@ -201,6 +205,12 @@ func (s Server) check(name, stateDir string) error {
 	}
 	if s.OnReflection != "" && s.OnReflection != reflectionLog && s.OnReflection != reflectionQuarantine {
 		return errors.New("on_reflection: log (the default) or quarantine is allowed")
+	}
+	if err := s.Pins.Validate(); err != nil {
+		return err
+	}
+	if stateDir == "" && s.Pins != "" && s.Pins != pins.Off {
+		return fmt.Errorf("pins: %s: set state_dir, where they are kept", s.Pins)
 	}
 	if s.isLocal() {
 		return s.checkLocal()

@@ -40,7 +40,7 @@ var badConfigs = map[string][]string{
 	"unknown_key":           {":5: ", `"conections"`},
 	"no_policy":             {"policy: required: a list of rules, or the word open"},
 	"policy_server":         {`policy: there is no server "wkii"`},
-	"policy_when":           {":4: ", "when: conditions are not supported"},
+	"policy_when":           {":4: ", "when: line 1, column 4: undeclared reference to 'mcp.tol'"},
 	"policy_word":           {":4: "},
 	"transport":             {"transport: auto, quic or tcp"},
 	"connections":           {"connections: 1 to 8"},
@@ -76,6 +76,8 @@ var badConfigs = map[string][]string{
 	"issuers_twice":         {"issuers.b: it is the same issuer as a"},
 	"issuers_name":          {"issuers.A/b: the name must be"},
 	"vault_auth":            {"sources.vault", "env:NAME, file:/absolute/path or systemd:NAME"},
+	"pins_word":             {"servers.wiki: pins: off, report or quarantine is allowed"},
+	"pins_without_state":    {"servers.wiki: pins: quarantine: set state_dir"},
 	"reflection":            {"servers.wiki: on_reflection: log (the default) or quarantine"},
 	"reserved_header":       {"servers.wiki: credentials: number 1", "reserved"},
 }

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"sallyport.dev/connector/pins"
 	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/oauth"
 	"sallyport.dev/credential/source"
@@ -54,6 +55,12 @@ type Connector struct {
 	allowed  atomic.Pointer[address.Allowed] // what may be dialled now
 	grants   oauth.Store                     // of refresh tokens; nil without a state_dir
 	children *children                       // the processes of local servers
+	started  time.Time
+
+	limits    *limits    // of policy
+	approvals *approvals // that a policy waits for
+	pins      *pins.Pins // of tools; nil without a state_dir
+	sessions  sessions
 
 	reloading sync.Mutex     // held during a Reload: one at a time
 	retired   sync.WaitGroup // upstreams that have been replaced
@@ -75,12 +82,15 @@ func New(cfg Config) (*Connector, error) {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Connector{
-		cfg:      cfg,
-		log:      logger,
-		httpLog:  slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-		instance: rand.Text(),
-		bodies:   semaphore.NewWeighted(bodyBudget),
-		renamed:  make(chan struct{}),
+		cfg:       cfg,
+		log:       logger,
+		httpLog:   slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		instance:  rand.Text(),
+		bodies:    semaphore.NewWeighted(bodyBudget),
+		limits:    newLimits(),
+		approvals: newApprovals(),
+		started:   time.Now(),
+		renamed:   make(chan struct{}),
 	}
 	var err error
 	if c.places, err = newPlaces(); err != nil {
@@ -99,6 +109,9 @@ func New(cfg Config) (*Connector, error) {
 	}
 	if cfg.StateDir != "" {
 		if c.grants, err = oauth.NewDir(filepath.Join(cfg.StateDir, "oauth")); err != nil {
+			return nil, fmt.Errorf("state_dir: %w", err)
+		}
+		if c.pins, err = pins.Open(cfg.StateDir); err != nil {
 			return nil, fmt.Errorf("state_dir: %w", err)
 		}
 	}
@@ -189,6 +202,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	defer stop(nil)
 	stopLocal := c.runLocal(ctx)
 	defer stopLocal()
+	defer c.control(ctx)()
 	var crew sync.WaitGroup
 	for i := range c.cfg.Connections {
 		crew.Go(func() {
@@ -240,6 +254,7 @@ func (c *Connector) closeRoutes() {
 	for _, u := range now.servers {
 		u.close()
 	}
+	now.services.close()
 	c.retired.Wait()
 	c.keeper.Close()
 }

@@ -88,15 +88,16 @@ func placeOf(stream *url.URL, data []byte) (string, error) {
 }
 
 // placeEndpoint makes the data of an endpoint event for the agent: the path of its messages here, with the upstream's
-// sealed in it. It depends on the path alone, so that it is right under every name of the gateway.
-func (c *Connector) placeEndpoint(n *note, credentials credential.Version, path string) func([]byte) ([]byte, error) {
+// sealed in it, and where the upstream wants them. It depends on the path alone, so that it is right under every name of the gateway.
+func (c *Connector) placeEndpoint(n *note, credentials credential.Version, path string) func([]byte) ([]byte, *url.URL, error) {
 	holder := holder(n.server, n.upstream.sse, n.principal, credentials)
-	return func(data []byte) ([]byte, error) {
+	return func(data []byte) ([]byte, *url.URL, error) {
 		place, err := placeOf(n.upstream.sse, data)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return []byte(path + "?" + mcp.MessagesQuery(c.places.hide(holder, place))), nil
+		messages, err := n.upstream.sse.Parse(place)
+		return []byte(path + "?" + mcp.MessagesQuery(c.places.hide(holder, place))), messages, err
 	}
 }
 

@@ -102,8 +102,10 @@ func (c *Connector) connect(ctx context.Context, dial DialFunc) (*live, error) {
 	calls, leave := context.WithCancel(context.WithoutCancel(ctx))
 	l := &live{Session: s, served: make(chan struct{}), since: time.Now(), leave: leave, renamed: renamed}
 	l.server = c.httpServer(c.handler(checker, answer.Tunnel, func(f func()) func() bool { return context.AfterFunc(calls, f) }))
+	c.sessions.add(l)
 	go func() {
 		defer close(l.served)
+		defer c.sessions.remove(l)
 		_ = l.server.Serve(s.Streams()) // ends with the session or in leave
 	}()
 	c.log.Info("attached", append(c.logFields(s), telemetry.KeyTunnel, answer.Tunnel, telemetry.KeyInstance, c.instance)...)

@@ -35,6 +35,7 @@ func (c *Connector) Reload(cfg Config) (waiting []string, err error) {
 		return nil, err
 	}
 	waiting = append(waiting, more...)
+	next.waiting = waiting
 	c.mu.Lock()
 	if c.stopped {
 		c.mu.Unlock()
@@ -47,6 +48,7 @@ func (c *Connector) Reload(cfg Config) (waiting []string, err error) {
 		close(c.renamed)
 		c.renamed = make(chan struct{})
 	}
+	old.services.close()
 	for name, u := range old.servers {
 		if next.servers[name] != u {
 			c.retired.Go(u.close) // when its calls have ended
@@ -98,5 +100,12 @@ func (c *Connector) Files() []string {
 			files[file] = true
 		}
 	}
+	for _, check := range c.current().cfg.Policy.Checks() {
+		files[check.CAFile] = true
+	}
+	for _, approve := range c.current().cfg.Policy.Approvals() {
+		files[approve.CAFile] = true
+	}
+	delete(files, "")
 	return slices.Sorted(maps.Keys(files))
 }

@@ -20,12 +20,16 @@ const keepAliveAfter = 15 * time.Second
 func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *http.Response, a *answer) {
 	n := noteFrom(ctx)
 	n.status, n.outcome, n.delivered = resp.StatusCode, "upstream", mcp.DeliveredYes
-	mcp.PassHead(w.Header(), resp)
+	if !n.streaming {
+		mcp.PassHead(w.Header(), resp)
+	}
 	if a != nil {
 		w.Header().Del("Content-Length") // what we put in may lengthen it
 		n.call.Forget()
 	}
-	w.WriteHeader(resp.StatusCode)
+	if !n.streaming {
+		w.WriteHeader(resp.StatusCode)
+	}
 	var err error
 	if a != nil {
 		err = c.copyEvents(w, resp.Body, a)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -19,15 +20,21 @@ type routes struct {
 	cfg       Config
 	addresses address.Allowed
 	servers   map[string]*upstream
+	services  services // that decide
 	names     []string
+	read      time.Time // when it was
+	waiting   []string  // what counts after a restart
 }
 
 // newRoutes makes the routes of a configuration. Servers that are the same in old, which may be nil, are taken from there.
 // Those that cannot change while the connector runs stay as they are in old, and are named in waiting.
 func (c *Connector) newRoutes(cfg Config, old *routes) (next *routes, waiting []string, err error) {
-	next = &routes{cfg: cfg, servers: make(map[string]*upstream)}
+	next = &routes{cfg: cfg, servers: make(map[string]*upstream), read: time.Now()}
 	if next.addresses, err = address.Parse(cfg.Upstream.AllowedIPs); err != nil {
 		return nil, nil, fmt.Errorf("upstream.allowed_ips: %w", err)
+	}
+	if next.services, err = newServices(cfg.Policy, next.addresses); err != nil {
+		return nil, nil, err
 	}
 	if old == nil {
 		old = new(routes)

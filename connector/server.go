@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -39,8 +40,14 @@ type note struct {
 	routes    *routes
 	upstream  *upstream
 	principal auth.Principal
+	source    netip.Addr // of the caller, as the gateway says; the zero Addr if it does not
 	decision  policy.Decision
+	streaming bool  // the answer has begun, as an event stream
+	maxResult int64 // bytes that the answer may have; 0 for any number
 	call      *mcp.Call
+	keep      func(method string, e mcp.Element) bool // which elements of lists the caller gets to see; nil: all
+	checks    []resultCheck                           // of answers
+	dropped   int                                     // elements that it did not get to see
 	status    int
 	outcome   string
 	delivered mcp.Delivered
@@ -63,7 +70,12 @@ func noteFrom(ctx context.Context) *note {
 func (c *Connector) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := &note{requestID: r.Header.Get(mcp.HeaderRequestID), start: time.Now()}
-		defer c.logCall(r, n)
+		defer func() {
+			if n.upstream != nil {
+				n.upstream.health.note(n.outcome)
+			}
+			c.logCall(r, n)
+		}()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
 	})
 }
@@ -141,26 +153,18 @@ func (c *Connector) verify(checker *auth.Checker, next http.Handler) http.Handle
 	})
 }
 
-// decide asks the customer's policy, and lets through only what it allows.
-func (c *Connector) decide(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := noteFrom(r.Context())
-		n.call = mcp.CallFrom(r.Context())
-		n.decision = n.routes.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, Call: n.call})
-		if !n.decision.Allow {
-			c.refuse(w, r, mcp.Denied(n.decision.Rule).For(n.call))
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // refuse answers with an error of the table, after the whole bounded request
 // has been read: an answer that overtakes its request could be lost with it.
 func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 	n := noteFrom(r.Context())
 	n.status, n.outcome, n.delivered, n.cause = e.Status, e.Reason, e.Delivered, e.Err
 	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, c.cfg.MaxBody))
+	if n.streaming {
+		for _, id := range e.IDs {
+			_, _ = w.Write(mcp.ErrorEvent(e, n.requestID, id))
+		}
+		return
+	}
 	mcp.WriteHopError(w, r, e)
 }
 
@@ -190,6 +194,9 @@ func (c *Connector) logCall(r *http.Request, n *note) {
 		if m.Method == "tools/call" {
 			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
 		}
+	}
+	if n.dropped > 0 {
+		attrs = append(attrs, slog.Int(telemetry.KeyDropped, n.dropped))
 	}
 	if n.delivered != "" {
 		attrs = append(attrs, slog.String(telemetry.KeyDelivered, string(n.delivered)))

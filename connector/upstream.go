@@ -58,6 +58,9 @@ type upstream struct {
 	sessions *upstreamSessions // nil where all principals have the same credentials
 	versions func(context.Context, credential.Principal) (credential.Version, error)
 
+	health health
+	since  func() []time.Time // by binding, when its value came into use; nil for a command
+
 	calls sync.WaitGroup // under way
 }
 
@@ -98,7 +101,7 @@ func (c *Connector) newUpstream(name string, cfg Server, r *routes, before *upst
 		u.close()
 		return nil, err
 	}
-	u.transport, u.versions = transport, transport.Version
+	u.transport, u.versions, u.since = transport, transport.Version, transport.Since
 	if slices.ContainsFunc(cfg.Credentials, func(c Credential) bool { return c.isPersonal() }) {
 		u.sessions = newUpstreamSessions()
 		if before != nil && before.sessions != nil && sameOrigin(before.origin(), u.origin()) {
@@ -242,19 +245,46 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, e.For(n.call))
 		return
 	}
+	if e := capResult(resp, n.maxResult); e != nil {
+		c.refuse(w, r, e.For(n.call))
+		return
+	}
+	if !n.routes.cfg.Policy.IsOpen() && !n.call.Version.Sessionful() && !mcp.IsEventStream(resp.Header) {
+		if e := u.judgeBody(ctx, resp, n.mayAsk); e != nil {
+			c.refuse(w, r, e.For(n.call))
+			return
+		}
+	}
+	if n.streaming && !mcp.IsEventStream(resp.Header) {
+		asEvents(resp)
+	}
+	lists := mcp.NewListFilter(n.call, c.listRules(ctx, n))
+	defer func() { n.dropped = lists.Dropped() }()
 	if !mcp.IsEventStream(resp.Header) {
+		if lists != nil && len(n.call.Messages) > 0 { // else there is no request that it could answer with a list
+			if e := u.filterBody(ctx, resp, lists); e != nil {
+				c.refuse(w, r, e.For(n.call))
+				return
+			}
+		}
 		c.respond(ctx, w, resp, nil)
 		return
 	}
 	if deadline != nil {
 		deadline.Stop()
 	}
-	var place func([]byte) ([]byte, error)
+	var place func([]byte) ([]byte, *url.URL, error)
 	if n.call.Endpoint == mcp.EndpointSSE {
 		place = c.placeEndpoint(n, credentials, messagesPath(r))
 	}
 	resumed := r.Method == http.MethodGet && r.Header.Get("Last-Event-ID") != ""
-	c.respond(ctx, w, resp, newAnswer(n.call, resumed, place))
+	a := newAnswer(n.call, resumed, place)
+	a.Lists = lists
+	if !n.routes.cfg.Policy.IsOpen() {
+		a.Asks = !n.call.Version.Sessionful()
+		a.mayAsk, a.refused = n.mayAsk, c.refuser(ctx, n, r, a)
+	}
+	c.respond(ctx, w, resp, a)
 }
 
 // upstreamRequest makes the upstream's request: the agent's header, stripped again

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev/secret"
@@ -19,7 +20,8 @@ import (
 // request, one response, no redirect is followed. For whom a request is made is in its context ([WithPrincipal]). Make it
 // with [NewTransport]; it is safe for concurrent use.
 type Transport struct {
-	places [][]Binding // those of one place together, in the order in which they are tried
+	places [][]*held // those of one place together, in the order in which they are tried
+	all    []*held   // in the order in which they were given
 	pools  *Pools
 	seen   func(v secret.Value, expires time.Time)
 }
@@ -52,9 +54,10 @@ func NewTransport(pools *Pools, bindings []Binding, seen func(v secret.Value, ex
 		if known && isForAll(t.places[i][len(t.places[i])-1].Who) {
 			return nil, fmt.Errorf("%w: two credentials for %s, and the first is for everybody; keep one, or write for: at the first", ErrConfig, place)
 		}
-		t.places[i] = append(t.places[i], b)
+		h := &held{Binding: b}
+		t.places[i], t.all = append(t.places[i], h), append(t.all, h)
 	}
-	slices.SortStableFunc(t.places, func(a, b []Binding) int { return cmp.Compare(a[0].Injector.Order(), b[0].Injector.Order()) })
+	slices.SortStableFunc(t.places, func(a, b []*held) int { return cmp.Compare(a[0].Injector.Order(), b[0].Injector.Order()) })
 	return t, nil
 }
 
@@ -75,9 +78,40 @@ func holds(outer, inner Injector) bool {
 
 func isForAll(w Who) bool { return len(w.Issuers) == 0 }
 
+// held is a binding with what is remembered of its values.
+type held struct {
+	Binding
+	age atomic.Pointer[age] // nil before the first
+}
+
+// age is since when a version has been in use.
+type age struct {
+	version Version
+	since   time.Time
+}
+
+// saw notes which version is in use.
+func (h *held) saw(v Version) {
+	if last := h.age.Load(); last == nil || last.version != v {
+		h.age.Store(&age{v, time.Now()})
+	}
+}
+
+// Since returns for each binding, in the order in which they were given, since when the values have been in use that were
+// used last; the zero time if none have been. Where each principal has his own it says little.
+func (t *Transport) Since() []time.Time {
+	since := make([]time.Time, len(t.all))
+	for i, h := range t.all {
+		if last := h.age.Load(); last != nil {
+			since[i] = last.since
+		}
+	}
+	return since
+}
+
 // use is a binding that a request needs, with its values.
 type use struct {
-	*Binding
+	*held
 	got Fetched
 }
 
@@ -143,11 +177,11 @@ func (t *Transport) collect(r *http.Request, who Principal) ([]use, error) {
 func (t *Transport) choose(who Principal) ([]use, error) {
 	uses := make([]use, 0, len(t.places))
 	for _, bindings := range t.places {
-		i := slices.IndexFunc(bindings, func(b Binding) bool { return b.Who.Covers(who) })
+		i := slices.IndexFunc(bindings, func(h *held) bool { return h.Who.Covers(who) })
 		if i < 0 {
 			return nil, fmt.Errorf("%w: %s: none of its credentials is for this principal", ErrUnavailable, bindings[0].Injector.Place())
 		}
-		uses = append(uses, use{Binding: &bindings[i]})
+		uses = append(uses, use{held: bindings[i]})
 	}
 	return uses, nil
 }
@@ -165,6 +199,7 @@ func fetch(ctx context.Context, who Principal, uses []use) error {
 			}
 			return fmt.Errorf("%s: %w", uses[i].Injector.Place(), err)
 		}
+		uses[i].saw(got.Version)
 		uses[i].got = got
 	}
 	return nil

@@ -79,6 +79,23 @@ a list of rules; what no rule allows is denied, and a rule that denies wins over
 |---|---|---|---|
 | ` + "`policy[].servers`" + ` | list of text | required | Names of servers, or ["*"] for all. |
 | ` + "`policy[].allow`" + ` | true or false | required | What the rule decides. |
+| ` + "`policy[].name`" + ` | text | rule 1, rule 2, … | What the rule is called in logs and answers. |
+| ` + "`policy[].from`" + ` | agent or server | agent | Whether it is about what clients send, or about what servers ask of clients. |
+| ` + "`policy[].when`" + ` | CEL | – | Condition; without one the rule covers everything. See [the guide](guides/policy.md). |
+| ` + "`policy[].mode`" + ` | enforce or report | enforce | With report, what the rule would deny passes and is logged. |
+| ` + "`policy[].approve`" + ` | human, or keys | – | A human answers for each call that the rule allows. |
+| ` + "`policy[].approve.timeout`" + ` | duration | 5m | How long a call waits; 1s to 1h. |
+| ` + "`policy[].approve.webhook`" + ` | text | – | Service that is asked, too. |
+| ` + "`policy[].approve.ca_file`" + ` | text | the system's CAs | What it is verified by. |
+| ` + "`policy[].approve.key`" + ` | text | required with webhook | Ed25519 public key that it signs with, in base64url. |
+| ` + "`policy[].limits.rate`" + ` | number/duration | – | Messages of one caller in a time, such as 60/1m; as many may come at once. |
+| ` + "`policy[].limits.concurrent`" + ` | number | – | Calls of one caller at once. |
+| ` + "`policy[].limits.arguments`" + ` | bytes | – | Most of a call's params. |
+| ` + "`policy[].check.url`" + ` | text | – | Decision service that has the last word on what the rule allows. |
+| ` + "`policy[].check.ca_file`" + ` | text | the system's CAs | What it is verified by. |
+| ` + "`policy[].check.timeout`" + ` | duration | 2s | For one question; at most 30s. |
+| ` + "`policy[].check.of`" + ` | list of text | [arguments] | What it is asked about. |
+| ` + "`policy[].limits.result`" + ` | bytes | – | Most of a call's answer. |
 `
 
 const limitsIntro = `
@@ -134,7 +151,7 @@ func generate(t *testing.T) string {
 			t.Fatal(err)
 		}
 		text = strings.NewReplacer("| inject.Header |", see, "| inject.Basic |", see, "| inject.Query |", see, "| inject.Cookie |", see, "| inject.Body |", see,
-			"| credential.Who |", see, "| oauth.Config |", see, "| mint.Config |", see, "| source.Config |", see, "| vault.Config |", see, "| policy.Policy |", "| rules, see below |", "| cell.Isolation |", "| text |",
+			"| credential.Who |", see, "| oauth.Config |", see, "| mint.Config |", see, "| source.Config |", see, "| vault.Config |", see, "| policy.Policy |", "| rules, see below |", "| cell.Isolation |", "| text |", "| pins.Mode |", "| text |",
 			"| named Variable |", "| named texts or { secret: REF } |", "list of netip.Prefix", "list of prefixes").Replace(text)
 		// The role's own heading stands above; the type's name says nothing to an operator.
 		_, table, _ := strings.Cut(text, "\n| Key |")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"sallyport.dev/auth"
 	"sallyport.dev/mcp"
@@ -172,5 +173,8 @@ func (g *Gateway) requestHeader(r *http.Request, s *attached) (http.Header, erro
 	}
 	h[mcp.HeaderRequestID] = []string{n.requestID}
 	h[mcp.HeaderAssertion] = []string{assertion}
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		h[mcp.HeaderSource] = []string{peer.Addr().Unmap().WithZone("").String()}
+	}
 	return h, nil
 }

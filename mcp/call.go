@@ -26,11 +26,12 @@ type Call struct {
 }
 
 // Forget lets go of the body of a call that may last for hours, once its answer has begun and nothing can need the body
-// again: its bytes no longer count against the budget. The ids stay. It is for the handler alone, and not concurrent with
+// again: its bytes no longer count against the budget. The ids stay, the params and arguments go with it. It is for the handler alone, and not concurrent with
 // any other use of the call.
 func (c *Call) Forget() {
 	for i := range c.Messages {
-		c.Messages[i].ID = bytes.Clone(c.Messages[i].ID) // it shares memory with the body
+		m := &c.Messages[i] // which shares memory with the body
+		m.ID, m.Params, m.Arguments = bytes.Clone(m.ID), nil, nil
 	}
 	c.Body = nil
 	if c.release != nil {

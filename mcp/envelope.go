@@ -15,7 +15,8 @@ const metaVersion = "io.modelcontextprotocol/protocolVersion"
 // tolerant parser behind the gateway would take it for the real one.
 var (
 	envelopeNames = []string{"jsonrpc", "id", "method", "params", "result", "error"}
-	paramsNames   = []string{"name", "uri", "taskId", "_meta"}
+	paramsNames   = []string{"name", "uri", "taskId", "arguments", "ref", "_meta"}
+	refNames      = []string{"type", "name", "uri"}
 	metaNames     = []string{metaVersion}
 )
 
@@ -30,6 +31,9 @@ type envelope struct {
 	version, id, method        scalar
 	params, result, failure    jsontext.Kind
 	name, uri, taskID, metaRev scalar
+	paramsRaw, arguments       []byte
+	ref                        jsontext.Kind
+	refType, refName, refURI   scalar
 }
 
 // message reads one message object whose '{' has been read.
@@ -67,17 +71,22 @@ func (p *parser) message(m *Message) error {
 
 // params reads the value of the member params.
 func (p *parser) params(e *envelope) error {
-	kind, _, err := p.next()
+	kind, first, err := p.next()
 	if err != nil {
 		return err
 	}
 	if e.params = kind; kind != '{' {
 		return p.rest(kind)
 	}
+	from := p.dec.InputOffset() - int64(len(first))
 	for {
 		name, err := p.name()
-		if err != nil || name == nil {
+		if err != nil {
 			return err
+		}
+		if name == nil {
+			e.paramsRaw = p.body[from:p.dec.InputOffset()]
+			return nil
 		}
 		switch string(name) {
 		case `"name"`:
@@ -86,10 +95,44 @@ func (p *parser) params(e *envelope) error {
 			e.uri.kind, e.uri.raw, err = p.value()
 		case `"taskId"`:
 			e.taskID.kind, e.taskID.raw, err = p.value()
+		case `"arguments"`:
+			e.arguments, err = p.whole()
+		case `"ref"`:
+			err = p.reference(e)
 		case `"_meta"`:
 			err = p.meta(e)
 		default:
 			err = p.other(name, paramsNames)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// reference reads the value of params.ref.
+func (p *parser) reference(e *envelope) error {
+	kind, _, err := p.next()
+	if err != nil {
+		return err
+	}
+	if e.ref = kind; kind != '{' {
+		return p.rest(kind)
+	}
+	for {
+		name, err := p.name()
+		if err != nil || name == nil {
+			return err
+		}
+		switch string(name) {
+		case `"type"`:
+			e.refType.kind, e.refType.raw, err = p.value()
+		case `"name"`:
+			e.refName.kind, e.refName.raw, err = p.value()
+		case `"uri"`:
+			e.refURI.kind, e.refURI.raw, err = p.value()
+		default:
+			err = p.other(name, refNames)
 		}
 		if err != nil {
 			return err
@@ -204,7 +247,16 @@ func (e *envelope) finish(m *Message) error {
 // details fills in what a request or a notification says about itself.
 func (e *envelope) details(m *Message) error {
 	m.Method = methodName(e.method.raw)
-	if acts := e.actsOn(m.Method); acts.kind == '"' {
+	m.Params = slices.Clip(e.paramsRaw)
+	switch m.Method {
+	case "tools/call", "prompts/get":
+		m.Arguments = slices.Clip(e.arguments)
+	case "completion/complete":
+		if err := e.refers(m); err != nil {
+			return err
+		}
+	}
+	if acts := e.actsOn(m); acts.kind == '"' {
 		m.Name, m.hasName = unquote(acts.raw), true
 	} else if acts.kind != 0 {
 		return InvalidRequest("the name, uri or taskId that the method acts on is not a string")
@@ -223,15 +275,37 @@ func (e *envelope) details(m *Message) error {
 	return nil
 }
 
+// refers fills in what the type of a completion's reference says it is.
+func (e *envelope) refers(m *Message) error {
+	switch {
+	case e.ref == 0:
+		return nil
+	case e.ref != '{':
+		return InvalidRequest("the ref of the completion is not an object")
+	case e.refType.kind != '"':
+		return InvalidRequest("the ref of the completion has no type that is a string")
+	}
+	m.Ref = unquote(e.refType.raw)
+	return nil
+}
+
 // actsOn returns the member of params that names what the method acts on.
-func (e *envelope) actsOn(method string) scalar {
-	switch method {
+func (e *envelope) actsOn(m *Message) scalar {
+	switch m.Method {
 	case "tools/call", "prompts/get":
 		return e.name
 	case "resources/read", "resources/subscribe", "resources/unsubscribe":
 		return e.uri
+	case "completion/complete":
+		switch m.Ref {
+		case RefPrompt:
+			return e.refName
+		case RefResource:
+			return e.refURI
+		}
+		return scalar{}
 	}
-	if strings.HasPrefix(method, "tasks/") {
+	if strings.HasPrefix(m.Method, "tasks/") {
 		return e.taskID
 	}
 	return scalar{}

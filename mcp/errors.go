@@ -49,6 +49,8 @@ type Error struct {
 	Batch bool
 	// Err is the cause, for the log only. Optional.
 	Err error
+
+	problem string // the phrase of Message that says what is wrong with a text, where there is one
 }
 
 // Error describes the error for a log; the agent sees Message instead.
@@ -110,6 +112,9 @@ func ErrorEvent(e *Error, requestID string, id []byte) []byte {
 	event = e.object(event, requestID, id) // has no line break: JSON tokens have none
 	return append(event, "\n\n"...)
 }
+
+// ErrorMessage returns e as the response to the request with a raw id.
+func ErrorMessage(e *Error, requestID string, id []byte) []byte { return e.object(nil, requestID, id) }
 
 // body returns what WriteError sends.
 func (e *Error) body(requestID string, ids [][]byte) []byte {

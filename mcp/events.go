@@ -30,6 +30,7 @@ var ErrEventStream = errors.New("mcp: the event stream cannot be passed on")
 
 var (
 	errEventTooLong = fmt.Errorf("%w: an event is longer than 64 MiB", ErrEventStream)
+	errEventLate    = fmt.Errorf("%w: an event that must not pass is longer than 64 KiB", ErrEventStream)
 	// A CR alone ends a line (WHATWG HTML), but half of the clients in use split at LF only: they would read another
 	// message than was judged. Servers in use write LF or CR LF.
 	errLoneCR = fmt.Errorf("%w: it has a CR without a LF, which only some readers take for the end of a line", ErrEventStream)
@@ -53,12 +54,15 @@ type Event struct {
 	Messages []Message
 	// Batch says that the messages stand in an array.
 	Batch bool
+	// Asks says that a result has the member inputRequests, if EventFilter.Asks wants to know.
+	Asks bool
 	// Alien says that the data is no message to any reader, whatever it makes of names, spaces and bad JSON: it has no
 	// object, or is one without the members of a message.
 	Alien bool
 
-	data    []byte // of an event that is held whole and has one line of data
-	replace []byte
+	data     []byte // of an event that is held whole and has one line of data
+	replace  []byte
+	withheld bool
 }
 
 // Data returns the data of a short event that has it in one line, or nil. It shares memory with the stream.
@@ -67,13 +71,22 @@ func (e *Event) Data() []byte { return e.data }
 // Replace puts other data into the event in place of what Data has returned. It must be one line.
 func (e *Event) Replace(data []byte) { e.replace = data }
 
+// Withhold takes the event out of the stream: a comment passes in its place. An event whose beginning has passed already
+// cannot be taken out, and stops the stream.
+func (e *Event) Withhold() { e.withheld = true }
+
 // EventFilter cuts one text/event-stream into its events as the bytes pass, and shows each to Judge before its end
 // passes: an event whose end does not come is one that no reader acts on. What passes is unchanged, but for data that
-// Judge replaces. Comments pass line by line. It is not safe for concurrent use, and holds at most 64 KiB, and nothing
-// while the stream is between two events.
+// Judge replaces and lists that are filtered. Comments pass line by line. It is not safe for concurrent use, and holds at most
+// 64 KiB, or 4 MiB of a list, and nothing while the stream is between two events.
 type EventFilter struct {
 	// Judge sees every event that has a field. Its error stops the stream before the event's end. Required.
 	Judge func(*Event) error
+	// Lists takes out of the answers that pass what their caller may not use. An event that may be such an answer is held
+	// whole, and the stream stops before it if it is longer than MaxList or cannot be filtered. Optional.
+	Lists *ListFilter
+	// Asks has results searched for what they ask of the client. Optional.
+	Asks bool
 
 	hold    int    // how much of an event is held back; default maxHeld
 	held    []byte // of the open event: what has come and not passed
@@ -93,10 +106,11 @@ type EventFilter struct {
 
 	event    Event
 	name     []byte
-	object   bool // the data has a brace
-	datas    int  // lines of data in the event
-	from, to int  // the last one's value, from the event's begin
-	newline  bool // stands before the next line of data
+	object   bool   // the data has a brace
+	datas    int    // lines of data in the event
+	from, to int    // the last one's value, from the event's begin
+	lines    []Span // the values of all of them, if Lists may need them
+	newline  bool   // stands before the next line of data
 	scan     messageScanner
 }
 
@@ -172,7 +186,7 @@ func (f *EventFilter) Write(p []byte) ([]byte, error) {
 			}
 			continue
 		}
-		edited, err := f.endEvent(data, pass)
+		edited, err := f.endEvent(data, pass, at)
 		if err != nil {
 			if f.passing {
 				pass = at
@@ -202,8 +216,15 @@ func (f *EventFilter) settle(at, pass int) int {
 
 // rest splits data into what passes and what is held.
 func (f *EventFilter) rest(data []byte, pass int) ([]byte, error) {
-	if !f.passing && len(data)-pass > cmp.Or(f.hold, maxHeld) {
-		f.passing, f.size = true, int64(len(data)-pass)
+	if size := len(data) - pass; !f.passing && size > cmp.Or(f.hold, maxHeld) {
+		if f.holdsOn() && (size <= maxHeldList || !f.Lists.rules.Tolerant) {
+			if size > maxHeldList {
+				f.held = nil
+				return data[:pass], errListTooLong
+			}
+			return f.keep(data, pass)
+		}
+		f.passing, f.size, f.lines = true, int64(size), nil
 		f.sawID = f.sawID || f.event.HasID
 	}
 	if f.passing {
@@ -213,6 +234,11 @@ func (f *EventFilter) rest(data []byte, pass int) ([]byte, error) {
 		}
 		return data, nil
 	}
+	return f.keep(data, pass)
+}
+
+// keep holds what of data may not pass yet.
+func (f *EventFilter) keep(data []byte, pass int) ([]byte, error) {
 	switch rest := data[pass:]; {
 	case len(rest) == 0:
 		f.held = nil
@@ -235,7 +261,7 @@ func (f *EventFilter) End() ([]byte, error) {
 	if !f.open {
 		return data, nil
 	}
-	edited, err := f.endEvent(data, 0)
+	edited, err := f.endEvent(data, 0, len(data))
 	switch {
 	case err != nil:
 		return nil, err
@@ -330,6 +356,7 @@ func (f *EventFilter) data(p []byte) {
 		f.newline = false
 	}
 	f.event.HasData = true
+	f.scan.list.wanted = f.Asks || f.Lists != nil && f.Lists.shape
 	f.object = f.object || bytes.IndexByte(p, '{') >= 0
 	f.scan.write(p)
 }
@@ -348,7 +375,9 @@ func (f *EventFilter) endLine(at int) {
 		switch kind {
 		case lineData:
 			f.datas++
-			f.from, f.to = f.start, at
+			if f.from, f.to = f.start, at; f.Lists != nil && !f.passing {
+				f.lines = append(f.lines, Span{f.start, at})
+			}
 			f.newline = true
 		case lineEvent:
 			f.name = append(f.name[:0], f.value...)
@@ -362,8 +391,9 @@ func (f *EventFilter) endLine(at int) {
 	f.line, f.begun, f.field = lineField, false, f.field[:0]
 }
 
-// endEvent shows the event that ends to Judge. It returns the data with the event's own replaced, or nil.
-func (f *EventFilter) endEvent(data []byte, begin int) ([]byte, error) {
+// endEvent shows the event that ends, whose bytes are those from begin to end, to Judge. It returns the data with the event's
+// own replaced, or nil.
+func (f *EventFilter) endEvent(data []byte, begin, end int) ([]byte, error) {
 	e := &f.event
 	e.Name = eventName(f.name)
 	e.Misread = misread(f.name)
@@ -371,20 +401,37 @@ func (f *EventFilter) endEvent(data []byte, begin int) ([]byte, error) {
 		e.Messages, e.Batch = messages, f.scan.batch
 	}
 	e.Alien = !f.object || f.scan.alien()
+	e.Asks = f.scan.list.asks
 	from, to := begin+f.from, begin+f.to
 	if f.datas == 1 && !f.passing {
 		e.data = data[from:to:to]
 	}
+	var edited []byte
+	dropped := 0
+	if f.Lists != nil { // before Judge, so that what cannot be filtered still counts as not answered
+		var err error
+		if edited, dropped, err = f.filterList(data, begin); err != nil {
+			return nil, err
+		}
+	}
 	if err := f.Judge(e); err != nil {
 		return nil, err
 	}
-	var edited []byte
+	if dropped > 0 {
+		f.Lists.dropped += dropped
+	}
 	if e.replace != nil && e.data != nil {
 		edited = slices.Concat(data[:from], e.replace, data[to:])
 	}
-	f.sawID = f.sawID || e.HasID
+	switch {
+	case e.withheld && f.passing:
+		return nil, errEventLate
+	case e.withheld:
+		edited = slices.Concat(data[:begin], []byte(":"), data[end:])
+	}
+	f.sawID = f.sawID || e.HasID && !e.withheld
 	*e = Event{}
-	f.datas, f.newline, f.object, f.name = 0, false, false, f.name[:0]
+	f.datas, f.newline, f.object, f.name, f.lines = 0, false, false, f.name[:0], nil
 	f.scan.reset()
 	f.open = false
 	return edited, nil

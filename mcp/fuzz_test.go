@@ -18,6 +18,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`[{"jsonrpc":"2.0","id":"x","result":{}},{"jsonrpc":"2.0","method":"resources\/read","params":{"uri":"\ud83d\ude00"}}]`))
 	f.Add([]byte(`{"jsonrpc":"2.0","id":-0.5e+7,"method":"tasks/get","params":{"taskId":"t"}} `))
 	f.Add([]byte(`{"jsonrpc":"2.0","method":"ping","param` + "ſ" + `":{"a":1,"a":2}}`))
+	f.Add([]byte(`{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/resource","uri":"a{b}","name":1},"argument":{"name":"b","value":""}}}`))
+	f.Add([]byte(`{"params" : { "arguments" : [ {"a":"\u0000"} ] , "name":"p" } ,"jsonrpc":"2.0","id":1,"method":"prompts/get"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		kept := bytes.Clone(body)
 		msgs, batch, err := Parse(body)
@@ -72,6 +74,9 @@ func compare(t *testing.T, element []byte, m *Message) {
 			URI    any            `json:"uri"`
 			TaskID any            `json:"taskId"`
 			Meta   map[string]any `json:"_meta"`
+			Ref    struct {
+				Type, Name, URI any
+			} `json:"ref"`
 		} `json:"params"`
 		Result, Error json.RawMessage
 	}
@@ -91,6 +96,13 @@ func compare(t *testing.T, element []byte, m *Message) {
 	if strings.HasPrefix(m.Method, "tasks/") {
 		want = careless.Params.TaskID
 	}
+	if m.Method == "completion/complete" {
+		want = map[any]any{RefPrompt: careless.Params.Ref.Name, RefResource: careless.Params.Ref.URI}[careless.Params.Ref.Type]
+		if ref, _ := careless.Params.Ref.Type.(string); ref != m.Ref {
+			t.Fatalf("ref %v, read %+v", ref, m)
+		}
+	}
+	compareRaw(t, element, m)
 	if want == nil {
 		want = ""
 	}
@@ -100,6 +112,27 @@ func compare(t *testing.T, element []byte, m *Message) {
 	version, _ := careless.Params.Meta[metaVersion].(string)
 	if version != m.Version {
 		t.Fatalf("version %q, read %+v", version, m)
+	}
+}
+
+// compareRaw looks for the raw values that a policy gets in the same careless way.
+func compareRaw(t *testing.T, element []byte, m *Message) {
+	t.Helper()
+	var outer struct{ Params json.RawMessage }
+	var inner struct{ Arguments json.RawMessage }
+	if err := json.Unmarshal(element, &outer); err != nil {
+		t.Fatal(err)
+	}
+	if outer.Params != nil {
+		if err := json.Unmarshal(outer.Params, &inner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.Method != "tools/call" && m.Method != "prompts/get" {
+		inner.Arguments = nil
+	}
+	if !bytes.Equal(outer.Params, m.Params) || !bytes.Equal(inner.Arguments, m.Arguments) {
+		t.Fatalf("params %q, arguments %q, read %+v", outer.Params, inner.Arguments, m)
 	}
 }
 

@@ -7,6 +7,7 @@ import "net/http"
 const (
 	HeaderAssertion = "Sallyport-Assertion"  // who is calling, signed by the gateway
 	HeaderRequestID = "Sallyport-Request-Id" // names the call in both logs
+	HeaderSource    = "Sallyport-Source"     // the IP address of the caller, as the gateway sees it
 	HeaderOutcome   = "Sallyport-Outcome"    // set on every answer that the connector itself makes
 )
 

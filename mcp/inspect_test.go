@@ -296,10 +296,16 @@ func TestInspectHoldsABudgetWhileTheCallLasts(t *testing.T) {
 func TestForgetGivesTheBodyBack(t *testing.T) {
 	budget := semaphore.NewWeighted(64 << 10)
 	cfg := InspectConfig{Budget: budget}
-	r := post(`{"jsonrpc":"2.0","id":"one","method":"tools/list","params":{}}`+strings.Repeat(" ", 40<<10), nil)
+	r := post(`{"jsonrpc":"2.0","id":"one","method":"tools/call","params":{"name":"a","arguments":{}}}`+strings.Repeat(" ", 40<<10), nil)
 	Inspect(cfg)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		call := CallFrom(r.Context())
+		if m := call.Messages[0]; m.Params == nil || m.Arguments == nil {
+			t.Errorf("before Forget: %+v", m)
+		}
 		call.Forget()
+		if m := call.Messages[0]; m.Params != nil || m.Arguments != nil || m.Name != "a" {
+			t.Errorf("after Forget: %+v", m)
+		}
 		if !budget.TryAcquire(64 << 10) {
 			t.Error("the body still counts")
 		}

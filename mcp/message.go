@@ -33,13 +33,29 @@ type Message struct {
 	// Method is the decoded method; it is made of slash-separated words. Empty for a response.
 	Method string
 	// Name is what the method acts on: params.name of tools/call and prompts/get, params.uri of resources/read,
-	// resources/subscribe and resources/unsubscribe, params.taskId of tasks/*. Empty where absent.
+	// resources/subscribe and resources/unsubscribe, params.taskId of tasks/*, and of completion/complete what its
+	// reference names: the name of a prompt, the uri of a resource or of a template. Empty where absent.
 	Name string
+	// Ref is params.ref.type of completion/complete, which says what Name is: RefPrompt, RefResource, or a word that no
+	// published revision has, with an empty Name. Empty for other methods and where absent.
+	Ref string
 	// Version is params._meta["io.modelcontextprotocol/protocolVersion"], or "" where absent.
 	Version string
+	// Params is the raw value of params exactly as it was sent, an object; nil where absent and for a response. It shares
+	// memory with the body that was parsed.
+	Params []byte
+	// Arguments is the raw value of params.arguments of tools/call and prompts/get, of whatever kind; nil where absent and
+	// for other methods. It shares memory with the body, too.
+	Arguments []byte
 
 	hasName bool // the key that Name stands for was present
 }
+
+// What completion/complete can refer to (Message.Ref).
+const (
+	RefPrompt   = "ref/prompt"
+	RefResource = "ref/resource"
+)
 
 // knownMethods holds the methods of the published revisions, so that naming one allocates nothing. It grants
 // nothing: an unknown method passes too.

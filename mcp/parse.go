@@ -25,7 +25,7 @@ const (
 // Strict means that every parser behind the gateway must read the same call as this one: valid UTF-8 without byte
 // order mark, one value and nothing after it, no name twice in an object at any depth, nothing nested deeper than
 // 64, no NUL in a name, and none of the names that are read here spelled in another case or with escapes.
-// The body is neither copied nor changed; the ids returned share its memory.
+// The body is neither copied nor changed; the ids, params and arguments returned share its memory.
 func Parse(body []byte) (msgs []Message, batch bool, err error) {
 	return new(parser).parse(body)
 }
@@ -184,6 +184,21 @@ func (p *parser) value() (jsontext.Kind, []byte, error) {
 		return 0, nil, err
 	}
 	return kind, raw, p.rest(kind)
+}
+
+// whole reads one whole value and returns all of its raw bytes.
+func (p *parser) whole() ([]byte, error) {
+	if p.shallow {
+		_, raw, err := p.value()
+		return raw, err
+	}
+	kind, first, err := p.next()
+	if err != nil {
+		return nil, err
+	}
+	from := p.dec.InputOffset() - int64(len(first))
+	err = p.rest(kind)
+	return p.body[from:p.dec.InputOffset()], err
 }
 
 // rest reads what remains of a value whose first token was of the given kind. Its recursion is bounded by maxDepth.

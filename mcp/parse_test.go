@@ -54,6 +54,16 @@ func TestParseReadsWhatWasSent(t *testing.T) {
 			[]Message{{Kind: Request, ID: []byte("1"), Method: "tasks/update", Name: "t", hasName: true}}, false},
 		{"a tool without a name", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}`,
 			[]Message{{Kind: Request, ID: []byte("1"), Method: "tools/call"}}, false},
+		{"completion of a prompt", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"argument":{"name":"x"},"ref":{"name":"p","uri":5,"type":"ref\/prompt"}}}`,
+			[]Message{{Kind: Request, ID: []byte("1"), Method: "completion/complete", Name: "p", Ref: "ref/prompt", hasName: true}}, false},
+		{"completion of a resource", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"name":7,"ref":{"type":"ref/resource","uri":"file:///{a}","name":7,"x":{}}}}`,
+			[]Message{{Kind: Request, ID: []byte("1"), Method: "completion/complete", Name: "file:///{a}", Ref: "ref/resource", hasName: true}}, false},
+		{"completion of something new", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/tool","name":"a","uri":"b"}}}`,
+			[]Message{{Kind: Request, ID: []byte("1"), Method: "completion/complete", Ref: "ref/tool"}}, false},
+		{"completion of nothing", `{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{}}`,
+			[]Message{{Kind: Request, ID: []byte("1"), Method: "completion/complete"}}, false},
+		{"a ref elsewhere", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","ref":[1]}}`,
+			[]Message{{Kind: Request, ID: []byte("1"), Method: "tools/call", Name: "a", hasName: true}}, false},
 		{"unknown but well-formed method", `{"jsonrpc":"2.0","id":1,"method":"$vendor/Do-it_2","params":{"name":3}}`,
 			[]Message{{Kind: Request, ID: []byte("1"), Method: "$vendor/Do-it_2"}}, false},
 		{"slashes escaped as PHP does", `{"jsonrpc":"2.0","id":1,"method":"tools\/list","params":{"_meta":{"io.modelcontextprotocol\/protocolVersion":"2026-07-28"}}}`,
@@ -79,6 +89,9 @@ func TestParseReadsWhatWasSent(t *testing.T) {
 			if err != nil {
 				t.Fatal(message(err))
 			}
+			for i := range msgs {
+				msgs[i].Params, msgs[i].Arguments = nil, nil // see TestParseGivesRawParams
+			}
 			if fmt.Sprintf("%+v", msgs) != fmt.Sprintf("%+v", test.want) || batch != test.batch {
 				t.Errorf("got  %+v, %v\nwant %+v, %v", msgs, batch, test.want, test.batch)
 			}
@@ -86,6 +99,52 @@ func TestParseReadsWhatWasSent(t *testing.T) {
 				t.Errorf("the body was changed to %q", body)
 			}
 		})
+	}
+}
+
+// TestParseGivesRawParams: what a policy reads is the very bytes that the server gets.
+func TestParseGivesRawParams(t *testing.T) {
+	deep := `{"a":` + strings.Repeat("[", 60) + strings.Repeat("]", 60) + `}` // which takes the long way through values
+	many := `{ "a" : [` + strings.Repeat("{} , ", 100) + `"\u0000" ] }`
+	for _, test := range []struct{ method, params, arguments string }{
+		{"tools/call", ` { "name" : "a" , "arguments" : { "b" : 1 } } `, `{ "b" : 1 }`},
+		{"tools/call", `{"name":"a","arguments":` + deep + `}`, deep},
+		{"tools/call", `{"name":"a","arguments":` + many + ` , "x":1}`, many},
+		{"prompts/get", `{"arguments":null,"name":"a"}`, `null`},
+		{"tools/call", `{"arguments":"x"}`, `"x"`},
+		{"tools/call", `{"arguments":-1.50e3}`, `-1.50e3`},
+		{"tools/call", `{}`, ""},
+		{"resources/read", `{"uri":"a","arguments":{"b":1}}`, ""},
+		{"vendor/x", `{"arguments":{}}`, ""},
+		{"ping", "", ""},
+	} {
+		for _, order := range []string{`{"jsonrpc":"2.0","id":1,"method":"%s"%s}`, `{%[2]s"jsonrpc":"2.0","id":1,"method":"%[1]s"}`} {
+			params := test.params
+			if params != "" {
+				params = `,"params":` + params
+			}
+			if strings.HasPrefix(order, "{%[2]") && params != "" {
+				params = params[1:] + ","
+			}
+			body := []byte(fmt.Sprintf(order, test.method, params))
+			kept := bytes.Clone(body)
+			msgs, _, err := Parse(body)
+			if err != nil {
+				t.Fatalf("%s: %s", body, message(err))
+			}
+			m := msgs[0]
+			if string(m.Params) != strings.TrimSpace(test.params) || string(m.Arguments) != test.arguments ||
+				(m.Params == nil) != (test.params == "") || (m.Arguments == nil) != (test.arguments == "") {
+				t.Errorf("%s: params %q, arguments %q", body, m.Params, m.Arguments)
+			}
+			_, _ = append(m.Params, "garbage"...), append(m.Arguments, "garbage"...)
+			if !bytes.Equal(body, kept) {
+				t.Errorf("the body became %s", body)
+			}
+		}
+	}
+	if msgs, _, err := Parse([]byte(`{"jsonrpc":"2.0","id":1,"result":{},"params":{"arguments":{}}}`)); err != nil || msgs[0].Params != nil {
+		t.Errorf("%+v, %v", msgs, err)
 	}
 }
 
@@ -181,6 +240,19 @@ func TestParseRefuses(t *testing.T) {
 		{"_Meta", params(`"_Meta":{}`), -32600},
 		{"protocolversion", params(`"_meta":{"io.modelcontextprotocol/protocolversion":"2026-07-28"}`), -32600},
 		{"escaped protocolVersion", params(`"_meta":{"io\u002emodelcontextprotocol/protocolVersion":"2026-07-28"}`), -32600},
+		{"Arguments", params(`"Arguments":{}`), -32600},
+		{"long s in arguments", params(`"argumentſ":{}`), -32600},
+		{"escaped arguments", params(`"\u0061rguments":{}`), -32600},
+		{"Ref", params(`"Ref":{}`), -32600},
+		{"Type in a ref", msg(`"method":"completion/complete","params":{"ref":{"type":"ref/prompt","Type":"ref/resource"}}`), -32600},
+		{"escaped name in a ref", msg(`"method":"completion/complete","params":{"ref":{"type":"ref/prompt","n\u0061me":"a"}}`), -32600},
+		{"URI in a ref", msg(`"method":"completion/complete","params":{"ref":{"type":"ref/resource","URI":"a"}}`), -32600},
+		{"duplicate in a ref", msg(`"method":"completion/complete","params":{"ref":{"type":"ref/resource","uri":"a","uri":"b"}}`), -32700},
+		{"a ref that is a string", msg(`"method":"completion/complete","params":{"ref":"ref/prompt"}`), -32600},
+		{"a ref without a type", msg(`"method":"completion/complete","params":{"ref":{"name":"a"}}`), -32600},
+		{"a ref's type is a number", msg(`"method":"completion/complete","params":{"ref":{"type":1,"name":"a"}}`), -32600},
+		{"a ref's name is a number", msg(`"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":1}}`), -32600},
+		{"a ref's uri is null", msg(`"method":"completion/complete","params":{"ref":{"type":"ref/resource","uri":null}}`), -32600},
 		{"NUL in a name", params(`"na\u0000me":"b"`), -32600},
 		{"NUL in a name of the envelope", msg(`"method":"ping","method\u0000":"x"`), -32600},
 		{"NUL in a name deep inside", params(`"arguments":{"x":[{"\u0000":1}]}`), -32600},

@@ -26,6 +26,8 @@ const (
 	scanInScalar                     // in a number or a literal that is one
 	scanNested                       // in an object or array that is one
 	scanInNested                     // in a string there
+	scanResult                       // in the result, if lists are looked for
+	scanInResult                     // in a string there
 	scanNext                         // behind a member's value
 	scanNextElement                  // behind a message of a batch
 	scanEnd                          // behind the text's value
@@ -56,13 +58,16 @@ type messageScanner struct {
 	seen    uint8
 	keep    []byte // the name or the scalar that is being read, raw
 	keeping bool
+	list    listScan
 
 	current  Message
 	messages []Message
 }
 
 // reset makes the scanner ready for another text. The messages that it has given out stay with their owner.
-func (s *messageScanner) reset() { *s = messageScanner{keep: s.keep[:0]} }
+func (s *messageScanner) reset() {
+	*s = messageScanner{keep: s.keep[:0], list: listScan{wanted: s.list.wanted}}
+}
 
 // result returns the messages of the whole text, or false if it was none of JSON-RPC.
 func (s *messageScanner) result() ([]Message, bool) {
@@ -80,10 +85,12 @@ func (s *messageScanner) alien() bool { return s.other && !s.bad && !s.batch && 
 func (s *messageScanner) write(p []byte) {
 	for i := 0; i < len(p) && !s.bad; {
 		switch s.state {
-		case scanInName, scanInString, scanInNested:
+		case scanInName, scanInString, scanInNested, scanInResult:
 			i += s.inString(p[i:])
 		case scanNested:
 			i += s.nested(p[i:])
+		case scanResult:
+			i += s.inResult(p[i:])
 		case scanInScalar:
 			i += s.inScalar(p[i:])
 		default:
@@ -131,6 +138,9 @@ func (s *messageScanner) value(c byte) {
 	case '{', '[':
 		s.bad = s.keeping // neither an id nor a method is one
 		s.depth, s.state = 1, scanNested
+		if s.list.wanted && s.member == memberResult {
+			s.list.names, s.list.named, s.state = c == '{', false, scanResult
+		}
 	default:
 		s.bad = c != '-' && (c < '0' || c > '9') && c != 't' && c != 'f' && c != 'n'
 		s.keep, s.state = append(s.keep, c), scanInScalar
@@ -174,6 +184,12 @@ func (s *messageScanner) inString(p []byte) int {
 		s.state = scanColon
 	case scanInString:
 		s.endScalar()
+	case scanInResult:
+		if s.keeping {
+			s.list.named = lookalike(s.keep, listNames)
+			s.list.asks = s.list.asks || lookalike(s.keep, askNames)
+		}
+		s.state = scanResult
 	default:
 		s.state = scanNested
 	}
@@ -221,6 +237,8 @@ func (s *messageScanner) remember(p []byte) {
 	limit := maxScannedName
 	switch {
 	case s.state == scanInName:
+	case s.state == scanInResult:
+		limit = maxScannedMember
 	case s.member == memberID:
 		limit = maxID
 	default:
@@ -228,7 +246,7 @@ func (s *messageScanner) remember(p []byte) {
 	}
 	if s.keep = append(s.keep, p[:min(len(p), limit+1)]...); len(s.keep) > limit {
 		s.keeping = false // too long a name is none of ours; too long an id or method is refused
-		s.bad = s.state != scanInName
+		s.bad = s.state != scanInName && s.state != scanInResult
 	}
 }
 

@@ -27,6 +27,13 @@ func Denied(rule string) *Error {
 		Message: "The policy of this server does not allow this call." + nothingSent + " Do not repeat it; ask the server's administrator for access."}
 }
 
+// ToolQuarantined is a tool that may not be called because its definition is not the one that was pinned. The reason is a
+// fixed phrase.
+func ToolQuarantined(reason string) *Error {
+	return &Error{Status: http.StatusForbidden, Code: -32003, Reason: "tool_quarantined", Delivered: DeliveredNo,
+		Message: "The tool may not be called here: " + reason + "." + nothingSent + " Do not repeat it; ask the server's administrator to look at it."}
+}
+
 // BadOrigin is an Origin header that is not on the list (MCP: a server must answer 403).
 func BadOrigin() *Error {
 	return &Error{Status: http.StatusForbidden, Code: -32003, Reason: "bad_origin", Delivered: DeliveredNo,
@@ -54,13 +61,13 @@ func UnknownMethod() *Error {
 
 // ParseError is a body that is not one strict JSON value. The problem is a fixed phrase and quotes nothing.
 func ParseError(problem string) *Error {
-	return &Error{Status: http.StatusBadRequest, Code: -32700, Reason: "parse_error", Delivered: DeliveredNo,
+	return &Error{Status: http.StatusBadRequest, Code: -32700, Reason: "parse_error", Delivered: DeliveredNo, problem: problem,
 		Message: "The request body was refused: " + problem + "." + fixAndSend}
 }
 
 // InvalidRequest is a request that is not a legal JSON-RPC message or not a legal use of the transport.
 func InvalidRequest(problem string) *Error {
-	return &Error{Status: http.StatusBadRequest, Code: -32600, Reason: "invalid_request", Delivered: DeliveredNo,
+	return &Error{Status: http.StatusBadRequest, Code: -32600, Reason: "invalid_request", Delivered: DeliveredNo, problem: problem,
 		Message: "The request was refused: " + problem + "." + fixAndSend}
 }
 
@@ -198,6 +205,18 @@ func CredentialRejected() *Error {
 func Overloaded() *Error {
 	return &Error{Status: http.StatusServiceUnavailable, Code: -32018, Reason: "overloaded", Delivered: DeliveredNo, RetryAfter: time.Second,
 		Message: "The gateway has no capacity for another call now." + nothingSent + " It is safe to send the call again after a moment."}
+}
+
+// ResultTooLarge is an answer that is longer than policy lets this caller have.
+func ResultTooLarge() *Error {
+	return &Error{Status: http.StatusBadGateway, Code: -32005, Reason: "result_too_large", Delivered: DeliveredYes,
+		Message: "The server got the call, but its answer is larger than the policy of this server allows. The call may have taken effect; ask for less."}
+}
+
+// ResultDenied is an answer that policy does not let this caller have. The rule is the rule's stable name.
+func ResultDenied(rule string, cause error) *Error {
+	return &Error{Status: http.StatusForbidden, Code: -32003, Reason: "result_denied", Delivered: DeliveredYes, Rule: rule, Err: cause,
+		Message: "The server got the call, and the policy of this server does not allow its answer to pass. The call may have taken effect; do not repeat it, and ask the server's administrator."}
 }
 
 // UpstreamInvalid is an answer that cannot be passed on, such as one in an encoding that was not asked for.

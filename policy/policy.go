@@ -1,11 +1,14 @@
-// Package policy decides whether a call may go on, from rules that the operator of the connector wrote. It is pure:
-// no I/O, no clock, no state. It does not know how a caller proved who it is, nor what happens after a decision.
+// Package policy decides whether a message may go on, from rules that the operator of the connector wrote. It is pure: no
+// I/O, no clock, no state. It names limits in its decision, and whoever performs the call counts. It does not know how a
+// caller proved who it is, nor what happens after a decision.
 package policy
 
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
+	"time"
 
 	"sallyport.dev/auth"
 	"sallyport.dev/mcp"
@@ -17,56 +20,69 @@ var ErrInvalid = errors.New("policy: not valid")
 // AllServers is the server name in a rule that stands for all servers.
 const AllServers = "*"
 
-// Request is what is decided on.
+// Request is one message to decide on, or an HTTP request without one, such as that for an event stream.
 type Request struct {
-	// Principal is who calls, verified. One without a subject is nobody, and is denied.
+	// Principal is who calls, verified; of a message from the server, whom it is for. One without a subject is nobody, and
+	// is denied.
 	Principal auth.Principal
 	// Server is the name of the server that is called, under its tunnel.
 	Server string
-	// Call is what is called there. No rule looks at it yet.
-	Call *mcp.Call
+	// FromServer says that the server asks the client: sampling, elicitation, roots.
+	FromServer bool
+	// Message is what is asked. The zero Message is none.
+	Message mcp.Message
+	// Source is the caller's address as the gateway saw it. The zero Addr is not known.
+	Source netip.Addr
+	// Time is when. The zero Time is not known.
+	Time time.Time
 }
 
 // Decision is the outcome. The zero Decision denies.
 type Decision struct {
-	// Allow is whether the call may go on.
+	// Allow is whether the message may go on.
 	Allow bool
-	// Rule names what decided, for the audit: "rule 2" (counted from 1, as written), "open", or "default" when no
-	// rule applied.
+	// Rule names what decided, for the audit: the rule's name, or "rule 2" (counted from 1, as written), "open", or
+	// "default" when no rule applied.
 	Rule string
-	// Reason says why, in a sentence for the operator's log. It is not for the agent.
+	// Reason says why, in a sentence for the operator's log. It quotes no value of the call and is not for the agent.
 	Reason string
-}
-
-// Rule allows or denies calls to some servers.
-type Rule struct {
-	// Servers are the names of servers, or "*" alone for all.
-	Servers []string
-	// Allow is what the rule decides. A rule that denies wins over every rule that allows.
-	Allow bool
+	// WouldDeny names the rules in report mode that would have denied what is allowed.
+	WouldDeny []string
+	// Limits are those of the rule that allows. Nil if it has none.
+	Limits *Limits
+	// Check has the last word on what the rule allows. Nil if nobody is to be asked. It is the same for all decisions of a
+	// rule.
+	Check *Check
+	// Approve has a human allow it. Nil if nobody is to be asked. It is the same for all decisions of a rule.
+	Approve *Approve
 }
 
 // Policy is a list of rules, or open. The zero Policy denies everything. It is safe for concurrent use.
 type Policy struct {
 	set   bool
 	open  bool
-	rules []Rule
+	rules []rule
+
+	values *mcp.Values // reads arguments; nil without rules
 }
 
 // Open returns the policy that allows every verified principal everything.
 func Open() Policy { return Policy{set: true, open: true} }
 
-// New returns a policy of rules; what no rule allows is denied. An empty list denies everything, on purpose.
+// New returns a policy of rules; what no rule allows is denied. An empty list denies everything, on purpose. The error
+// matches [ErrInvalid].
 func New(rules []Rule) (Policy, error) {
-	kept := make([]Rule, len(rules))
-	for i, rule := range rules {
-		if err := checkServers(rule.Servers); err != nil {
-			return Policy{}, fmt.Errorf("%w: %s: %w", ErrInvalid, ruleName(i), err)
+	compiled, errs := compileAll(rules)
+	for i, err := range errs {
+		if err != nil {
+			return Policy{}, fmt.Errorf("%w: %s: %w", ErrInvalid, rules[i].nameAt(i), err)
 		}
-		kept[i] = Rule{Servers: slices.Clone(rule.Servers), Allow: rule.Allow}
 	}
-	return Policy{set: true, rules: kept}, nil
+	return ofRules(compiled), nil
 }
+
+// ofRules returns the policy of checked rules.
+func ofRules(rules []rule) Policy { return Policy{set: true, rules: rules, values: new(mcp.Values)} }
 
 // IsOpen reports whether the policy is the word open.
 func (p Policy) IsOpen() bool { return p.open }
@@ -78,12 +94,47 @@ func (p Policy) IsZero() bool { return !p.set }
 // IsEmpty reports whether a policy was given that has no rule, and so denies everything.
 func (p Policy) IsEmpty() bool { return p.set && !p.open && len(p.rules) == 0 }
 
+// Checks returns the decision services of all rules.
+func (p Policy) Checks() []*Check {
+	var checks []*Check
+	for i := range p.rules {
+		if c := p.rules[i].Check; c != nil {
+			checks = append(checks, c)
+		}
+	}
+	return checks
+}
+
+// ChecksResults reports whether a decision service may have to see the answers of a server.
+func (p Policy) ChecksResults(server string) bool {
+	for i := range p.rules {
+		if r := &p.rules[i]; r.Check != nil && r.Check.Result && r.covers(&Request{Server: server}) {
+			return true
+		}
+	}
+	return false
+}
+
+// Approvals returns how humans are asked, for all rules that have them asked.
+func (p Policy) Approvals() []*Approve {
+	var approvals []*Approve
+	for i := range p.rules {
+		if a := p.rules[i].Approve; a != nil {
+			approvals = append(approvals, a)
+		}
+	}
+	return approvals
+}
+
+// Len returns the number of rules.
+func (p Policy) Len() int { return len(p.rules) }
+
 // Servers returns the server names that the rules mention, without "*", so that a caller can warn about names that
 // do not exist.
 func (p Policy) Servers() []string {
 	var names []string
-	for _, rule := range p.rules {
-		for _, name := range rule.Servers {
+	for i := range p.rules {
+		for _, name := range p.rules[i].Servers {
 			if name != AllServers && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
@@ -92,38 +143,13 @@ func (p Policy) Servers() []string {
 	return names
 }
 
-// Decide decides one request. Rules that deny come first, wherever they stand; then the first rule that allows.
-func (p Policy) Decide(request Request) Decision {
-	switch {
-	case !p.set:
-		return Decision{Rule: "default", Reason: "there is no policy"}
-	case request.Principal.Subject == "":
-		return Decision{Rule: "default", Reason: "the caller has no identity"}
-	case request.Server == "":
-		return Decision{Rule: "default", Reason: "the call names no server"}
-	case p.open:
-		return Decision{Allow: true, Rule: "open", Reason: "the policy is open"}
-	}
-	allowedBy := -1
-	for i, rule := range p.rules {
-		if !rule.covers(request.Server) {
-			continue
-		}
-		if !rule.Allow {
-			return Decision{Rule: ruleName(i), Reason: "the rule denies this server"}
-		}
-		if allowedBy < 0 {
-			allowedBy = i
+// NotEnforced names the rules in report mode.
+func (p Policy) NotEnforced() []string {
+	var names []string
+	for i := range p.rules {
+		if p.rules[i].Report {
+			names = append(names, p.rules[i].label)
 		}
 	}
-	if allowedBy < 0 {
-		return Decision{Rule: "default", Reason: "no rule allows this server"}
-	}
-	return Decision{Allow: true, Rule: ruleName(allowedBy), Reason: "the rule allows this server"}
+	return names
 }
-
-func (r Rule) covers(server string) bool {
-	return slices.Contains(r.Servers, server) || len(r.Servers) == 1 && r.Servers[0] == AllServers
-}
-
-func ruleName(index int) string { return fmt.Sprintf("rule %d", index+1) }

@@ -29,6 +29,8 @@ const (
 	KeyOutcome = "outcome"
 	// KeyRule is the policy rule that decided a call.
 	KeyRule = "rule"
+	// KeyDropped is how many elements were taken out of a list because the caller may not use them, a number.
+	KeyDropped = "dropped"
 	// KeyDelivered is whether the upstream got the call: "yes", "no" or "unknown".
 	KeyDelivered = "delivered"
 	// KeyAttempts is on how many sessions a call was tried, a number.

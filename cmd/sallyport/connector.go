@@ -35,6 +35,7 @@ open; it dials neither the gateway nor your servers, and starts none.`,
 		Args:    exactArgs(0, 0),
 	}
 	flags.addTo(cmd, "connector.yaml")
+	cmd.AddCommand(newConnectorStatus())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, flush, err := flags.logger(cmd)
 		if err != nil {

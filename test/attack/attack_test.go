@@ -83,6 +83,7 @@ func groups() []group {
 		{name: "Shared answers", attacks: sharedAttacks()},
 		{name: "Upstreams that are not who they should be", attacks: impostorAttacks()},
 		{name: "A gateway that has been taken over", attacks: captorAttacks()},
+		{name: "Policy", attacks: policyAttacks()},
 		{name: "Sources of secrets, and callers' names", attacks: sourceAttacks()},
 	}
 	for i, g := range all {

@@ -2,7 +2,9 @@ package attack
 
 import (
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -39,6 +41,7 @@ const (
 	foreignPath = "/t/globex/wiki/mcp"
 	hostilePath = "/t/" + stack.Tunnel + "/hostile/mcp"
 	hastyPath   = "/t/" + stack.Tunnel + "/hasty/mcp"
+	guardedPath = "/t/" + stack.Tunnel + "/guarded/mcp"
 	oldPath     = "/t/" + stack.Tunnel + "/old/"
 )
 
@@ -57,6 +60,7 @@ type rig struct {
 	vault   *upstream // another server of the same tunnel
 	foreign *upstream // the same server name in another tunnel
 	quiet   *upstream // for attacks that run beside others
+	guarded *upstream // behind a policy
 	meet    *upstream // answers when as many requests as meeting says are there
 	meeting *meeting
 	logged  int    // bytes of the log that have been searched
@@ -85,7 +89,7 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 		hostile: newHostile(t, scripts), hasty: newHostile(t, scripts),
 		old: legacy(), older: legacy(), foreignOld: legacy(), trap: newUpstream(t, nil),
 		trusted: secure("honest"), impostors: map[string]*upstream{"expired": secure("expired"), "renamed": secure("renamed"), "selfsigned": secure("selfsigned")},
-		wiki: newUpstream(t, nil), vault: newUpstream(t, nil), foreign: newUpstream(t, nil), quiet: newUpstream(t, nil),
+		wiki: newUpstream(t, nil), vault: newUpstream(t, nil), foreign: newUpstream(t, nil), quiet: newUpstream(t, nil), guarded: newUpstream(t, nil),
 		meet: newUpstream(t, meeting.attend),
 	}
 	r.moved = newUpstream(t, nil)
@@ -109,13 +113,14 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 		return s
 	}
 	servers := map[string]connector.Server{
-		"wiki": server(r.wiki), "vault": server(r.vault), "quiet": server(r.quiet), "meet": server(r.meet),
+		"wiki": server(r.wiki), "vault": server(r.vault), "quiet": server(r.quiet), "meet": server(r.meet), "guarded": server(r.guarded),
 		"hostile": both(r.hostile, 0), "hasty": both(r.hasty, time.Second), "old": stream(r.old), "older": stream(r.older),
 		"trusted": server(r.trusted), "moved": server(r.moved),
 	}
 	for name, u := range r.impostors {
 		servers[name] = server(u)
 	}
+	open := slices.DeleteFunc(slices.Collect(maps.Keys(servers)), func(name string) bool { return name == "guarded" })
 	named := servers["moved"]
 	named.URL = "http://" + net.JoinHostPort(movedName, port) + "/private"
 	servers["moved"] = named
@@ -139,7 +144,9 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 		},
 		Connector: func(cfg *connector.Config) {
 			cfg.Upstream.AllowedIPs = []string{"127.0.0.1/32"}
-			if second {
+			if !second {
+				cfg.Policy = guarded(t, open)
+			} else {
 				cfg.TunnelToken = token
 				cfg.Servers = map[string]connector.Server{"wiki": server(r.foreign), "old": stream(r.foreignOld)}
 			}
@@ -164,7 +171,7 @@ const others = 11
 func (r *rig) upstreams() []*upstream {
 	return []*upstream{
 		r.vault, r.foreign, r.quiet, r.hasty, r.older, r.foreignOld, r.trap, r.elsewhere, r.impostors["expired"], r.impostors["renamed"], r.impostors["selfsigned"],
-		r.wiki, r.meet, r.hostile, r.old, r.trusted, r.moved,
+		r.wiki, r.guarded, r.meet, r.hostile, r.old, r.trusted, r.moved,
 	}
 }
 

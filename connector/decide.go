@@ -1,0 +1,136 @@
+package connector
+
+import (
+	"bytes"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	"sallyport.dev/mcp"
+	"sallyport.dev/policy"
+	"sallyport.dev/telemetry"
+)
+
+// decide asks the customer's policy about each message of a call, and lets through only what it allows whole, within the
+// limits of the rules that allow it.
+func (c *Connector) decide(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := noteFrom(r.Context())
+		n.call = mcp.CallFrom(r.Context())
+		if addr, err := netip.ParseAddr(r.Header.Get(mcp.HeaderSource)); err == nil {
+			n.source = addr
+		}
+		var taken []func() // gives back what the limits have lent
+		defer func() {
+			for _, giveBack := range taken {
+				giveBack()
+			}
+		}()
+		for _, m := range messagesOf(n.call) {
+			d := n.routes.cfg.Policy.Decide(n.asks(m))
+			n.decided(d)
+			if !d.Allow {
+				c.refuse(w, r, mcp.Denied(d.Rule).For(n.call))
+				return
+			}
+			if refused := c.quarantined(n, m); refused != nil {
+				c.refuse(w, r, refused.For(n.call))
+				return
+			}
+			if d.Limits != nil {
+				giveBack, refused := c.limits.take(n, d, m)
+				if refused != nil {
+					c.refuse(w, r, refused.For(n.call))
+					return
+				}
+				taken = append(taken, giveBack)
+			}
+			if d.Check != nil && d.Check.Arguments {
+				if err := n.consult(r.Context(), d, m, nil); err != nil {
+					c.refuse(w, r, n.overruled(d, err).For(n.call))
+					return
+				}
+			}
+			if d.Check != nil && d.Check.Result && m.Kind == mcp.Request {
+				if n.call.Endpoint != mcp.EndpointMCP {
+					c.refuse(w, r, n.overruled(d, errElsewhere).For(n.call))
+					return
+				}
+				m.ID, m.Params, m.Arguments = bytes.Clone(m.ID), bytes.Clone(m.Params), nil // the body is let go of before the answer comes
+				n.checks = append(n.checks, resultCheck{d, m})
+			}
+			if d.Approve != nil {
+				if err := c.askHuman(r.Context(), n, d, m, n.beating(w, r)); err != nil {
+					c.refuse(w, r, n.overruled(d, err).For(n.call))
+					return
+				}
+			}
+		}
+		if !n.routes.cfg.Policy.ShowsAll(n.server) {
+			n.keep = n.shows
+		}
+		for _, rule := range n.decision.WouldDeny {
+			c.log.Warn("a rule in report mode would have denied the call", telemetry.KeyRequestID, n.requestID, telemetry.KeyRule, rule, telemetry.KeyServer, n.server, telemetry.KeyPrincipal, n.principal.String())
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// shows reports whether an element of a list may be in it. What a list shows is presentation: a call is decided, whether a
+// list has named what it calls or not.
+func (n *note) shows(method string, e mcp.Element) bool {
+	m := mcp.Message{Kind: mcp.Request, Name: e.Name}
+	switch method {
+	case "tools/list":
+		m.Method = "tools/call"
+	case "prompts/list":
+		m.Method = "prompts/get"
+	case "resources/list":
+		m.Method = "resources/read"
+	case "resources/templates/list":
+		return n.routes.cfg.Policy.ShowsTemplate(n.asks(mcp.Message{Kind: mcp.Request, Method: "resources/read"}))
+	default:
+		return false
+	}
+	return n.routes.cfg.Policy.Shows(n.asks(m))
+}
+
+// overruled is a denial, by a decision service or a human, of what a rule allows.
+func (n *note) overruled(d policy.Decision, why error) *mcp.Error {
+	n.decision.Allow, n.decision.Rule = false, d.Rule
+	e := mcp.Denied(d.Rule)
+	e.Err = why
+	return e
+}
+
+// messagesOf are the messages that are decided one by one. A request without any, such as for an event stream, counts as
+// one that says nothing.
+func messagesOf(call *mcp.Call) []mcp.Message {
+	if len(call.Messages) == 0 {
+		return []mcp.Message{{}}
+	}
+	return call.Messages
+}
+
+// asks is the request that policy judges.
+func (n *note) asks(m mcp.Message) policy.Request {
+	return policy.Request{Principal: n.principal, Server: n.server, Message: m, Source: n.source, Time: n.start}
+}
+
+// decided notes a decision about one message. The log line names the rule that denied, or the one that allowed the first
+// message; the smallest of the limits on what comes back counts.
+func (n *note) decided(d policy.Decision) {
+	would := n.decision.WouldDeny
+	for _, rule := range d.WouldDeny {
+		if !slices.Contains(would, rule) {
+			would = append(would, rule)
+		}
+	}
+	if !d.Allow || n.decision.Rule == "" {
+		n.decision = d
+	}
+	n.decision.WouldDeny = would
+	if d.Limits != nil && d.Limits.Result > 0 && (n.maxResult == 0 || d.Limits.Result < n.maxResult) {
+		n.maxResult = d.Limits.Result
+	}
+}

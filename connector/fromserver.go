@@ -1,0 +1,75 @@
+package connector
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"sallyport.dev/credential"
+	"sallyport.dev/mcp"
+	"sallyport.dev/policy"
+	"sallyport.dev/telemetry"
+)
+
+// refuseServer is how long it may take to tell a server that the client will not answer it.
+const refuseServer = 10 * time.Second
+
+// mayAsk asks the customer's policy whether a server may make a request of its client.
+func (n *note) mayAsk(m *mcp.Message) bool {
+	return n.routes.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, FromServer: true, Message: *m, Source: n.source, Time: time.Now()}).Allow
+}
+
+// refuser returns what answers a request of the server in the client's place, so that the server does not wait for ever: by
+// a POST of its own in the same MCP session, with the same credentials.
+func (c *Connector) refuser(ctx context.Context, n *note, r *http.Request, a *answer) func(m *mcp.Message) {
+	session, version, server := n.call.SessionID, n.call.Version, n.server
+	return func(m *mcp.Message) {
+		log := c.log.With(telemetry.KeyRequestID, n.requestID, telemetry.KeyServer, server, telemetry.KeyMethod, m.Method, telemetry.KeyPrincipal, n.principal.String())
+		log.Warn("a request of the server to its client was refused by policy")
+		body := mcp.ErrorMessage(mcp.Denied(byPolicy), n.requestID, m.ID)
+		messages, _, err := mcp.Parse(body)
+		if err != nil {
+			return // cannot be: the id has been parsed
+		}
+		reply := *n
+		reply.call = &mcp.Call{Endpoint: mcp.EndpointMCP, Version: version, SessionID: session, Messages: messages, Body: body}
+		target := n.upstream.url
+		if n.call.Endpoint != mcp.EndpointMCP {
+			if target = a.messages; target == nil {
+				return // a request before the endpoint event stops the stream
+			}
+			reply.call.Endpoint = mcp.EndpointMessages
+		}
+		n.upstream.calls.Add(1)
+		go func() {
+			defer n.upstream.calls.Done()
+			if err := c.tellServer(context.WithoutCancel(ctx), &reply, r, target); err != nil {
+				log.Warn("the server was not told that its request was refused", telemetry.KeyError, n.upstream.guard.clean(quoteless(err)))
+			}
+		}()
+	}
+}
+
+// byPolicy stands for a rule in what a server gets to see.
+const byPolicy = "policy"
+
+// tellServer sends a response to the upstream.
+func (c *Connector) tellServer(ctx context.Context, reply *note, r *http.Request, target *url.URL) error {
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, noteKey{}, reply), refuseServer)
+	defer cancel()
+	request := upstreamRequest(credential.WithPrincipal(ctx, reply.caller()), r, reply.call, target)
+	request.Method = http.MethodPost
+	for _, name := range []string{"Last-Event-Id", "Mcp-Method", "Mcp-Name"} {
+		request.Header.Del(name)
+	}
+	request.Header["Content-Type"] = []string{"application/json"}
+	request.Header["Accept"] = []string{"application/json, text/event-stream"}
+	response, err := reply.upstream.transport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
+	return response.Body.Close()
+}
