@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport.dev/audit"
 	"sallyport.dev/cell"
 	"sallyport.dev/connector/pins"
 	"sallyport.dev/credential/address"
@@ -48,6 +49,9 @@ type Config struct {
 	Policy policy.Policy `yaml:"policy"`
 	// MaxProcesses is how many processes of local servers may run at once, 1 to 1024. Default 32.
 	MaxProcesses int `yaml:"max_processes"`
+	// Audit is a log of every decision that cannot be changed unnoticed: the word strict or best_effort, or keys of its own.
+	// Needs state_dir. Optional.
+	Audit audit.Config `yaml:"audit"`
 	// MaxBody is the most bytes that one request body may have. Default 4194304 (4 MiB).
 	MaxBody int64 `yaml:"max_body"`
 
@@ -151,6 +155,9 @@ func (c *Config) Validate() error {
 	}
 	if c.StateDir != "" && !filepath.IsAbs(c.StateDir) {
 		errs = append(errs, errors.New("state_dir: write an absolute path"))
+	}
+	if c.Audit.Enabled() && c.StateDir == "" {
+		errs = append(errs, errors.New("audit: set state_dir, where the key is kept that signs checkpoints"))
 	}
 	if _, ok := transports[c.Transport]; !ok {
 		errs = append(errs, errors.New("transport: auto, quic or tcp is allowed"))

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"sallyport.dev/audit"
 	"sallyport.dev/connector/pins"
 	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/oauth"
@@ -61,6 +62,7 @@ type Connector struct {
 	approvals *approvals // that a policy waits for
 	pins      *pins.Pins // of tools; nil without a state_dir
 	sessions  sessions
+	audit     atomic.Pointer[audit.Log] // nil if there is none, or the connector does not run
 
 	reloading sync.Mutex     // held during a Reload: one at a time
 	retired   sync.WaitGroup // upstreams that have been replaced
@@ -198,6 +200,11 @@ func (c *Connector) Run(ctx context.Context) error {
 	c.log.Info("connector is up, dialling its gateway", telemetry.KeyGateway, c.cfg.Gateway, telemetry.KeyInstance, c.instance,
 		"servers", len(c.current().names), telemetry.KeyVersion, c.cfg.Version)
 	defer c.closeRoutes()
+	closeAudit, err := c.openAudit()
+	if err != nil {
+		return err
+	}
+	defer closeAudit()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	stopLocal := c.runLocal(ctx)

@@ -29,6 +29,7 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 		for _, m := range messagesOf(n.call) {
 			d := n.routes.cfg.Policy.Decide(n.asks(m))
 			n.decided(d)
+			c.auditDecision(n, m, d)
 			if !d.Allow {
 				c.refuse(w, r, mcp.Denied(d.Rule).For(n.call))
 				return
@@ -71,6 +72,10 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 		}
 		for _, rule := range n.decision.WouldDeny {
 			c.log.Warn("a rule in report mode would have denied the call", telemetry.KeyRequestID, n.requestID, telemetry.KeyRule, rule, telemetry.KeyServer, n.server, telemetry.KeyPrincipal, n.principal.String())
+		}
+		if e := c.auditBegin(n); e != nil {
+			c.refuse(w, r, e.For(n.call))
+			return
 		}
 		next.ServeHTTP(w, r)
 	})

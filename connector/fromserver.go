@@ -16,9 +16,13 @@ import (
 // refuseServer is how long it may take to tell a server that the client will not answer it.
 const refuseServer = 10 * time.Second
 
-// mayAsk asks the customer's policy whether a server may make a request of its client.
-func (n *note) mayAsk(m *mcp.Message) bool {
-	return n.routes.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, FromServer: true, Message: *m, Source: n.source, Time: time.Now()}).Allow
+// mayAsk returns what asks the customer's policy whether a server may make a request of its client.
+func (c *Connector) mayAsk(n *note) func(m *mcp.Message) bool {
+	return func(m *mcp.Message) bool {
+		d := n.routes.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, FromServer: true, Message: *m, Source: n.source, Time: time.Now()})
+		c.auditAsked(n, m, d)
+		return d.Allow
+	}
 }
 
 // refuser returns what answers a request of the server in the client's place, so that the server does not wait for ever: by

@@ -67,6 +67,7 @@ func changedForGood(old, cfg *Config) (keys []string) {
 		"gateway":       old.Gateway == cfg.Gateway,
 		"gateway_ca":    old.GatewayCA == cfg.GatewayCA,
 		"tunnel_token":  old.TunnelToken.String() == cfg.TunnelToken.String(),
+		"audit":         inYAML(old.Audit) == inYAML(cfg.Audit),
 		"state_dir":     old.StateDir == cfg.StateDir,
 		"transport":     old.Transport == cfg.Transport,
 		"connections":   old.Connections == cfg.Connections,

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport.dev/audit"
 	"sallyport.dev/auth"
 	"sallyport.dev/credential"
 	"sallyport.dev/mcp"
@@ -42,8 +43,10 @@ type note struct {
 	principal auth.Principal
 	source    netip.Addr // of the caller, as the gateway says; the zero Addr if it does not
 	decision  policy.Decision
-	streaming bool  // the answer has begun, as an event stream
-	maxResult int64 // bytes that the answer may have; 0 for any number
+	verb      string        // HTTP method
+	events    []audit.Event // of the audit log
+	streaming bool          // the answer has begun, as an event stream
+	maxResult int64         // bytes that the answer may have; 0 for any number
 	call      *mcp.Call
 	keep      func(method string, e mcp.Element) bool // which elements of lists the caller gets to see; nil: all
 	checks    []resultCheck                           // of answers
@@ -69,10 +72,11 @@ func noteFrom(ctx context.Context) *note {
 // record writes one log line for each call.
 func (c *Connector) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := &note{requestID: r.Header.Get(mcp.HeaderRequestID), start: time.Now()}
+		n := &note{requestID: r.Header.Get(mcp.HeaderRequestID), start: time.Now(), verb: r.Method}
 		defer func() {
 			if n.upstream != nil {
 				n.upstream.health.note(n.outcome)
+				c.auditEnd(n)
 			}
 			c.logCall(r, n)
 		}()

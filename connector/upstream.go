@@ -250,7 +250,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !n.routes.cfg.Policy.IsOpen() && !n.call.Version.Sessionful() && !mcp.IsEventStream(resp.Header) {
-		if e := u.judgeBody(ctx, resp, n.mayAsk); e != nil {
+		if e := u.judgeBody(ctx, resp, c.mayAsk(n)); e != nil {
 			c.refuse(w, r, e.For(n.call))
 			return
 		}
@@ -282,7 +282,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	a.Lists = lists
 	if !n.routes.cfg.Policy.IsOpen() {
 		a.Asks = !n.call.Version.Sessionful()
-		a.mayAsk, a.refused = n.mayAsk, c.refuser(ctx, n, r, a)
+		a.mayAsk, a.refused = c.mayAsk(n), c.refuser(ctx, n, r, a)
 	}
 	c.respond(ctx, w, resp, a)
 }

@@ -67,6 +67,7 @@ var parts = []struct{ intro, folder, name string }{
 	{"`servers.<name>.credentials[].jwt`:", "credential/mint", "Config"},
 	{"Where secrets come from that are not in files or variables, `sources`:", "credential/source", "Config"},
 	{"`sources.vault`:", "credential/source/vault", "Config"},
+	{"The audit log, `audit`, where it is more than one word; see [the guide](guides/audit.md):", "audit", "Config"},
 }
 
 const policyText = `
@@ -151,7 +152,7 @@ func generate(t *testing.T) string {
 			t.Fatal(err)
 		}
 		text = strings.NewReplacer("| inject.Header |", see, "| inject.Basic |", see, "| inject.Query |", see, "| inject.Cookie |", see, "| inject.Body |", see,
-			"| credential.Who |", see, "| oauth.Config |", see, "| mint.Config |", see, "| source.Config |", see, "| vault.Config |", see, "| policy.Policy |", "| rules, see below |", "| cell.Isolation |", "| text |", "| pins.Mode |", "| text |",
+			"| credential.Who |", see, "| oauth.Config |", see, "| mint.Config |", see, "| source.Config |", see, "| vault.Config |", see, "| policy.Policy |", "| rules, see below |", "| cell.Isolation |", "| text |", "| pins.Mode |", "| text |", "| audit.Config |", "| strict, best_effort, or keys, see below |", "| named Mode |", "| text |",
 			"| named Variable |", "| named texts or { secret: REF } |", "list of netip.Prefix", "list of prefixes").Replace(text)
 		// The role's own heading stands above; the type's name says nothing to an operator.
 		_, table, _ := strings.Cut(text, "\n| Key |")

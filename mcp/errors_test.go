@@ -47,6 +47,7 @@ var errorTable = []struct {
 	{"connect timeout", UpstreamConnectTimeout(errCause), 504, -32013, "upstream_unreachable", "no", nil},
 	{"a tool that is not as pinned", ToolQuarantined("it has changed"), 403, -32003, "tool_quarantined", "no", nil},
 	{"a result that is denied", ResultDenied("", errCause), 403, -32003, "result_denied", "yes", nil},
+	{"no audit", AuditUnavailable(errCause), 503, -32018, "audit_unavailable", "no", nil},
 	{"a result above a limit", ResultTooLarge(), 502, -32005, "result_too_large", "yes", nil},
 	{"quarantine", UpstreamQuarantined(errCause), 503, -32013, "upstream_quarantined", "no", nil},
 	{"upstream silent", UpstreamTimeout(errCause), 504, -32014, "outcome_unknown", "unknown", nil},

@@ -201,6 +201,12 @@ func CredentialRejected() *Error {
 		Message: "The server got the call and rejected the connector's credential. Do not repeat it; ask the administrator to check the credential."}
 }
 
+// AuditUnavailable is a call that was not made because it could not be recorded.
+func AuditUnavailable(cause error) *Error {
+	return &Error{Status: http.StatusServiceUnavailable, Code: -32018, Reason: "audit_unavailable", Delivered: DeliveredNo, Err: cause,
+		Message: "The connector cannot record calls now, and makes none that it cannot record." + nothingSent + " It is safe to send the call again later; if this lasts, ask the administrator to look at the connector's disk."}
+}
+
 // Overloaded is a process that has no room for another call.
 func Overloaded() *Error {
 	return &Error{Status: http.StatusServiceUnavailable, Code: -32018, Reason: "overloaded", Delivered: DeliveredNo, RetryAfter: time.Second,

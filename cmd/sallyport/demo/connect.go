@@ -3,8 +3,10 @@ package demo
 import (
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 
+	"sallyport.dev/audit"
 	"sallyport.dev/connector"
 	"sallyport.dev/credential/inject"
 	"sallyport.dev/credential/oauth"
@@ -42,12 +44,27 @@ func (d *Demo) connectorConfig(transport string) (connector.Config, error) {
 	if d.local != nil {
 		cfg.Servers[localName] = *d.local
 	}
+	cfg.StateDir, cfg.Audit = d.connectorState(), audit.Config{Mode: audit.BestEffort}
 	var err error
-	if cfg.Policy, err = allow(d.ownNames()...); err != nil || d.cfg.Extra == nil {
+	if cfg.Policy, err = d.ownPolicy(); err != nil || d.cfg.Extra == nil {
 		return cfg, err
 	}
 	return cfg, d.cfg.Extra.addTo(&cfg)
 }
+
+// noErasing is the rule by which nobody erases notes.
+const noErasing = "no-erasing"
+
+// ownPolicy allows everything on the demo's own servers, but for one tool.
+func (d *Demo) ownPolicy() (policy.Policy, error) {
+	return policy.New([]policy.Rule{
+		{Servers: d.ownNames(), Allow: true},
+		{Name: noErasing, Servers: []string{notesName}, When: `mcp.tool == "` + eraseTool + `"`},
+	})
+}
+
+// connectorState is the connector's state_dir.
+func (d *Demo) connectorState() string { return filepath.Join(d.dir, roleConnector, "state") }
 
 // allow makes the policy that allows everything on these servers.
 func allow(servers ...string) (policy.Policy, error) {

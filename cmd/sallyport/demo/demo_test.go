@@ -64,7 +64,7 @@ func TestOnceShowsAndChecksWhatEachHopSaw(t *testing.T) {
 	}
 	for _, part := range []string{
 		"Over QUIC:", "Over TCP:", "-> quic ->", "-> tcp ->", "echo", "slow", "3 progress events", "search", "whoami",
-		"agent      sent its own token", "gateway    principal https://127.0.0.1:", "connector  rule 1 allows", "All of this was checked",
+		"agent      sent its own token", "gateway    principal https://127.0.0.1:", "connector  rule 1 allows", "erase is not in the list", "denied by no-erasing", "deny tools/call erase", "All of this was checked",
 	} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("%q is missing in\n%s", part, out.String())
@@ -93,7 +93,7 @@ func TestProof(t *testing.T) {
 	defer d.Close()
 	key, token, access := d.key.Reveal(), d.token.Reveal(), d.tokens.give()
 	good := func() (*round, hops) {
-		r := &round{demo: d, transport: "quic", logs: new(transcript), wire: new(transcript), keys: map[string]string{notesName: "present (sha256:" + diag.Fingerprint(key) + ")"}}
+		r := &round{demo: d, transport: "quic", logs: new(transcript), wire: new(transcript), denied: "by " + noErasing, keys: map[string]string{notesName: "present (sha256:" + diag.Fingerprint(key) + ")"}}
 		r.wire.tokens = []string{"Bearer " + token}
 		if d.Without() == nil {
 			r.view = &diag.View{Environment: []string{"HOME", "LANG", "PATH", "TMPDIR"}, Interfaces: []string{"lo"}, Processes: 2}
@@ -114,6 +114,7 @@ func TestProof(t *testing.T) {
 		{"the agent got the key", func(r *round, _ *hops) { _, _ = r.wire.Write([]byte("x " + key + " y")) }},
 		{"the key is in a log", func(r *round, _ *hops) { _, _ = r.logs.Write([]byte("k=" + key)) }},
 		{"the token is in a log", func(r *round, _ *hops) { _, _ = r.logs.Write([]byte("t=" + token)) }},
+		{"the denied call is not in the audit log", func(r *round, _ *hops) { r.denied = "" }},
 		{"no call", func(_ *round, facts *hops) { facts.calls = nil }},
 		{"another principal", func(_ *round, facts *hops) { facts.calls[0].Principal = "x|y" }},
 		{"another transport", func(_ *round, facts *hops) { facts.calls[0].Transport = "tcp" }},

@@ -44,6 +44,9 @@ func notesServer(version string, key secret.Value) http.Handler {
 		mcp.WithDescription("Returns one note."),
 		mcp.WithString("id", mcp.Required(), mcp.Description("The note's id, as search gives it.")),
 		mcp.WithReadOnlyHintAnnotation(true)), readNote)
+	s.AddTool(mcp.NewTool(eraseTool,
+		mcp.WithDescription("Erases all notes."),
+		mcp.WithDestructiveHintAnnotation(true)), eraseNotes)
 	s.AddTools(diag.Whoami())
 	return demandKey(key, diag.Handler(s))
 }
@@ -59,6 +62,14 @@ func demandKey(key secret.Value, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// eraseTool is what the demo's policy keeps from agents.
+const eraseTool = "erase"
+
+// eraseNotes erases nothing: that it is called at all is a failure of the demo.
+func eraseNotes(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+	return mcp.NewToolResultError("the policy of the demo should have kept this call away"), nil
 }
 
 func searchNotes(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {

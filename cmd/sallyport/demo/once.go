@@ -62,6 +62,7 @@ type round struct {
 	wire      *transcript // of the agent
 	timings   []timing
 	keys      map[string]string // by server: the fingerprint of the credential that it says it got
+	denied    string            // the line of the audit log about the call that policy denied
 	view      *diag.View        // what the local server says it sees
 }
 
@@ -112,6 +113,11 @@ func (r *round) callServer(ctx context.Context, server string, facts *hops) erro
 		return err
 	}
 	r.timings[len(r.timings)-1].note = fmt.Sprintf("%d tools", len(tools))
+	if server == notesName {
+		if err := r.tryErasing(ctx, a, tools); err != nil {
+			return err
+		}
+	}
 	do := func(step step) error {
 		progress.reset()
 		start = time.Now()

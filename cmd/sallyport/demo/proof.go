@@ -41,6 +41,7 @@ func (r *round) saw(facts hops) []sight {
 		{"connector", fmt.Sprintf("got an access token from %s by its client secret (sha256:%s), and put it in for %s alone",
 			d.tickets.at("/token"), diag.Fingerprint(d.client.Reveal()), d.tickets.url())},
 		{notesName, fmt.Sprintf("Authorization %s: the connector's key; the agent's token did not arrive", r.keys[notesName])},
+		{"audit", r.denied},
 		{ticketsName, fmt.Sprintf("Authorization %s: the access token, not the client secret; the agent's token did not arrive", r.keys[ticketsName])},
 		{diagName, "no Authorization at all: it is not bound to a credential"},
 	}
@@ -91,6 +92,7 @@ func (r *round) prove(facts hops) error {
 	for _, one := range slices.Concat(facts.reached[notesName], facts.reached[diagName], facts.reached[ticketsName]) {
 		must(!strings.Contains(one.header, token), "the agent's token reached a server")
 	}
+	must(strings.Contains(r.denied, noErasing), "the denied call is not in the audit log")
 	must(r.keys[notesName] == "present (sha256:"+diag.Fingerprint(key)+")", "the notes server reports another key")
 	if d.local != nil {
 		proveView(r.view, must)

@@ -54,7 +54,11 @@ func TestRun(t *testing.T) {
 	}
 	results, strangers := quietest(results)
 	path := filepath.Join(t.TempDir(), "docs", "performance.md")
-	if err := writeReport(path, p, results, local, credentials, strangers); err != nil {
+	decisions, err := p.measurePolicy(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeReport(path, p, results, local, credentials, decisions, strangers); err != nil {
 		t.Fatal(err)
 	}
 	page, err := os.ReadFile(path)

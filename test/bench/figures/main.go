@@ -70,6 +70,10 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
+	decisions, err := plan.measurePolicy(ctx)
+	if err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
 	results, strangers := quietest(results)
 	if err := writeTables(out, results); err != nil {
 		return err
@@ -77,9 +81,10 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	fmt.Fprintf(out, "\n%s", idleTable(results))
 	fmt.Fprintf(out, "\n%s", local.table(plan.agents))
 	fmt.Fprintf(out, "\n%s", credentials.table(plan.agents))
+	fmt.Fprintf(out, "\n%s", decisions.table())
 	fmt.Fprintf(out, "\n%d rounds counted; in them other processes took at most %.0f %% of the machine\n", len(results[0].samples), 100*strangers)
 	if report == "" {
 		return nil
 	}
-	return writeReport(report, plan, results, local, credentials, strangers)
+	return writeReport(report, plan, results, local, credentials, decisions, strangers)
 }
