@@ -16,6 +16,9 @@ import (
 // refuseServer is how long it may take to tell a server that the client will not answer it.
 const refuseServer = 10 * time.Second
 
+// maxTelling is how many refusals of one answer may be on their way to its server at once. More are not told.
+const maxTelling = 16
+
 // mayAsk returns what asks the customer's policy whether a server may make a request of its client.
 func (c *Connector) mayAsk(n *note) func(m *mcp.Message) bool {
 	return func(m *mcp.Message) bool {
@@ -29,12 +32,20 @@ func (c *Connector) mayAsk(n *note) func(m *mcp.Message) bool {
 // a POST of its own in the same MCP session, with the same credentials.
 func (c *Connector) refuser(ctx context.Context, n *note, r *http.Request, a *answer) func(m *mcp.Message) {
 	session, version, server := n.call.SessionID, n.call.Version, n.server
+	telling := make(chan struct{}, maxTelling)
 	return func(m *mcp.Message) {
+		select {
+		case telling <- struct{}{}:
+		default: // it asks faster than it listens
+			return
+		}
+		told := func() { <-telling }
 		log := c.log.With(telemetry.KeyRequestID, n.requestID, telemetry.KeyServer, server, telemetry.KeyMethod, m.Method, telemetry.KeyPrincipal, n.principal.String())
 		log.Warn("a request of the server to its client was refused by policy")
 		body := mcp.ErrorMessage(mcp.Denied(byPolicy), n.requestID, m.ID)
 		messages, _, err := mcp.Parse(body)
 		if err != nil {
+			told()
 			return // cannot be: the id has been parsed
 		}
 		reply := *n
@@ -42,6 +53,7 @@ func (c *Connector) refuser(ctx context.Context, n *note, r *http.Request, a *an
 		target := n.upstream.url
 		if n.call.Endpoint != mcp.EndpointMCP {
 			if target = a.messages; target == nil {
+				told()
 				return // a request before the endpoint event stops the stream
 			}
 			reply.call.Endpoint = mcp.EndpointMessages
@@ -49,6 +61,7 @@ func (c *Connector) refuser(ctx context.Context, n *note, r *http.Request, a *an
 		n.upstream.calls.Add(1)
 		go func() {
 			defer n.upstream.calls.Done()
+			defer told()
 			if err := c.tellServer(context.WithoutCancel(ctx), &reply, r, target); err != nil {
 				log.Warn("the server was not told that its request was refused", telemetry.KeyError, n.upstream.guard.clean(quoteless(err)))
 			}

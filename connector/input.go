@@ -42,7 +42,7 @@ func (u *upstream) judgeBody(ctx context.Context, resp *http.Response, mayAsk fu
 	}
 	scanner := mcp.NewAskScanner()
 	asks := scanner.Write(head)
-	if scanner.Bad() && resp.StatusCode == http.StatusOK {
+	if scanner.Bad() && resp.StatusCode/100 == 2 && resp.StatusCode != http.StatusAccepted { // clients read these alike, and of 202 nothing
 		return mcp.UpstreamInvalid(errInput)
 	}
 	if len(head) > maxInput {

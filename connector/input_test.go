@@ -61,4 +61,14 @@ func TestResultsThatAsk(t *testing.T) {
 			}
 		}
 	}
+	for _, status := range []int{200, 201, 203, 206} { // which clients read alike
+		answer.Store(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, strings.Replace(asks(`{"a":{"method":"sampling/createMessage"}}`), `"id":1`, `"id":1,"id":1`, 1))
+		}))
+		if a := call(http.MethodPost, body, head); strings.Contains(a.body, "marker") {
+			t.Errorf("status %d: %d %s", status, a.StatusCode, a.body)
+		}
+	}
 }
