@@ -35,12 +35,14 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 				return
 			}
 			if refused := c.quarantined(n, m); refused != nil {
+				n.decision.Allow = false // so that the audit log does not call it allowed
 				c.refuse(w, r, refused.For(n.call))
 				return
 			}
 			if d.Limits != nil {
 				giveBack, refused := c.limits.take(n, d, m)
 				if refused != nil {
+					n.decision.Allow = false
 					c.refuse(w, r, refused.For(n.call))
 					return
 				}
