@@ -22,7 +22,7 @@ type answer struct {
 
 	// mayAsk reports whether the server may make a request of the client. One that may not is taken out of the stream, and
 	// answered by refused in the client's place.
-	mayAsk  func(m *mcp.Message) bool
+	mayAsk  func(m *mcp.Message, paramsUnknown bool) bool
 	refused func(m *mcp.Message)
 
 	// place gives the data to put in for an endpoint event's, once; nil where none belongs.
@@ -86,7 +86,11 @@ func (a *answer) askedFor(e *mcp.Event) error {
 	}
 	for i := range e.Messages {
 		m := &e.Messages[i]
-		if m.Kind != mcp.Request || a.mayAsk(m) {
+		if m.Kind != mcp.Request {
+			continue
+		}
+		whole, unknown := askedWhole(e, m)
+		if a.mayAsk(whole, unknown) {
 			continue
 		}
 		if e.Batch {
@@ -120,6 +124,19 @@ func (a *answer) message(m *mcp.Message) error {
 		}
 	}
 	return nil
+}
+
+// askedWhole is a request of the server with its params, which an event's messages do not have. They are not known of one that
+// is long, over several lines or in a batch, or that is not as strict as a request of a client has to be.
+func askedWhole(e *mcp.Event, m *mcp.Message) (whole *mcp.Message, paramsUnknown bool) {
+	if e.Batch || e.Data() == nil {
+		return m, true
+	}
+	messages, batch, err := mcp.Parse(e.Data())
+	if err != nil || batch || messages[0].Kind != mcp.Request || messages[0].Method != m.Method {
+		return m, true
+	}
+	return &messages[0], false
 }
 
 // placed replaces the data of the endpoint event, which HTTP+SSE has once, before all messages.

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,9 @@ import (
 	"sallyport.dev/policy"
 	"sallyport.dev/telemetry"
 )
+
+// errNoAudit says that the log is not open: the connector has only begun, or is about to stop.
+var errNoAudit = errors.New("connector: the audit log is not open")
 
 // openAudit begins to write the audit log, if there is to be one.
 func (c *Connector) openAudit() (stop func(), err error) {
@@ -59,6 +63,9 @@ func word(allow bool) string {
 func (c *Connector) auditBegin(n *note) *mcp.Error {
 	log := c.audit.Load()
 	if log == nil {
+		if c.cfg.Audit.Mode == audit.Strict {
+			return mcp.AuditUnavailable(errNoAudit)
+		}
 		return nil
 	}
 	for i := range n.events {
@@ -90,18 +97,21 @@ func (c *Connector) auditEnd(n *note) {
 	}
 }
 
-// auditAsked records a decision about what a server asks of its client.
-func (c *Connector) auditAsked(n *note, m *mcp.Message, d policy.Decision) {
+// auditAsked records a decision about what a server asks of its client. It reports whether that may go on: under strict
+// nothing does that could not be recorded.
+func (c *Connector) auditAsked(n *note, m *mcp.Message, d policy.Decision) bool {
 	log := c.audit.Load()
 	if log == nil {
-		return
+		return c.cfg.Audit.Mode != audit.Strict
 	}
 	if err := log.End(audit.Event{
 		Time: time.Now(), RequestID: n.requestID, Issuer: n.principal.Issuer, Subject: n.principal.Subject, Server: n.server,
 		Method: m.Method, Arguments: audit.ArgumentsHash(m.Params), Rule: d.Rule, Decision: word(d.Allow), Outcome: "asked_by_server",
 	}); err != nil {
 		c.log.Error("what a server has asked is not in the audit log", telemetry.KeyRequestID, n.requestID, telemetry.KeyError, err)
+		return false
 	}
+	return true
 }
 
 // credentialNames are what status calls the credentials that a call carries.

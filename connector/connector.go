@@ -199,12 +199,13 @@ func (c *Connector) Run(ctx context.Context) error {
 	}
 	c.log.Info("connector is up, dialling its gateway", telemetry.KeyGateway, c.cfg.Gateway, telemetry.KeyInstance, c.instance,
 		"servers", len(c.current().names), telemetry.KeyVersion, c.cfg.Version)
-	defer c.closeRoutes()
 	closeAudit, err := c.openAudit()
 	if err != nil {
+		c.closeRoutes()
 		return err
 	}
 	defer closeAudit()
+	defer c.closeRoutes() // which waits for the last calls, and so for their lines
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	stopLocal := c.runLocal(ctx)

@@ -195,7 +195,7 @@ func (n *note) answerCheck(ctx context.Context) func(message []byte) error {
 			return mcp.ResultDenied("", errNoVerdict)
 		}
 		for _, check := range n.checks {
-			if !refs.ID.IsZero() && !mcp.SameID(refs.ID.Of(message), check.message.ID) {
+			if !refs.ID.IsZero() && string(refs.ID.Of(message)) != "null" && !mcp.SameID(refs.ID.Of(message), check.message.ID) {
 				continue
 			}
 			if err := n.consult(ctx, check.decision, check.message, message); err != nil {

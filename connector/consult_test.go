@@ -147,16 +147,17 @@ func TestDecisionAboutResults(t *testing.T) {
 		has    string
 		lacks  string
 	}{
-		"JSON":                  {whole("application/json", response("1", "fine")), 200, "fine", "error"},
-		"JSON that is denied":   {whole("application/json", response("1", "salary")), 403, "result_denied", "salary"},
-		"events":                {whole("text/event-stream", progress+"data: "+response("1", "fine")+"\n\n"), 200, "fine", "error"},
-		"events that are not":   {whole("text/event-stream", progress+"data: "+response("1", "salary")+"\n\n"), 200, "result_denied", "salary"},
-		"over several lines":    {whole("text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\ndata: \"result\":\"salary\"}\n\n"), 200, "result_denied", "salary"},
-		"another id":            {whole("application/json", response("2", "fine")), 502, "upstream_invalid", "fine"},
-		"an error":              {whole("application/json", `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"salary"}}`), 403, "result_denied", "salary"},
-		"no JSON":               {whole("text/plain", "fine"), 502, "upstream_invalid", "fine"},
-		"names twice":           {whole("application/json", `{"jsonrpc":"2.0","id":1,"result":{"a":"fine","a":2}}`), 502, "upstream_invalid", "fine"},
-		"more than can be held": {whole("application/json", response("1", strings.Repeat("fine", 2<<20))), 502, "upstream_invalid", "fine"},
+		"JSON":                   {whole("application/json", response("1", "fine")), 200, "fine", "error"},
+		"JSON that is denied":    {whole("application/json", response("1", "salary")), 403, "result_denied", "salary"},
+		"events":                 {whole("text/event-stream", progress+"data: "+response("1", "fine")+"\n\n"), 200, "fine", "error"},
+		"events that are not":    {whole("text/event-stream", progress+"data: "+response("1", "salary")+"\n\n"), 200, "result_denied", "salary"},
+		"over several lines":     {whole("text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\ndata: \"result\":\"salary\"}\n\n"), 200, "result_denied", "salary"},
+		"another id":             {whole("application/json", response("2", "fine")), 502, "upstream_invalid", "fine"},
+		"an error":               {whole("application/json", `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"salary"}}`), 403, "result_denied", "salary"},
+		"an error without an id": {whole("application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"salary"}}`), 403, "result_denied", "salary"},
+		"no JSON":                {whole("text/plain", "fine"), 502, "upstream_invalid", "fine"},
+		"names twice":            {whole("application/json", `{"jsonrpc":"2.0","id":1,"result":{"a":"fine","a":2}}`), 502, "upstream_invalid", "fine"},
+		"more than can be held":  {whole("application/json", response("1", strings.Repeat("fine", 2<<20))), 502, "upstream_invalid", "fine"},
 	} {
 		answer.Store(test.answer)
 		a := call(http.MethodPost, tool(1, "x"), http.Header{"Accept": {"application/json, text/event-stream"}})

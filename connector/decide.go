@@ -55,11 +55,13 @@ func (c *Connector) admit(w http.ResponseWriter, r *http.Request, n *note, m mcp
 		return mcp.Denied(d.Rule)
 	}
 	if refused := c.quarantined(n, m); refused != nil {
+		n.decision.Allow = false // so that the audit log does not call it allowed
 		return refused
 	}
 	if d.Limits != nil {
 		giveBack, refused := c.limits.take(n, d, m)
 		if refused != nil {
+			n.decision.Allow = false
 			return refused
 		}
 		n.taken = append(n.taken, giveBack)

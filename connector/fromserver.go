@@ -20,11 +20,10 @@ const refuseServer = 10 * time.Second
 const maxTelling = 16
 
 // mayAsk returns what asks the customer's policy whether a server may make a request of its client.
-func (c *Connector) mayAsk(n *note) func(m *mcp.Message) bool {
-	return func(m *mcp.Message) bool {
-		d := n.routes.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, FromServer: true, Message: *m, Source: n.source, Time: time.Now()})
-		c.auditAsked(n, m, d)
-		return d.Allow
+func (c *Connector) mayAsk(n *note) func(m *mcp.Message, paramsUnknown bool) bool {
+	return func(m *mcp.Message, paramsUnknown bool) bool {
+		d := n.routes.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, FromServer: true, Message: *m, ParamsUnknown: paramsUnknown, Source: n.source, Time: time.Now()})
+		return c.auditAsked(n, m, d) && d.Allow
 	}
 }
 

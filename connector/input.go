@@ -17,7 +17,7 @@ var errInput = errors.New("connector: the result asks the client something that 
 
 // judgeInput lets a result that asks something of the client pass only if all of it may be asked. It cannot be answered in the
 // client's place: the server has ended the call with it.
-func judgeInput(message []byte, mayAsk func(m *mcp.Message) bool) error {
+func judgeInput(message []byte, mayAsk func(m *mcp.Message, paramsUnknown bool) bool) error {
 	if message == nil { // longer than maxInput, or over several lines
 		return mcp.ResultDenied("", errInput)
 	}
@@ -26,7 +26,7 @@ func judgeInput(message []byte, mayAsk func(m *mcp.Message) bool) error {
 		return mcp.ResultDenied("", errInput)
 	}
 	for i := range requests {
-		if !mayAsk(&requests[i]) {
+		if !mayAsk(&requests[i], false) {
 			return mcp.ResultDenied("", errInput)
 		}
 	}
@@ -35,7 +35,7 @@ func judgeInput(message []byte, mayAsk func(m *mcp.Message) bool) error {
 
 // judgeBody does the same for an answer that is no event stream. Its first 64 KiB are read before anything passes; what asks
 // something behind them breaks the answer off.
-func (u *upstream) judgeBody(ctx context.Context, resp *http.Response, mayAsk func(m *mcp.Message) bool) *mcp.Error {
+func (u *upstream) judgeBody(ctx context.Context, resp *http.Response, mayAsk func(m *mcp.Message, paramsUnknown bool) bool) *mcp.Error {
 	head, err := io.ReadAll(io.LimitReader(resp.Body, maxInput+1))
 	if err != nil {
 		return upstreamError(ctx, u.guard.clean(err), true)

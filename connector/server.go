@@ -77,7 +77,6 @@ func (c *Connector) record(next http.Handler) http.Handler {
 		defer func() {
 			if n.upstream != nil {
 				n.upstream.health.note(n.outcome)
-				c.auditEnd(n)
 			}
 			c.logCall(r, n)
 		}()
@@ -124,6 +123,7 @@ func (c *Connector) find(tunnel string, next http.Handler) http.Handler {
 		}
 		n.routes, n.upstream = now, u
 		n.server, n.endpoint = name, endpoint
+		defer c.auditEnd(n) // before leave: the log stays open for it
 		next.ServeHTTP(w, r)
 	})
 }

@@ -96,18 +96,20 @@ func TestConditions(t *testing.T) {
 // What cannot be evaluated counts against the call: it is no match of a rule that allows, and one of a rule that denies.
 func TestConditionsThatFail(t *testing.T) {
 	for condition, request := range map[string]policy.Request{
-		`principal.claims.tenant == "x"`:   ask("tools/call", "query"),
-		`mcp.args.limit < 10`:              ask("tools/call", "query"),
-		`mcp.args.limit < 11`:              ask("tools/call", "query", arguments(`{"limit":"9"}`)),
-		`mcp.args.path == "/tmp"`:          ask("tools/call", "read", arguments(`{"path":"/tmp","Path":"/etc/passwd"}`)),
-		`mcp.args["limit"] == 5`:           ask("tools/call", "query", arguments(`{"limit":1e999}`)),
-		`mcp.args.all(k, k == "sql")`:      ask("tools/call", "query", arguments(`["sql"]`)),
-		`source.ip == "10.0.0.1"`:          ask("tools/call", "query", func(r *policy.Request) { r.Source = netip.Addr{} }),
-		`now > timestamp(0)`:               ask("tools/call", "query", func(r *policy.Request) { r.Time = time.Time{} }),
-		`principal.claims.team == "ops"`:   ask("tools/call", "query", func(r *policy.Request) { r.Principal.Claims = nil }),
-		`mcp.args.list.all(x, x == x)`:     ask("tools/call", "query", arguments(`{"list":[`+strings.Repeat("1,", 200_000)+`1]}`)),
-		`int(mcp.args.n) < 5`:              ask("tools/call", "query", arguments(`{"n":"canary-4"}`)),
-		`mcp.args.text.matches("^(a+)+$")`: ask("tools/call", "query", arguments(`{"text":"`+strings.Repeat("a", 4<<20)+`"}`)),
+		`principal.claims.tenant == "x"`:                   ask("tools/call", "query"),
+		`mcp.args.limit < 10`:                              ask("tools/call", "query"),
+		`mcp.args.limit < 11`:                              ask("tools/call", "query", arguments(`{"limit":"9"}`)),
+		`mcp.args.path == "/tmp"`:                          ask("tools/call", "read", arguments(`{"path":"/tmp","Path":"/etc/passwd"}`)),
+		`mcp.args["limit"] == 5`:                           ask("tools/call", "query", arguments(`{"limit":1e999}`)),
+		`mcp.args.all(k, k == "sql")`:                      ask("tools/call", "query", arguments(`["sql"]`)),
+		`has(mcp.params.mode) && mcp.params.mode == "url"`: ask("elicitation/create", "", func(r *policy.Request) { r.ParamsUnknown = true }),
+		`size(mcp.args) == 0`:                              ask("tools/call", "query", func(r *policy.Request) { r.ParamsUnknown = true }),
+		`source.ip == "10.0.0.1"`:                          ask("tools/call", "query", func(r *policy.Request) { r.Source = netip.Addr{} }),
+		`now > timestamp(0)`:                               ask("tools/call", "query", func(r *policy.Request) { r.Time = time.Time{} }),
+		`principal.claims.team == "ops"`:                   ask("tools/call", "query", func(r *policy.Request) { r.Principal.Claims = nil }),
+		`mcp.args.list.all(x, x == x)`:                     ask("tools/call", "query", arguments(`{"list":[`+strings.Repeat("1,", 200_000)+`1]}`)),
+		`int(mcp.args.n) < 5`:                              ask("tools/call", "query", arguments(`{"n":"canary-4"}`)),
+		`mcp.args.text.matches("^(a+)+$")`:                 ask("tools/call", "query", arguments(`{"text":"`+strings.Repeat("a", 4<<20)+`"}`)),
 	} {
 		began := time.Now()
 		allowing := mustNew(t, when(condition)).Decide(request)

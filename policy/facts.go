@@ -88,10 +88,14 @@ func (f *facts) value(name string) ref.Val {
 		return types.String(r.prompt())
 	case varResource:
 		return types.String(r.resource())
-	case varArgs:
+	case varArgs, varParams:
+		if r.ParamsUnknown {
+			return types.WrapErr(errors.New("policy: the params could not be read"))
+		}
+		if name == varParams {
+			return f.object(r.Message.Params)
+		}
 		return f.object(r.Message.Arguments)
-	case varParams:
-		return f.object(r.Message.Params)
 	case varSource:
 		return source(r.Source)
 	}

@@ -31,6 +31,9 @@ type Request struct {
 	FromServer bool
 	// Message is what is asked. The zero Message is none.
 	Message mcp.Message
+	// ParamsUnknown says that the params of the message could not be read: a condition that asks for them, or for the
+	// arguments, cannot be evaluated.
+	ParamsUnknown bool
 	// Source is the caller's address as the gateway saw it. The zero Addr is not known.
 	Source netip.Addr
 	// Time is when. The zero Time is not known.
