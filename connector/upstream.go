@@ -249,11 +249,13 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, e.For(n.call))
 		return
 	}
-	if !n.routes.cfg.Policy.IsOpen() && !n.call.Version.Sessionful() && !mcp.IsEventStream(resp.Header) {
+	asks := !n.routes.cfg.Policy.IsOpen() && !n.call.Version.Sessionful() // a result may ask the client something
+	if asks && !mcp.IsEventStream(resp.Header) {
 		if e := u.judgeBody(ctx, resp, c.mayAsk(n)); e != nil {
 			c.refuse(w, r, e.For(n.call))
 			return
 		}
+		asks = false // it has been judged, whatever form it gets
 	}
 	if n.streaming && !mcp.IsEventStream(resp.Header) {
 		asEvents(resp)
@@ -281,7 +283,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	a := newAnswer(n.call, resumed, place)
 	a.Lists = lists
 	if !n.routes.cfg.Policy.IsOpen() {
-		a.Asks = !n.call.Version.Sessionful()
+		a.Asks = asks
 		a.mayAsk, a.refused = c.mayAsk(n), c.refuser(ctx, n, r, a)
 	}
 	c.respond(ctx, w, resp, a)

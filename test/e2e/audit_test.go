@@ -27,7 +27,7 @@ func auditedEvents(t *testing.T, state string) (events []audit.Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := audit.Verify(context.Background(), []string{path}, audit.VerifyOptions{Key: key})
+	report, err := audit.Verify(context.Background(), []string{path}, audit.VerifyOptions{PublicKey: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestAuditOnAFullDisk(t *testing.T) {
 				t.Errorf("%d events were written", events)
 			}
 			out, err := exec.CommandContext(t.Context(), binary, "audit", "tail", "-c", d.connector, "-n", "3").CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "allow  tools/call") {
+			if err != nil || !strings.Contains(string(out), " allow echo ") {
 				t.Errorf("%v: %s", err, out)
 			}
 		})
@@ -163,14 +163,12 @@ func auditedEventsOf(t *testing.T, path, state string) (events int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := audit.Verify(context.Background(), []string{path}, audit.VerifyOptions{Key: key})
+	report, err := audit.Verify(context.Background(), []string{path}, audit.VerifyOptions{PublicKey: key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range report.Problems {
-		if !strings.Contains(p.Text, "nothing vouches for it") { // it lived for less than a minute
-			t.Errorf("the log: %s", p)
-		}
+		t.Errorf("the log: %s", p)
 	}
 	return report.Events
 }
