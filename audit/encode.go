@@ -75,6 +75,9 @@ func appendEvent(b []byte, e *Event) []byte {
 	if us := e.Duration.Microseconds(); us != 0 {
 		b = number(b, "duration_us", us)
 	}
+	if e.Alike != 0 {
+		b = number(b, "alike", e.Alike)
+	}
 	return b
 }
 

@@ -20,7 +20,7 @@ func TestLine(t *testing.T) {
 	}
 	for kind, want := range map[string]string{
 		typeEvent: `,"began":"2026-03-04T05:06:07.000000Z","request_id":"7f3a","issuer":"https://idp.example.com","subject":"alice@example.com","server":"wiki","method":"tools/call","tool":"search","arguments":"b3628d2b1b09f7a2e0a0b9f4d9e4b0f3b0a7f3b5b1ecb0a4b1c6a7d3a5f1b2c3",` +
-			`"rule":"rule 2","decision":"allow","would_deny":["rule 5"],"credentials":["header authorization","file:/etc/sallyport/wiki.key"],"outcome":"answered","delivered":"yes","status":200,"duration_us":1234}`,
+			`"rule":"rule 2","decision":"allow","would_deny":["rule 5"],"credentials":["header authorization","file:/etc/sallyport/wiki.key"],"outcome":"answered","delivered":"yes","status":200,"duration_us":1234,"alike":3}`,
 		typeStart:      `,"version":"v1","log":"id","key":"k","reason":"opened"}`,
 		typeCheckpoint: `,"log":"id","key":"k","sig":"s"}`,
 		typeLost:       `,"count":3,"since":"2026-03-04T04:06:07.000089Z"}`,
@@ -56,7 +56,7 @@ func TestTextsAreBounded(t *testing.T) {
 	e := Event{Credentials: strings.Split(strings.Repeat("c,", 40), ",")}
 	var worst Event
 	bad := strings.Repeat("\x01", 300)
-	worst = Event{time.Now(), bad, bad, bad, bad, bad, bad, bad, bad, bad, make([]string, 40), make([]string, 40), bad, bad, -1 << 63, -1 << 63}
+	worst = Event{time.Now(), bad, bad, bad, bad, bad, bad, bad, bad, bad, make([]string, 40), make([]string, 40), bad, bad, -1 << 63, -1 << 63, -1 << 63}
 	for i := range 40 {
 		worst.WouldDeny[i], worst.Credentials[i] = bad, bad
 	}
@@ -92,7 +92,7 @@ func FuzzEncode(f *testing.F) {
 	f.Add(strings.Repeat("é", 300), "", "x", int64(1<<62), 0, int64(1<<62))
 	f.Fuzz(func(t *testing.T, subject, tool, list string, unix int64, status int, duration int64) {
 		at := time.Unix(unix%400_000_000_000, unix%1_000_000_000)
-		e := Event{Time: at, Subject: subject, Tool: tool, WouldDeny: []string{list, subject}, Status: status, Duration: time.Duration(duration)}
+		e := Event{Time: at, Subject: subject, Tool: tool, WouldDeny: []string{list, subject}, Status: status, Duration: time.Duration(duration), Alike: unix}
 		line := appendRecord(nil, &Record{Seq: 1, Prev: noPrev, Type: typeEvent, Time: at, Event: e})
 		if !jsontext.Value(line).IsValid() || bytes.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.Valid(line) {
 			t.Fatalf("not a line: %q", line)
@@ -105,7 +105,7 @@ func FuzzEncode(f *testing.F) {
 			fmt.Sprint(r.Event.WouldDeny) != fmt.Sprint([]string{short(list), short(subject)}) {
 			t.Errorf("%q, %q, %q came back as %+v", subject, tool, list, r.Event)
 		}
-		if r.Event.Status != status || r.Event.Duration != time.Duration(duration).Truncate(time.Microsecond) {
+		if r.Event.Status != status || r.Event.Duration != time.Duration(duration).Truncate(time.Microsecond) || r.Event.Alike != unix {
 			t.Errorf("%d, %d came back as %+v", status, duration, r.Event)
 		}
 		// Bytes that are no UTF-8 grow, and may be cut again.

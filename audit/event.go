@@ -39,6 +39,8 @@ type Event struct {
 	Status int
 	// Duration is how long the call took; it is recorded in microseconds.
 	Duration time.Duration
+	// Alike is how many more decisions like this one it stands for, which have no line of their own.
+	Alike int64
 }
 
 // ArgumentsHash is the SHA-256 of the raw bytes of a call's arguments, in hexadecimal; empty if there are none. It

@@ -39,7 +39,7 @@ func sample() Event {
 	return Event{
 		Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), RequestID: "7f3a", Issuer: "https://idp.example.com", Subject: "alice@example.com", Server: "wiki",
 		Method: "tools/call", Tool: "search", Arguments: ArgumentsHash([]byte(`{"q":"x"}`)), Rule: "rule 2", Decision: "allow", WouldDeny: []string{"rule 5"},
-		Credentials: []string{"header authorization", "file:/etc/sallyport/wiki.key"}, Outcome: "answered", Delivered: "yes", Status: 200, Duration: 1234 * time.Microsecond,
+		Credentials: []string{"header authorization", "file:/etc/sallyport/wiki.key"}, Outcome: "answered", Delivered: "yes", Status: 200, Duration: 1234 * time.Microsecond, Alike: 3,
 	}
 }
 

@@ -18,9 +18,15 @@ func (g *Gateway) openAudit() (stop func(), err error) {
 		return nil, err
 	}
 	g.log.Info("the audit log is written", telemetry.KeyPath, g.cfg.Audit.Path(g.cfg.StateDir), "mode", string(g.cfg.Audit.Mode), "key", log.PublicKey().String())
-	g.audit.Store(log)
+	d := &denials{write: func(e audit.Event) {
+		if err := log.End(e); err != nil {
+			g.log.Error("a denial is not in the audit log", telemetry.KeyRequestID, e.RequestID, telemetry.KeyError, err)
+		}
+	}}
+	g.denials.Store(d)
 	return func() {
-		g.audit.Store(nil)
+		g.denials.Store(nil)
+		d.flush()
 		if err := log.Close(); err != nil {
 			g.log.Error("the audit log was not closed whole", telemetry.KeyError, err)
 		}
@@ -30,8 +36,8 @@ func (g *Gateway) openAudit() (stop func(), err error) {
 // auditDenial records what the gateway itself has denied: a token that is none, an origin, a tunnel or server that is not the
 // caller's. What a connector decides is in that one's log.
 func (g *Gateway) auditDenial(n *note) {
-	log := g.audit.Load()
-	if log == nil || n.session != nil || n.status != http.StatusUnauthorized && n.status != http.StatusForbidden && n.status != http.StatusNotFound {
+	d := g.denials.Load()
+	if d == nil || n.session != nil || n.status != http.StatusUnauthorized && n.status != http.StatusForbidden && n.status != http.StatusNotFound {
 		return
 	}
 	e := audit.Event{
@@ -45,7 +51,5 @@ func (g *Gateway) auditDenial(n *note) {
 		m := &n.call.Messages[0]
 		e.Method, e.Tool, e.Arguments = m.Method, m.Name, audit.ArgumentsHash(m.Arguments)
 	}
-	if err := log.End(e); err != nil {
-		g.log.Error("a denial is not in the audit log", telemetry.KeyRequestID, n.requestID, telemetry.KeyError, err)
-	}
+	d.add(e)
 }

@@ -19,7 +19,6 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"sallyport.dev/audit"
 	"sallyport.dev/auth"
 	"sallyport.dev/telemetry"
 	"sallyport.dev/tunnel"
@@ -47,7 +46,7 @@ type Gateway struct {
 	tunnels  *tunnels
 	sessions *sessions
 	handler  http.Handler
-	audit    atomic.Pointer[audit.Log] // of denials; nil if there is none, or the gateway does not run
+	denials  atomic.Pointer[denials] // for the audit log; nil if there is none, or the gateway does not run
 
 	mcpSessions *mcpSessions
 

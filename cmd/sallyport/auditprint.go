@@ -89,6 +89,9 @@ func recordText(r *audit.Record) string {
 		became = fmt.Sprintf("%s, delivered %s, %d, %s", dash(e.Outcome), dash(e.Delivered), e.Status, e.Duration.Round(10*time.Microsecond))
 	}
 	text := fmt.Sprintf("%s %-5s %-12s %-28s %-8s %-40s %s|%s %s", at, dash(e.Decision), dash(e.Server), what, dash(e.Rule), became, e.Issuer, e.Subject, dash(e.RequestID))
+	if e.Alike > 0 {
+		text += fmt.Sprintf(" and %d more like it", e.Alike)
+	}
 	if len(e.WouldDeny) > 0 {
 		text += " would deny: " + strings.Join(e.WouldDeny, ", ")
 	}
