@@ -20,6 +20,9 @@ const (
 	overdue = 2 * checkpointEvery
 	// syncEvery is how often lines are flushed to the disk, names are looked at, and what failed is tried again.
 	syncEvery = time.Second
+	// lookEvery is how long a file counts as untouched by others once it was looked at: at many lines a second the look would cost
+	// a tenth of each.
+	lookEvery = time.Millisecond
 	// rotateRetry is how long a file that could not be rotated is written on.
 	rotateRetry = time.Minute
 )
@@ -47,7 +50,8 @@ type Options struct {
 	// vouches for them all. It is called by one goroutine at a time, and no event waits for it, but Close does. Optional.
 	OnCheckpoint func(Checkpoint)
 
-	open func(path string) (file, error) // tests put files in that fail
+	open       func(path string) (file, error) // tests put files in that fail
+	lookAlways bool                            // tests change a file and write on at once
 }
 
 // Log is an audit log that is being written. Its methods may be called by several goroutines at once.
@@ -71,15 +75,19 @@ type Log struct {
 	keeper  sync.WaitGroup
 	lostAll atomic.Int64
 
+	lookAlways bool
+
 	// mu guards what follows. It is held while a line is written, and never while a file is flushed.
 	mu sync.Mutex
 	// seq and prev are the last line's number and hash.
 	seq  uint64
 	prev string
 	// file is nil until it could be opened. size is what it should have, or unknownSize; first is its first line's number, 0 if it has none.
-	file  file
-	size  int64
-	first uint64
+	// looked is when size was last compared.
+	file   file
+	size   int64
+	first  uint64
+	looked time.Time
 	// unended says that the file does not end in a newline, and recovered is the line to write behind what is no line.
 	unended   bool
 	recovered *Record
@@ -129,7 +137,7 @@ func Open(cfg Config, opts Options) (*Log, error) {
 	}
 	l := &Log{
 		mode: cfg.Mode, path: cfg.Path(opts.StateDir), toFile: cfg.writesFile(), maxSize: cfg.MaxSize, keep: cfg.Keep, version: opts.Version,
-		logger: opts.Logger, clock: opts.Now, report: opts.OnCheckpoint, open: opts.open, key: key, public: publicHalf(key),
+		logger: opts.Logger, clock: opts.Now, report: opts.OnCheckpoint, open: opts.open, lookAlways: opts.lookAlways, key: key, public: publicHalf(key),
 		kick: make(chan struct{}, 1), done: make(chan struct{}), prev: noPrev, size: unknownSize, startDue: reasonOpened,
 	}
 	l.setDefaults()

@@ -61,23 +61,53 @@ func Verify(ctx context.Context, paths []string, opts VerifyOptions) (Report, er
 	return v.report, nil
 }
 
-// openLog lists the files, and opens the newest one while it has its name: if it is rotated from then on, what is read
-// is still that file, and with it the list is whole.
+// openLog lists the files, and opens the newest one. What is rotated meanwhile changes nothing: the files before the one that
+// is open are listed once it is, when their names do not change any more, and those after it are left out.
 func openLog(paths []string) (files []string, newest *os.File, err error) {
-	const tries = 5
-	for try := 1; ; try++ {
-		if files, err = collect(paths); err != nil {
-			return nil, nil, err
-		}
-		if newest, err = os.Open(files[len(files)-1]); err != nil {
-			return nil, nil, fmt.Errorf("audit: verify: %w", err)
-		}
-		again, err := collect(paths)
-		if err == nil && slices.Equal(files, again) || try == tries {
-			return files, newest, nil
-		}
-		_ = newest.Close() // nothing was written
+	if files, err = collect(paths); err != nil {
+		return nil, nil, err
 	}
+	last := files[len(files)-1]
+	if newest, err = os.Open(last); err != nil {
+		return nil, nil, fmt.Errorf("audit: verify: %w", err)
+	}
+	again, err := collect(paths)
+	if err == nil && !slices.Equal(files, again) {
+		// Its name is by now that of the same file, or of a later one.
+		again = slices.DeleteFunc(again, func(path string) bool { return path == last })
+		again, err = before(again, newest)
+		again = append(again, last)
+	}
+	if err != nil {
+		_ = newest.Close() // nothing was written
+		return nil, nil, err
+	}
+	return again, newest, nil
+}
+
+// before returns the files that were written before another one.
+func before(files []string, newest *os.File) (earlier []string, err error) {
+	own, err := newest.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("audit: verify: %w", err)
+	}
+	first := firstSeq(newest) // 0 if it is empty, and then none follows it
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("audit: verify: %w", err)
+		}
+		info, err := f.Stat()
+		number := firstSeq(f)
+		_ = f.Close() // nothing was written
+		if err != nil {
+			return nil, fmt.Errorf("audit: verify: %w", err)
+		}
+		if !os.SameFile(info, own) && (first == 0 || number < first) {
+			earlier = append(earlier, path)
+		}
+	}
+	return earlier, nil
 }
 
 // collect lists the files that paths stand for, in the order in which they were written.

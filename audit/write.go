@@ -134,20 +134,20 @@ func (l *Log) readyFile() error {
 	if l.file != nil && l.size == unknownSize {
 		return l.settled()
 	}
-	if l.file != nil {
+	if l.file != nil && l.lookDue() {
 		size, removed, err := l.file.state()
-		if err != nil {
-			return err
-		}
 		switch {
+		case err != nil:
+			return err
 		case removed:
 			l.retire(reasonReplaced)
 		case size != l.size, l.recovered != nil:
 			return l.settled()
-		case l.size >= l.maxSize && !l.clock().Before(l.rotateAfter):
-			if err := l.rotate(); err != nil {
-				return err
-			}
+		}
+	}
+	if l.file != nil && l.size >= l.maxSize && !l.clock().Before(l.rotateAfter) {
+		if err := l.rotate(); err != nil {
+			return err
 		}
 	}
 	if l.file == nil {
@@ -159,6 +159,16 @@ func (l *Log) readyFile() error {
 		return l.settled()
 	}
 	return nil
+}
+
+// lookDue reports whether to look at what somebody else may have done to the file before the next line goes into it.
+func (l *Log) lookDue() bool {
+	now := time.Now()
+	if !l.lookAlways && l.recovered == nil && l.failed.length == 0 && now.Sub(l.looked) < lookEvery {
+		return false
+	}
+	l.looked = now
+	return true
 }
 
 // settled looks at how the file ends, which is not known or not as it was left, and mends that.
