@@ -118,7 +118,7 @@ type Log struct {
 	hex [2 * 32]byte
 }
 
-// Open begins to write the log, and makes the signing key and the default folder if they are not there. It goes on
+// Open begins to write the log, and makes the signing key, its folder and the default folder if they are not there. It goes on
 // where the last process stopped, also after a crash. It fails if the configuration, the key or the file cannot be
 // used, or if somebody else writes the log; a disk that is full at this time is no such failure, but what Err tells.
 func Open(cfg Config, opts Options) (*Log, error) {
@@ -130,6 +130,9 @@ func Open(cfg Config, opts Options) (*Log, error) {
 	}
 	if opts.StateDir == "" {
 		return nil, errors.New("audit: state_dir: required, for the key that signs the log")
+	}
+	if err := os.MkdirAll(opts.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("audit: make state_dir: %w", err)
 	}
 	key, err := loadOrCreateKey(filepath.Join(opts.StateDir, keyFile))
 	if err != nil {

@@ -112,7 +112,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no Ed25519 key": func(state string) { write(t, filepath.Join(state, keyFile), []byte("nothing")) },
 		"not a regular":  func(state string) { _ = os.Mkdir(filepath.Join(state, "log.jsonl"), 0o700) },
 		"state_dir":      func(string) {},
-		"no such file":   func(state string) { _ = os.Remove(state) },
+		"no such file":   func(string) {},
 	} {
 		state := filepath.Join(dir, fmt.Sprint(len(open)))
 		open[state] = name
@@ -124,8 +124,11 @@ func TestOpenRefuses(t *testing.T) {
 		if name == "state_dir" {
 			opts.StateDir = ""
 		}
-		if name == "not a regular" {
+		switch name {
+		case "not a regular":
 			name = "is a directory"
+		case "no such file": // a folder that somebody has named is there, or it is a mistake
+			cfg.File = filepath.Join(state, "none", "log.jsonl")
 		}
 		if _, err := Open(cfg, opts); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
