@@ -46,6 +46,8 @@ type Dialect struct {
 	Name string
 	// Scheme begins the URIs of its resources, such as postgres.
 	Scheme string
+	// DefaultSchema is the one that is meant where none is named, such as public.
+	DefaultSchema string
 	// Placeholders say how the first two parameters are written, such as "$1, $2".
 	Placeholders string
 	// Quoted says how a name is quoted, such as "name".
