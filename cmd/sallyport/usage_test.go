@@ -103,6 +103,8 @@ func TestHangUpDrains(t *testing.T) {
 	select {
 	case <-p.done:
 	case <-time.After(10 * time.Second):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it shows where it waits
+		<-p.done
 		t.Fatalf("it goes on:\n%s", p.errOut.String())
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
