@@ -3,7 +3,10 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"sallyport.dev/mcp/database"
 )
@@ -37,6 +40,9 @@ func (d *Driver) Explain(ctx context.Context, as database.Login, s database.Stat
 			return err
 		}
 		rows, err := l.query("", explain(p.name, values))
+		if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+			pg.Position = 0 // in a text of ours
+		}
 		if err != nil {
 			return err
 		}

@@ -137,7 +137,7 @@ func begin(s database.Statement, path string) string {
 		mode = "READ WRITE"
 	}
 	fmt.Fprintf(&b, "BEGIN %s; SET LOCAL statement_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d",
-		mode, max(s.Timeout.Milliseconds(), 1), (s.Timeout + idleTimeout).Milliseconds())
+		mode, milliseconds(s.Timeout), milliseconds(s.Timeout+idleTimeout))
 	if path != "" {
 		b.WriteString("; SET LOCAL search_path = " + path)
 	}
@@ -147,6 +147,9 @@ func begin(s database.Statement, path string) string {
 	b.WriteString("; SELECT 1")
 	return b.String()
 }
+
+// milliseconds is a time as a setting has it: 0 would be no limit, and it has 31 bits.
+func milliseconds(d time.Duration) int64 { return min(max(d.Milliseconds(), 1), math.MaxInt32) }
 
 // transact runs do in a transaction of its own on a connection of the login, which is rolled back unless do has committed it.
 func (d *Driver) transact(ctx context.Context, as database.Login, s database.Statement, path string, do func(*link) error) error {

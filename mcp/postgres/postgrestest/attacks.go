@@ -94,8 +94,8 @@ func statements() []Attack {
 		{Name: "create table as", SQL: "CREATE TABLE loot AS SELECT * FROM victim"},
 		{Name: "create temp table", SQL: "CREATE TEMP TABLE loot AS SELECT 1"},
 		{Name: "explain analyze", SQL: "EXPLAIN ANALYZE DELETE FROM victim"},
-		{Name: "explain analyze create", SQL: "EXPLAIN ANALYZE CREATE TABLE loot AS SELECT 1"},
-		{Name: "explain analyze select into temp", SQL: "EXPLAIN ANALYZE SELECT 1 INTO TEMP loot"},
+		{Name: "explain analyze create", SQL: "EXPLAIN ANALYZE CREATE TABLE loot AS SELECT 1", MayWork: true}, // PostgreSQL 15 looks away, and rolls it back
+		{Name: "explain analyze select into temp", SQL: "EXPLAIN ANALYZE SELECT 1 INTO TEMP loot", MayWork: true},
 		{Name: "for update", SQL: "SELECT * FROM victim FOR UPDATE"},
 		{Name: "lock table", SQL: "LOCK TABLE victim IN ACCESS EXCLUSIVE MODE"},
 		{Name: "nextval", SQL: "SELECT nextval('counter')"},

@@ -250,10 +250,11 @@ func (s *Server) ready() error {
 }
 
 func (s *Server) connect(ctx context.Context, database string) (*pgconn.PgConn, error) {
-	c, err := pgconn.ParseConfig(fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=%s sslmode=disable", s.SocketDir, s.Port, superuser, s.password, database))
+	c, err := pgconn.ParseConfig(fmt.Sprintf("host=%s port=%d user=%s password=%s sslmode=disable", s.SocketDir, s.Port, superuser, s.password))
 	if err != nil {
 		return nil, err
 	}
+	c.Database = database
 	return pgconn.ConnectConfig(ctx, c)
 }
 

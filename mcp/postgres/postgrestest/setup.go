@@ -81,21 +81,25 @@ UNION ALL SELECT 'sequence moved' FROM public.counter WHERE last_value <> 1 OR i
 UNION ALL SELECT 'large object' FROM pg_largeobject_metadata
 UNION ALL SELECT 'new table ' || c.oid::regclass FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND c.oid >= 16384
 	AND c.relnamespace = 'public'::regnamespace AND c.relname NOT IN ('victim', 'counter', 'secrets')
-UNION ALL SELECT 'secrets read or written' FROM public.secrets HAVING count(*) <> 1`
+UNION ALL SELECT 'secrets changed' FROM public.secrets HAVING count(*) <> 1`
 
 // Traces says what is left after attacks on a database that Schema has made; nothing if all is well. Sessions that are
 // just being closed are waited for.
 func (s *Server) Traces(t testing.TB, database string) []string {
 	t.Helper()
-	var found []string
 	for end := time.Now().Add(10 * time.Second); ; {
-		found = nil
-		for _, row := range s.SQL(t, database, tracesQuery) {
-			found = append(found, row[0])
-		}
+		found := s.traces(t, database)
 		if len(found) == 0 || time.Now().After(end) {
 			return found
 		}
 		<-time.After(20 * time.Millisecond)
 	}
+}
+
+func (s *Server) traces(t testing.TB, database string) (found []string) {
+	t.Helper()
+	for _, row := range s.SQL(t, database, tracesQuery) {
+		found = append(found, row[0])
+	}
+	return found
 }
