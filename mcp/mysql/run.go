@@ -115,11 +115,11 @@ func (d *Driver) write(ctx context.Context, s *session, st database.Statement, a
 
 // change runs a statement to its end, and says how many rows it has changed.
 func (d *Driver) change(ctx context.Context, s *session, stmt driver.Stmt, sql string, args []driver.NamedValue, out *database.Rows) error {
-	returns := s.wire.columns > 0
 	rows, err := d.start(ctx, s, stmt, args)
 	if err != nil {
 		return err
 	}
+	returns := len(rows.Columns()) > 0
 	n, err := s.take(rows, out)
 	if errors.Is(err, errFull) {
 		err = s.skip(rows, &n)
@@ -131,12 +131,17 @@ func (d *Driver) change(ctx context.Context, s *session, stmt driver.Stmt, sql s
 		return err
 	}
 	s.busy = false
-	if returns {
-		switch firstWord(sql) {
-		case "INSERT", "REPLACE", "DELETE", "UPDATE": // … RETURNING
+	switch firstWord(sql) {
+	case "INSERT", "REPLACE", "DELETE":
+		if returns { // by RETURNING, of which the server counts nothing
 			out.SetAffected(n)
+			return nil
 		}
-		return nil
+	case "CALL":
+	default:
+		if returns {
+			return nil
+		}
 	}
 	n, err = s.rowCount(ctx)
 	if err == nil && n >= 0 {
