@@ -61,6 +61,9 @@ func (r *Rows) Columns() []Column { return r.columns }
 // All returns the rows.
 func (r *Rows) All() [][]json.RawMessage { return r.rows }
 
+// Affected returns what SetAffected was given; -1 without.
+func (r *Rows) Affected() int64 { return r.affected }
+
 // Truncated says why there are not all rows; empty if there are.
 func (r *Rows) Truncated() string { return r.full }
 

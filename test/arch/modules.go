@@ -32,6 +32,7 @@ var modules = []importLimit{
 	{path: "github.com/mark3labs/mcp-go", only: []string{"mcp", "cmd", "test"}, notItself: "mcp", why: "it re-encodes what it reads, so it must never stand in a call's way: built-in servers under mcp, and the client commands"},
 	{path: "github.com/modelcontextprotocol/go-sdk", only: []string{"test"}, why: "it is the independent implementation that our own is tested against"},
 	{path: "github.com/jackc/pgx/v5", only: []string{"mcp"}, notItself: "mcp", why: "one package speaks the protocol of PostgreSQL, and lets pgx read nothing from the environment: mcp/postgres"},
+	{path: "github.com/go-sql-driver/mysql", only: []string{"mcp", "test"}, notItself: "mcp", why: "databases are spoken to by the built-in servers under mcp alone"},
 	{path: "github.com/spf13/cobra", only: []string{"cmd"}, why: "only cmd reads flags"},
 	{path: "github.com/spf13/pflag", only: []string{"cmd"}, why: "only cmd reads flags"},
 	{path: "cel.dev/cel-go", only: []string{"policy"}, why: "conditions of rules are read and evaluated in one place"},
