@@ -39,6 +39,7 @@ var modules = []importLimit{
 	{path: "go.yaml.in/yaml/v3", only: []string{"config", "policy", "audit", "credential", "gateway", "connector", "cmd", "test"}, why: "configuration is decoded by config; others only hold the types that decode themselves"},
 	{path: "github.com/go-json-experiment/json", only: []string{"audit", "mcp", "auth", "credential", "gateway", "connector", "cmd", "test"}, why: "the strict parser belongs where strangers' JSON arrives"},
 	{path: "github.com/aws/smithy-go/aws-http-auth", only: []string{"credential"}, why: "signatures of AWS are made where credentials are put in"},
+	{path: "github.com/ncruces/go-sqlite3", only: []string{"mcp"}, notItself: "mcp", why: "it is the SQLite of the built-in database server, and of nothing else"},
 	{path: "github.com/landlock-lsm/go-landlock", only: []string{"cell"}, why: "one package gives up rights, and only in the process that becomes a cell"},
 	{path: "kernel.org/pub/linux/libs/security/libcap/psx", only: []string{"cell"}, why: "it calls the kernel from every thread; go-landlock brings it"},
 	{path: "go.uber.org/goleak", tests: true, why: "it is for tests"},
