@@ -124,6 +124,14 @@ func (u *upstream) credentialNames() (names []string) {
 		}
 		return names
 	}
+	if u.database != nil {
+		for i, l := range u.database.logins {
+			if l.source != nil {
+				names = append(names, fmt.Sprintf("%s/login/%d", u.name, i+1))
+			}
+		}
+		return names
+	}
 	for i := range u.bindings {
 		names = append(names, fmt.Sprintf("%s/%d", u.name, i+1))
 	}

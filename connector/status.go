@@ -202,9 +202,12 @@ func (u *upstream) serverStatus() ServerStatus {
 	s := u.health.status
 	u.health.mu.Unlock()
 	s.Name, s.Masked, s.Quarantined = u.name, u.guard.hits.Load(), u.guard.closed()
-	if u.command != nil {
+	switch {
+	case u.command != nil:
 		s.Upstream = u.cfg.Command[0]
-	} else {
+	case u.database != nil:
+		s.Upstream = u.database.kind.key() + ": " + u.database.kind.place()
+	default:
 		s.Upstream = u.origin().Scheme + "://" + u.origin().Host
 	}
 	return s
@@ -216,6 +219,14 @@ func (u *upstream) credentialStatus() (list []CredentialStatus) {
 			if v.source != nil {
 				ref := u.cfg.Env[v.name].Secret
 				list = append(list, CredentialStatus{Name: u.name + "/env/" + v.name, As: "env " + v.name, From: ref.String(), Personal: u.command.isPersonal()})
+			}
+		}
+		return list
+	}
+	if u.database != nil {
+		for i, l := range u.database.logins {
+			if l.source != nil {
+				list = append(list, CredentialStatus{Name: fmt.Sprintf("%s/login/%d", u.name, i+1), As: l.as(), From: l.from(), Personal: l.isPersonal()})
 			}
 		}
 		return list

@@ -50,16 +50,17 @@ type upstream struct {
 	transport http.RoundTripper
 	guard     *guard // against its secrets in what it answers
 
-	pools    *credential.Pools    // of connections; nil for a command
+	pools    *credential.Pools    // of connections; nil for what is not HTTP
 	bindings []credential.Binding // which transport puts in last
 	closers  []func()             // of what stands behind the bindings
 	minters  []*mint.Minter
-	command  *command          // nil for a server over HTTP
+	command  *command          // nil for all others
+	database *databaseUpstream // nil for all others
 	sessions *upstreamSessions // nil where all principals have the same credentials
 	versions func(context.Context, credential.Principal) (credential.Version, error)
 
 	health health
-	since  func() []time.Time // by binding, when its value came into use; nil for a command
+	since  func() []time.Time // by binding, when its value came into use; nil for what is not HTTP
 
 	calls sync.WaitGroup // under way
 }
@@ -71,8 +72,11 @@ func (c *Connector) newUpstream(name string, cfg Server, r *routes, before *upst
 	if before != nil {
 		guard = before.guard.successor(guard, inYAML(before.cfg) == inYAML(cfg))
 	}
-	if cfg.isLocal() {
+	switch {
+	case cfg.isLocal():
 		return c.newCommand(name, cfg, guard)
+	case cfg.isDatabase():
+		return c.newDatabase(name, cfg, r, guard)
 	}
 	streamable, err := parseURL(cfg.URL)
 	if err != nil {
@@ -175,8 +179,11 @@ func (u *upstream) close() {
 
 // check fetches every credential that is not a principal's, and drops the values.
 func (u *upstream) check(ctx context.Context) (facts []string, errs []error) {
-	if u.command != nil {
+	switch {
+	case u.command != nil:
 		return u.command.check(ctx)
+	case u.database != nil:
+		return u.database.check(ctx)
 	}
 	for i, b := range u.bindings {
 		if u.cfg.Credentials[i].namesPrincipal() {

@@ -19,6 +19,8 @@ func (c *Connector) pinsOf(s *Server) pins.Mode {
 	switch {
 	case c.pins == nil:
 		return pins.Off
+	case s.Pins == "" && s.isDatabase():
+		return pins.Off
 	case s.Pins == "":
 		return pins.Report
 	}

@@ -77,6 +77,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this server has no stream of its own", http.StatusMethodNotAllowed)
 		return
 	}
+	if r.Header.Get(server.HeaderKeySessionID) == "" {
+		// The library wants one of revisions that have sessions, and finds by it what a notification cancels. Without a
+		// session nothing can be cancelled by another request.
+		r = r.Clone(r.Context())
+		r.Header.Set(server.HeaderKeySessionID, new(server.StatelessGeneratingSessionIdManager).Generate())
+	}
 	s.http.ServeHTTP(w, r)
 }
 
