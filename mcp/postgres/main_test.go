@@ -27,8 +27,10 @@ type runner struct{ m *testing.M }
 
 func (r runner) Run() int {
 	code := r.m.Run()
-	if s, err := shared(); err == nil {
-		s.Close()
+	if databases.Load() > 0 { // it was used
+		if s, err := shared(); err == nil {
+			s.Close()
+		}
 	}
 	return code
 }

@@ -34,12 +34,19 @@ const (
 	startTimeout = 30 * time.Second
 )
 
-// keeper runs the server, and ends it when its descriptor 3 ends: with the test, however that ends. It removes the folder.
-const keeper = `dir=$1; shift
-"$@" 3<&- >"$dir/log" 2>&1 & pid=$!
-( cat >/dev/null; kill -INT $pid ) 2>/dev/null <&3 & watcher=$!
-wait $pid || cat "$dir/log" >&2
-kill $watcher 2>/dev/null
+// keeper makes a server and runs it, and ends it when its descriptor 3 ends: with the test, however that ends. It removes the folder. The
+// signal is repeated, because one that comes before the server listens for it is lost.
+const keeper = `dir=$1; bin=$2; shift 2
+if "$bin/initdb" -D "$dir/data" -U postgres -A scram-sha-256 --pwfile "$dir/password" \
+	--no-sync -E UTF8 --locale C --no-instructions 3<&- >"$dir/log" 2>&1
+then
+	"$bin/postgres" -D "$dir/data" "$@" 3<&- >"$dir/log" 2>&1 & pid=$!
+	( cat >/dev/null; while kill -INT $pid; do sleep 0.2; done ) 2>/dev/null <&3 & watcher=$!
+	wait $pid || cat "$dir/log" >&2
+	kill $watcher 2>/dev/null
+else
+	cat "$dir/log" >&2
+fi
 rm -rf "$dir"`
 
 // Server is a PostgreSQL server on 127.0.0.1, with TLS and scram-sha-256 over TCP, for everybody but its superuser over its Unix
@@ -103,13 +110,7 @@ func start(bin string, owner *syscall.SysProcAttr) (s *Server, err error) {
 	if err := s.write(owner); err != nil {
 		return nil, err
 	}
-	initdb := exec.CommandContext(context.Background(), filepath.Join(bin, "initdb"), "-D", filepath.Join(folder, "data"), "-U", superuser,
-		"-A", "scram-sha-256", "--pwfile", filepath.Join(folder, "password"), "--no-sync", "-E", "UTF8", "--locale", "C", "--no-instructions")
-	initdb.Dir, initdb.SysProcAttr = folder, owner
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("postgrestest: initdb: %w: %s", err, out)
-	}
-	return s, s.run(filepath.Join(bin, "postgres"), owner)
+	return s, s.run(bin, owner)
 }
 
 // binaries finds where initdb and postgres are.
@@ -180,13 +181,13 @@ const hba = `local all all scram-sha-256
 host all all 127.0.0.1/32 scram-sha-256
 `
 
-func (s *Server) run(program string, owner *syscall.SysProcAttr) error {
+func (s *Server) run(bin string, owner *syscall.SysProcAttr) error {
 	port, err := freePort()
 	if err != nil {
 		return err
 	}
 	s.Port = port
-	args := []string{"-c", keeper, "keeper", s.folder, program, "-D", filepath.Join(s.folder, "data")}
+	args := []string{"-c", keeper, "keeper", s.folder, bin}
 	for name, value := range map[string]string{
 		"listen_addresses": "127.0.0.1", "port": strconv.Itoa(port), "unix_socket_directories": s.folder, "hba_file": filepath.Join(s.folder, "hba"),
 		"ssl": "on", "ssl_cert_file": filepath.Join(s.folder, "server.pem"), "ssl_key_file": filepath.Join(s.folder, "server.key"),
