@@ -50,7 +50,7 @@ func New(cfg Config, o database.Options) (*Driver, error) {
 
 // Dialect implements database.Driver.
 func (d *Driver) Dialect() database.Dialect {
-	return database.Dialect{Name: "MySQL", Scheme: "mysql", Placeholders: "?, ?", Quoted: "`name`"}
+	return database.Dialect{Name: "MySQL", Scheme: "mysql", DefaultSchema: d.at.database, Placeholders: "?, ?", Quoted: "`name`"}
 }
 
 // Close implements database.Driver.

@@ -56,7 +56,7 @@ func New(cfg Config, o database.Options) (*Driver, error) {
 
 // Dialect implements [database.Driver].
 func (d *Driver) Dialect() database.Dialect {
-	return database.Dialect{Name: "PostgreSQL", Scheme: "postgres", Placeholders: "$1, $2", Quoted: `"name"`}
+	return database.Dialect{Name: "PostgreSQL", Scheme: "postgres", DefaultSchema: "public", Placeholders: "$1, $2", Quoted: `"name"`}
 }
 
 // Close implements [database.Driver]. It waits until the server was asked to stop what still runs, for some seconds at most.

@@ -70,7 +70,7 @@ func newDriver(s source, writable bool, o database.Options) *Driver {
 
 // Dialect says how statements are written.
 func (*Driver) Dialect() database.Dialect {
-	return database.Dialect{Name: "SQLite", Scheme: "sqlite", Placeholders: "?1, ?2", Quoted: `"name"`}
+	return database.Dialect{Name: "SQLite", Scheme: "sqlite", DefaultSchema: "main", Placeholders: "?1, ?2", Quoted: `"name"`}
 }
 
 // Close interrupts what is under way, and waits for it for a few seconds.
