@@ -123,7 +123,7 @@ func TestHangUpDrains(t *testing.T) {
 // TestSecondSignalExitsAtOnce while a call keeps the first one from being obeyed.
 func TestSecondSignalExitsAtOnce(t *testing.T) {
 	p, c := startDemo(t)
-	call := exec.Command(binary(), "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[0].URL, "slow", `{"seconds":30,"steps":1}`)
+	call := exec.Command(binary(), "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[1].URL, "slow", `{"seconds":30,"steps":1}`)
 	if err := call.Start(); err != nil {
 		t.Fatal(err)
 	}
