@@ -213,13 +213,35 @@ func testCancel(t *testing.T, b *bench) {
 			if took := time.Since(began); took > 3*time.Second {
 				t.Errorf("%s: it took %s to give up", sql, took)
 			}
-			if !closes {
-				b.AwaitNoConnections(t, "reader", 2*time.Second)
-			} else {
+			b.AwaitNoConnections(t, "reader", 2*time.Second)
+			if closes {
 				says(t, one(t.Context(), d, b.reader), "cannot be reached")
-				b.Exec(t, "KILL USER reader@'127.0.0.1'")
 			}
 			cancel()
 		}
+	}
+	ended := make(chan error)
+	go func() {
+		ended <- b.Driver.Run(t.Context(), b.reader, database.Statement{SQL: "SELECT COUNT(*) FROM seq_1_to_100000 a, seq_1_to_100000 b WHERE a.seq + b.seq = 1",
+			Timeout: time.Minute}, database.NewRows(1, 1<<20))
+	}()
+	b.awaitRunning(t, "reader")
+	b.Exec(t, "KILL QUERY "+b.Connections(t, "reader")[0][0])
+	says(t, <-ended, "stopped by someone else")
+	go func() {
+		ended <- b.Driver.Run(t.Context(), b.writer, database.Statement{SQL: "UPDATE items SET price = SLEEP(60)", Timeout: time.Minute, Write: true},
+			database.NewRows(1, 1<<20))
+	}()
+	b.awaitRunning(t, "writer")
+	b.Exec(t, "KILL CONNECTION "+b.Connections(t, "writer")[0][0])
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "not known whether") {
+		t.Errorf("a write whose connection was killed: %v", err)
+	}
+	_, err := b.run(t, b.writer, database.Statement{SQL: "UPDATE items SET price = SLEEP(60)", Timeout: time.Second, Write: true})
+	if err == nil || !strings.Contains(err.Error(), "longer than 1s") || strings.Contains(err.Error(), "not known") {
+		t.Errorf("a write that takes too long: %v", err)
+	}
+	if got := b.Query(t, "SELECT COUNT(*) FROM shop.items WHERE price = 0"); got[0][0] != "0" {
+		t.Errorf("%s rows were changed", got[0][0])
 	}
 }
