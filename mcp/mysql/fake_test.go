@@ -28,6 +28,8 @@ type fake struct {
 	login func(f *fakeConn, seq byte)
 	// answer returns what a command is answered with, as packets with their heads; nil for OK.
 	answer func(command byte, text string) []byte
+	// ends is a command after whose answer it hangs up.
+	ends byte
 }
 
 type fakeConn struct {
@@ -112,7 +114,7 @@ func (f *fake) serve(conn net.Conn) {
 		if out == nil {
 			out = packet(1, okBody...)
 		}
-		if _, err := c.Write(out); err != nil {
+		if _, err := c.Write(out); err != nil || body[0] == f.ends {
 			return
 		}
 	}
@@ -134,7 +136,7 @@ func answers(execute []byte) func(byte, string) []byte {
 	}
 }
 
-func (f *fake) driver(t *testing.T, o database.Options) *Driver {
+func (f *fake) driver(t testing.TB, o database.Options) *Driver {
 	o.Dial, o.MaxConnections, o.MaxBytes = f.dial, 2, 1000
 	cfg := Config{DSN: "mysql://app@localhost/d?tls=disable", AllowPlaintext: true}
 	if f.tls != nil || f.early != nil {
@@ -225,4 +227,24 @@ func TestFullAuthentication(t *testing.T) {
 	early := append(packet(1, answerError, 1, 0, 'x'), "injected"...)
 	f.early = early
 	says(t, one(t.Context(), f.driver(t, database.Options{Roots: s.Roots}), as), "not understood")
+}
+
+// FuzzServer answers a query with anything: that is a result, or an error for an agent.
+func FuzzServer(f *testing.F) {
+	column := append([]byte("\x03def\x00\x00\x00\x01a\x00\x0c"), 45, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0, 0)
+	for _, seed := range [][]byte{
+		packet(1, okBody...), serverError(1, 1064, "no"), packet(1, 0xfb, 'x'), {0xff, 0xff, 0xff, 1},
+		bytes.Join([][]byte{packet(1, 1), packet(2, column...), packet(3, 0, 0, 7, 0, 0, 0), packet(4, 0xfe, 0, 0, 2, 0, 0, 0)}, nil),
+	} {
+		f.Add(seed)
+	}
+	as := database.Login{Key: "app", User: "app", Password: secret.New(password)}
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		server := &fake{version: "5.5.5-10.11.0-MariaDB", plugin: "mysql_native_password", answer: answers(answer), ends: commandExecute}
+		out := database.NewRows(10, 1000)
+		err := server.driver(t, database.Options{}).Run(t.Context(), as, database.Statement{SQL: "SELECT 1", Timeout: 10 * time.Second}, out)
+		if _, ok := errors.AsType[*database.Error](err); err != nil && !ok {
+			t.Errorf("%v is no error for an agent", err)
+		}
+	})
 }
