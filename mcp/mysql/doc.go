@@ -13,8 +13,8 @@
 //   - Each call has its own connection, which is closed: no lock, variable or temporary table outlives it. What the server is
 //     still doing for it is stopped by KILL CONNECTION over another one.
 //
-// Beyond that a statement has to begin as a query does, for the sake of ANALYZE TABLE and CHECK TABLE alone, which return rows
-// and pass all of the above.
+// Beyond that a statement has to begin as a query does, for the sake of ANALYZE TABLE and CHECK TABLE, which return rows and pass
+// all of the above: MariaDB 10.11 then writes no statistics down, but renews those in memory, and marks a table that is broken.
 //
 // It does not know who asks, nor what the functions do that an administrator has made: one with SQL SECURITY DEFINER has the
 // rights of its definer, FILE among them, and a loadable one (CREATE FUNCTION SONAME) can do anything. Through a proxy that
