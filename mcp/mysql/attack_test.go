@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,14 +51,11 @@ func TestAttacks(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "only what begins with") {
 			continue
 		}
-		// The server refuses it too, but for what writes statistics and marks.
-		if first, _, _ := strings.Cut(a.SQL, " TABLE"); first == "ANALYZE" || first == "CHECK" {
-			continue
-		}
 		d.anyWord = true
 		shown, _ := attack(a)
 		d.anyWord = false
-		if shown != "" && a.Name != "help" && a.Name != "checksum" {
+		// The server refuses it too, but for those that the package's comment names, and two that only read.
+		if shown != "" && !slices.Contains([]string{"analyse", "check", "checksum", "help"}, a.Name) {
 			t.Errorf("%s returns %s", a.Name, shown)
 		}
 	}

@@ -36,7 +36,7 @@ func (d *Driver) with(ctx context.Context, as database.Login, f func(*session) e
 		return err
 	}
 	defer giveBack()
-	s, err := d.connect(ctx, as)
+	s, err := d.connect(ctx, as, false)
 	if err != nil {
 		return err
 	}
@@ -57,18 +57,17 @@ func (d *Driver) end(ctx context.Context, s *session) {
 	d.forget(s.wire)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
-	k, err := d.connect(ctx, s.as)
+	k, err := d.connect(ctx, s.as, true)
 	if err != nil {
 		return // then the limits of the session end it
 	}
-	k.busy = false
 	_ = k.exec(ctx, fmt.Sprintf("KILL CONNECTION %d", s.wire.id)) // it may have ended by itself
 	k.busy = false
 	d.end(ctx, k)
 }
 
-// connect makes a connection and logs in.
-func (d *Driver) connect(ctx context.Context, as database.Login) (*session, error) {
+// connect makes a connection and logs in. Only a last one, which is to end another, is made after Close.
+func (d *Driver) connect(ctx context.Context, as database.Login, last bool) (*session, error) {
 	s := &session{as: as}
 	var dialErr error
 	cfg := client.NewConfig()
@@ -89,7 +88,7 @@ func (d *Driver) connect(ctx context.Context, as database.Login) (*session, erro
 			return nil, err
 		}
 		w := newWire(raw, d.tls, d.budget())
-		if err := d.track(w); err != nil {
+		if err := d.track(w, last); err != nil {
 			raw.Close()
 			dialErr = err
 			return nil, err
@@ -136,7 +135,7 @@ func guard(w *wire, f func() error) (err error) {
 			if w != nil {
 				w.abandon()
 			}
-			err = fmt.Errorf("%w: %v", errProtocol, r)
+			err = misunderstood(fmt.Errorf("%w: %v", errProtocol, r))
 		}
 	}()
 	return f()

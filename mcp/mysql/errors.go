@@ -26,13 +26,12 @@ const (
 	denied             = 1045
 	unknownDatabase    = 1049
 	syntax             = 1064
-	noSuchTable        = 1146
 	tooManyOfUser      = 1203
 	overResource       = 1226
 	deniedPrivilege    = 1227
 	notPrepared        = 1295
 	interrupted        = 1317
-	deniedSocket       = 1698
+	readOnly           = 1792
 	overTimeMariaDB    = 1969
 	overTime           = 3024
 )
@@ -47,6 +46,9 @@ func asServer(err error) (*client.MySQLError, bool) { return errors.AsType[*clie
 func (d *Driver) refusal(w *wire, err error) error {
 	if w != nil && w.failure != nil {
 		err = w.failure
+	}
+	if errors.Is(err, errProtocol) || errors.Is(err, errTooLong) {
+		return misunderstood(err)
 	}
 	if said, ok := asServer(err); ok {
 		switch said.Number {
@@ -102,9 +104,14 @@ func (d *Driver) failure(ctx context.Context, s *session, limit time.Duration, e
 		return &database.Error{Code: code(said), Text: message(said.Message, s.as.Password.Reveal()), Err: err}
 	}
 	if s.wire.failure != nil || errors.Is(err, errProtocol) {
-		return &database.Error{Text: "what the database server has answered is not understood: its operator has to look at the log", Err: errors.Join(err, s.wire.failure)}
+		return misunderstood(errors.Join(err, s.wire.failure))
 	}
 	return &database.Error{Text: "the connection to the database was lost: try again later", Err: err}
+}
+
+// misunderstood is the error of a server that does not keep to the protocol.
+func misunderstood(err error) *database.Error {
+	return &database.Error{Text: "what the database server has answered is not understood: its operator has to look at the log", Err: err}
 }
 
 // code is an error's number and SQLSTATE.

@@ -11,7 +11,7 @@ import (
 )
 
 // Explain implements database.Driver. The plan is JSON. The statement is one of its own before EXPLAIN is put in front of it, and
-// begins as a query or a change does: then there is nothing that makes EXPLAIN run it.
+// begins as a query does: then there is nothing that makes EXPLAIN run it.
 func (d *Driver) Explain(ctx context.Context, as database.Login, st database.Statement) (string, error) {
 	if err := checkText(st.SQL); err != nil {
 		return "", err
@@ -40,15 +40,15 @@ func (d *Driver) explain(ctx context.Context, s *session, st database.Statement,
 	}
 	_, sql, err := s.prepareOne(ctx, st.SQL)
 	if said, ok := asServer(err); ok && said.Number == notPrepared || err == nil && !explainable(sql) {
-		return "", &database.Error{Text: "there is no plan for this statement: explain takes what begins with SELECT, WITH, VALUES, TABLE, INSERT, " +
-			"REPLACE, UPDATE or DELETE"}
+		return "", &database.Error{Text: "there is no plan for this statement: explain takes what begins with SELECT, WITH, VALUES or TABLE, with " +
+			"nothing but plain comments before it"}
 	}
 	if err != nil {
-		return "", err
+		return "", refuseChange(err)
 	}
 	stmt, err := s.prepare(ctx, "EXPLAIN FORMAT=JSON "+sql)
 	if err != nil {
-		return "", err
+		return "", refuseChange(err)
 	}
 	rows, err := d.start(ctx, s, stmt, args)
 	if err != nil {
@@ -74,7 +74,15 @@ func (d *Driver) explain(ctx context.Context, s *session, st database.Statement,
 	return strings.TrimRight(strings.ToValidUTF8(b.String(), "\uFFFD"), "\n"), rows.Close()
 }
 
+// refuseChange says it otherwise than the server that a change has no plan in a READ ONLY transaction: nothing was to be run.
+func refuseChange(err error) error {
+	if said, ok := asServer(err); ok && said.Number == readOnly {
+		return &database.Error{Code: code(said), Text: "the server makes no plan of a change here: explain the SELECT that finds the same rows", Err: err}
+	}
+	return err
+}
+
 // explainable reports whether a statement begins with a word that stands for nothing but itself.
 func explainable(sql string) bool {
-	return slices.Contains([]string{"SELECT", "WITH", "VALUES", "TABLE", "INSERT", "REPLACE", "UPDATE", "DELETE"}, firstWord(sql))
+	return slices.Contains([]string{"SELECT", "WITH", "VALUES", "TABLE"}, firstWord(sql))
 }

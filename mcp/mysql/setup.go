@@ -48,7 +48,7 @@ func (s *session) begin(ctx context.Context, st database.Statement) error {
 func (s *session) settings(st database.Statement) string {
 	seconds := max(1, int64((st.Timeout+time.Second-1)/time.Second))
 	set := fmt.Sprintf("SET NAMES utf8mb4, sql_mode='%s', time_zone='+00:00', group_concat_max_len=%d, lock_wait_timeout=%d, "+
-		"innodb_lock_wait_timeout=%d, autocommit=1, net_write_timeout=60, lc_messages='en_US'", modes, maxConcat, seconds, seconds)
+		"innodb_lock_wait_timeout=%d, autocommit=1, lc_messages='en_US'", modes, maxConcat, seconds, seconds)
 	readOnly := 1
 	if st.Write {
 		readOnly = 0

@@ -42,7 +42,7 @@ func single(sql string) (string, bool) {
 }
 
 // asks reports whether a statement begins as queries do. It keeps out what returns a result and does something too, and is not
-// kept out by the READ ONLY transaction: ANALYZE TABLE and CHECK TABLE, which write statistics and marks.
+// kept out by the READ ONLY transaction: see the package's comment.
 func asks(sql string) bool {
 	return slices.Contains([]string{"SELECT", "WITH", "VALUES", "TABLE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN"}, firstWord(sql))
 }

@@ -64,7 +64,7 @@ func Start(tb testing.TB, more ...string) *Server {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) }) // nothing more can be done about it
-	s := &Server{Port: freePort(tb), Socket: filepath.Join(dir, "s"), Dir: dir, log: &bytes.Buffer{}}
+	s := &Server{Socket: filepath.Join(dir, "s"), Dir: dir, log: &bytes.Buffer{}}
 	s.Roots, s.CAFile = writeCertificates(tb, dir)
 	s.writeConfiguration(tb, more)
 	as := serverUser(tb, dir)
@@ -75,7 +75,8 @@ func Start(tb testing.TB, more ...string) *Server {
 	if out, err := made.CombinedOutput(); err != nil {
 		tb.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
-	daemonCommand := exec.Command(daemon, "--defaults-file="+filepath.Join(dir, "my.cnf"))
+	s.Port = freePort(tb)
+	daemonCommand := exec.Command(daemon, "--defaults-file="+filepath.Join(dir, "my.cnf"), "--port="+strconv.Itoa(s.Port))
 	daemonCommand.SysProcAttr, daemonCommand.Dir = as, dir
 	daemonCommand.Stdout, daemonCommand.Stderr = s.log, s.log
 	if err := daemonCommand.Start(); err != nil {
@@ -108,7 +109,7 @@ func (s *Server) writeConfiguration(tb testing.TB, more []string) {
 	in := func(name string) string { return filepath.Join(s.Dir, name) }
 	lines := []string{
 		"[mariadbd]", "datadir=" + in("data"), "tmpdir=" + in("tmp"), "socket=" + s.Socket, "pid-file=" + in("pid"),
-		"bind-address=127.0.0.1", "port=" + strconv.Itoa(s.Port), "init-file=" + in("init.sql"),
+		"bind-address=127.0.0.1", "init-file=" + in("init.sql"),
 		"ssl-ca=" + in("ca.pem"), "ssl-cert=" + in("cert.pem"), "ssl-key=" + in("key.pem"),
 		"skip-log-bin", "skip-name-resolve", "local-infile=1", "event-scheduler=OFF", "performance-schema=OFF",
 		"innodb-flush-log-at-trx-commit=0", "innodb-flush-method=nosync", "innodb-doublewrite=0", "innodb-buffer-pool-size=16M",
