@@ -70,7 +70,9 @@ func TestInMemory(t *testing.T) {
 	if _, err := get(ctx, "/silent", ""); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	<-gone
+	if err := <-gone; !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
 
 	for path, want := range map[string]struct {
 		status int

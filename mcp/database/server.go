@@ -149,7 +149,11 @@ func (s *Server) report(ctx context.Context, r mcp.CallToolRequest) (stop func()
 			_ = s.mcp.SendNotificationToClient(ctx, string(mcp.MethodNotificationProgress), map[string]any{ // there is another one
 				"progressToken": r.Params.Meta.ProgressToken, "progress": seconds.Seconds(), "message": fmt.Sprintf("the statement has run for %s", seconds),
 			})
-			time.Sleep(settle)
+			select {
+			case <-time.After(settle):
+			case <-ctx.Done():
+				return
+			}
 		}
 	}()
 	return func() {
