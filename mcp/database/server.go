@@ -117,6 +117,9 @@ func (s *Server) failure(ctx context.Context, tool string, err error) (*mcp.Call
 		return nil, cause // the caller has left, or has cancelled
 	}
 	e := asError(err)
+	if errors.Is(err, context.DeadlineExceeded) {
+		e = &Error{Text: "the database did not answer in time: try again later", Unknown: e.Unknown, Err: e.Err}
+	}
 	if e.Err != nil {
 		s.failed(tool, e.Err)
 	}

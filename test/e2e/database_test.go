@@ -17,8 +17,12 @@ import (
 	"sallyport.dev/credential"
 	"sallyport.dev/gateway"
 	"sallyport.dev/mcp/database"
+	"sallyport.dev/mcp/mysql"
+	"sallyport.dev/mcp/mysql/mysqltest"
 	"sallyport.dev/mcp/postgres"
 	"sallyport.dev/mcp/postgres/postgrestest"
+	"sallyport.dev/mcp/sqlite"
+	"sallyport.dev/mcp/sqlite/sqlitetest"
 	"sallyport.dev/policy"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
@@ -313,5 +317,52 @@ func TestDatabaseWarnings(t *testing.T) {
 	}
 	if warnings := strings.Join(s.Connector.Status().Warnings, "\n"); !strings.Contains(warnings, "pg_read_server_files") || strings.Contains(warnings, "canary") {
 		t.Errorf("status warns of %s", warnings)
+	}
+}
+
+// MySQL, MariaDB and SQLite have the same tools under the same rules.
+func TestOtherDatabases(t *testing.T) {
+	t.Parallel()
+	maria := mysqltest.Start(t)
+	maria.Exec(t, "CREATE DATABASE shop; CREATE TABLE shop.orders (id BIGINT PRIMARY KEY, total DECIMAL(12,2)); INSERT INTO shop.orders VALUES (1, 12.50), (9007199254740993, 7)")
+	maria.CreateUser(t, "reader", readerPassword, "SELECT ON shop.*")
+	maria.CreateUser(t, "desk", readerPassword, "SELECT, UPDATE ON shop.*")
+	dir := t.TempDir()
+	access := connector.Access{Password: connector.Password{Secret: stack.SecretFile(t, dir, "password", readerPassword)}}
+	file := sqlitetest.Sample(t)
+	raise := database.Config{NamedOnly: true, Statements: []database.Named{{Name: "raise", Description: "Raises a total.", SQL: "UPDATE orders SET total = ? WHERE id = ?", Write: true,
+		Params: []database.Param{{Name: "total", Type: "number"}, {Name: "order", Type: "integer"}}}}}
+	s := stack.New(t, stack.Options{Servers: map[string]connector.Server{
+		"maria":      {CAFile: maria.CAFile, MySQL: &connector.MySQL{Place: mysql.Config{DSN: maria.DSN("reader", "shop")}, Access: access}},
+		"maria-desk": {CAFile: maria.CAFile, MySQL: &connector.MySQL{Place: mysql.Config{DSN: maria.DSN("desk", "shop")}, Access: access, Common: raise}},
+		"file":       {SQLite: &connector.SQLite{Place: sqlite.Config{File: file}}},
+		"file-desk":  {SQLite: &connector.SQLite{Place: sqlite.Config{File: file}, Common: raise}},
+	}})
+	agent := s.Agent(t, true)
+	for _, server := range []string{"maria", "file"} {
+		if got := askTool(t, s, agent, server, "query", `{"sql":"SELECT count(*) AS n FROM orders WHERE id = ?","params":[1]}`); got.Result.IsError || got.text() != "[\"n\"]\n[1]\n" {
+			t.Errorf("%s: %+v", server, got)
+		}
+		for _, sql := range []string{"DELETE FROM orders", "SELECT 1; DELETE FROM orders", "UPDATE orders SET total = 0 RETURNING id", "DROP TABLE orders"} {
+			if got := askTool(t, s, agent, server, "query", fmt.Sprintf(`{"sql":%q}`, sql)); !got.Result.IsError {
+				t.Errorf("%s: %s: %+v", server, sql, got)
+			}
+		}
+		if got := askTool(t, s, agent, server, "describe_table", `{"table":"orders"}`); got.Result.IsError || !strings.Contains(got.text(), `"total"`) {
+			t.Errorf("%s: %+v", server, got)
+		}
+		if got := askTool(t, s, agent, server, "explain", `{"sql":"SELECT * FROM orders WHERE id = 1"}`); got.Result.IsError || got.text() == "" {
+			t.Errorf("%s: %+v", server, got)
+		}
+		if got := askTool(t, s, agent, server+"-desk", "raise", `{"order":1,"total":13.75}`); got.Result.Structured.Affected != 1 {
+			t.Errorf("%s: %+v", server, got)
+		}
+		if got := askTool(t, s, agent, server, "query", `{"sql":"SELECT total FROM orders WHERE id = 1"}`); !strings.Contains(got.text(), "13.75") {
+			t.Errorf("%s: %+v", server, got)
+		}
+	}
+	facts, errs := s.Connector.Check(t.Context())
+	if len(errs) > 0 || len(facts) < 4 {
+		t.Errorf("--check: %v, %v", facts, errs)
 	}
 }
