@@ -211,7 +211,7 @@ func (d *databaseUpstream) check(ctx context.Context) (facts []string, errs []er
 		found := d.inspect(ctx, as)
 		cancel()
 		if found.err != nil {
-			errs = append(errs, fmt.Errorf("login %d: %w", i+1, explained(found.err)))
+			errs = append(errs, fmt.Errorf("login %d: %w", i+1, d.explained(found.err)))
 			continue
 		}
 		facts = append(facts, fmt.Sprintf("login %d: %s answers", i+1, d.kind.place()))
@@ -223,9 +223,9 @@ func (d *databaseUpstream) check(ctx context.Context) (facts []string, errs []er
 }
 
 // explained is an error of a database with what it does not tell agents.
-func explained(err error) error {
+func (d *databaseUpstream) explained(err error) error {
 	if e, ok := errors.AsType[*database.Error](err); ok && e.Err != nil {
-		return fmt.Errorf("%s (%w)", strings.TrimSuffix(e.Text, ": try again later"), quoteless(e.Err))
+		return fmt.Errorf("%s (%w)", strings.TrimSuffix(e.Text, ": try again later"), d.guard.clean(e.Err))
 	}
 	return err
 }

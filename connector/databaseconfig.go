@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 
 	"sallyport.dev/credential"
 	"sallyport.dev/mcp/database"
@@ -67,6 +68,11 @@ func (a *Access) all() []DatabaseLogin {
 	return []DatabaseLogin{{Password: a.Password}}
 }
 
+// namesUsers reports whether each login has a user of its own, so that dsn need not have one.
+func (a *Access) namesUsers() bool {
+	return len(a.Logins) > 0 && !slices.ContainsFunc(a.Logins, func(l DatabaseLogin) bool { return l.User == Variable{} })
+}
+
 // databaseKind is one kind of database, as a server has it.
 type databaseKind interface {
 	// key is that of the configuration.
@@ -85,7 +91,7 @@ func (p *Postgres) common() *database.Config { return &p.Common }
 func (p *Postgres) place() string            { return placeOfDSN(p.Place.DSN) }
 
 func (p *Postgres) check(allowPlaintext bool) error {
-	p.Place.AllowPlaintext = allowPlaintext
+	p.Place.AllowPlaintext, p.Place.UserElsewhere = allowPlaintext, p.Access.namesUsers()
 	return p.Place.Validate()
 }
 
@@ -97,7 +103,7 @@ func (m *MySQL) common() *database.Config { return &m.Common }
 func (m *MySQL) place() string            { return placeOfDSN(m.Place.DSN) }
 
 func (m *MySQL) check(allowPlaintext bool) error {
-	m.Place.AllowPlaintext = allowPlaintext
+	m.Place.AllowPlaintext, m.Place.UserElsewhere = allowPlaintext, m.Access.namesUsers()
 	return m.Place.Validate()
 }
 

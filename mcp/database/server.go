@@ -86,8 +86,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.http.ServeHTTP(w, r)
 }
 
-// Warnings says what a login may do that it should not.
+// Warnings says what a login may do that it should not. It fails if the database does not answer the login.
 func (s *Server) Warnings(ctx context.Context, as Login) ([]string, error) {
+	if _, err := s.driver.Schemas(ctx, as); err != nil {
+		return nil, err
+	}
 	return s.driver.Warnings(ctx, as)
 }
 

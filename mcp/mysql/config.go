@@ -20,7 +20,9 @@ type Config struct {
 	DSN string `yaml:"dsn"`
 	// AllowPlaintext lets tls=disable be written: whoever is on the way then reads and changes everything, and can learn
 	// the password. Default false.
-	AllowPlaintext bool `yaml:"allow_plaintext"`
+	AllowPlaintext bool `yaml:"-"`
+	// UserElsewhere lets the DSN name no user: each login does.
+	UserElsewhere bool `yaml:"-"`
 }
 
 // address is what a DSN says.
@@ -57,7 +59,7 @@ func (c Config) parse() (address, error) {
 	if _, has := u.User.Password(); has {
 		bad("no password belongs here: write it as password: { secret: file:/path }")
 	}
-	if a.user = u.User.Username(); a.user == "" || strings.ContainsRune(a.user, 0) {
+	if a.user = u.User.Username(); a.user == "" && !c.UserElsewhere || strings.ContainsRune(a.user, 0) {
 		bad("the user is missing: mysql://user@host/database")
 	}
 	a.database = strings.TrimPrefix(u.Path, "/")

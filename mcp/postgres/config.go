@@ -36,6 +36,8 @@ type Config struct {
 	// AllowPlaintext also allows sslmode require, which encrypts but trusts any server, and disable. It is for tests and for
 	// databases that are reached over an encrypted network.
 	AllowPlaintext bool `yaml:"-"`
+	// UserElsewhere lets the DSN name no user: each login does.
+	UserElsewhere bool `yaml:"-"`
 }
 
 // Validate says all that is wrong with the configuration. It repeats none of the DSN but the names of parameters, because a
@@ -87,7 +89,7 @@ func (c Config) parse() (target, error) {
 	if _, has := u.User.Password(); has {
 		complain("a password does not stand here: write password: { secret: … }")
 	}
-	if t.user = u.User.Username(); !isName(t.user) {
+	if t.user = u.User.Username(); !isName(t.user) && !(t.user == "" && c.UserElsewhere) {
 		complain("the user is missing or has a control character: write postgres://user@host/database")
 	}
 	if t.database = strings.TrimPrefix(u.Path, "/"); !isName(t.database) || strings.Contains(t.database, "/") {

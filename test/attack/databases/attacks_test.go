@@ -253,9 +253,11 @@ func onSQLite(t *testing.T) kind {
 	if err != nil {
 		t.Fatal(err)
 	}
+	several := common()
+	several.MaxConnections = 4 // what SQLite does not stop at once holds a connection for a while
 	k := kind{
 		name:   "SQLite",
-		server: connector.Server{SQLite: &connector.SQLite{Place: sqlite.Config{File: file}, Common: common()}},
+		server: connector.Server{SQLite: &connector.SQLite{Place: sqlite.Config{File: file}, Common: several}},
 		probe:  "SELECT count(*) FROM orders",
 		left: func(t *testing.T) (found []string) {
 			after, err := os.ReadFile(file)
