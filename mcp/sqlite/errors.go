@@ -63,6 +63,9 @@ func asError(err error, s source) error {
 		return err
 	}
 	text := strings.TrimPrefix(err.Error(), "sqlite3: ")
+	for _, said := range []string{"SQL logic error: ", "authorization denied: ", "constraint failed: "} { // the code says it
+		text = strings.TrimPrefix(text, said)
+	}
 	if detail, ok := errors.AsType[*sqlite3.Error](err); ok && detail.Unwrap() != nil {
 		text = "the file cannot be read or written" // what the operating system said goes to the log
 	}

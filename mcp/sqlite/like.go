@@ -93,6 +93,7 @@ func (w wildcards) match(ctx context.Context, pattern, text []byte) (bool, error
 		}
 		if c, size := utf8.DecodeRune(pattern); size > 0 && c == w.all && c != w.escape {
 			pattern = pattern[size:]
+			text = w.skip(pattern, text)
 			rest, retry, open = pattern, text, true
 			continue
 		}
@@ -105,13 +106,34 @@ func (w wildcards) match(ctx context.Context, pattern, text []byte) (bool, error
 			return false, nil
 		}
 		_, size = utf8.DecodeRune(retry)
-		retry = retry[size:]
+		retry = w.skip(rest, retry[size:])
 		pattern, text = rest, retry
 	}
 	for len(pattern) > 0 && rune(pattern[0]) == w.all && w.all != w.escape {
 		pattern = pattern[1:]
 	}
 	return len(pattern) == 0, nil
+}
+
+// skip leaves out the beginning of a text in which a pattern cannot begin to match.
+func (w wildcards) skip(pattern, text []byte) []byte {
+	if len(pattern) == 0 {
+		return nil // the wildcard before was the last, and takes all of it
+	}
+	c := rune(pattern[0])
+	if c >= utf8.RuneSelf || c == w.all || c == w.one || c == w.set || c == w.escape {
+		return text
+	}
+	small, capital := byte(c), byte(c)
+	if l := lower(c); w.fold && l >= 'a' && l <= 'z' {
+		small, capital = byte(l), byte(l-'a'+'A')
+	}
+	for i, b := range text {
+		if b == small || b == capital {
+			return text[i:]
+		}
+	}
+	return nil
 }
 
 // single returns how many bytes of a pattern match one character; 0 if they do not.

@@ -63,7 +63,7 @@ func TestFunctionsAreThoseOfSQLite(t *testing.T) {
 		}
 		return b.String()
 	}
-	for range 20_000 {
+	for range 1_000 {
 		const plain = "aAbBéÉ€"
 		for sql, args := range map[string][]string{
 			"SELECT ?2 LIKE ?1":           {word(plain+"%%__", 7), word(plain, 9)},
