@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -107,6 +108,66 @@ func TestCrashDuringRotation(t *testing.T) {
 				t.Errorf("%+v", report)
 			}
 		})
+	}
+}
+
+// TestCrashWithinTheStartOfTheNextFile: a part of it is there, and the file before may be deleted later.
+func TestCrashWithinTheStartOfTheNextFile(t *testing.T) {
+	stateDir, content := crashed(t)
+	cfg := strict(t.TempDir())
+	before := rotatedName(cfg.File, 1)
+	write(t, before, append(content, checkpointBehind(t, stateDir, content)...))
+	write(t, cfg.File, []byte(`{"seq":`))
+	l := open(t, cfg, Options{StateDir: stateDir})
+	end(t, l, 1)
+	closeLog(t, l)
+	if report := verified(t, l.PublicKey(), cfg.File); report.Files != 2 || report.First != 1 || report.Events != 4 || report.Recovered != 1 {
+		t.Errorf("%+v", report)
+	}
+	if err := os.Remove(before); err != nil {
+		t.Fatal(err)
+	}
+	if report := verified(t, l.PublicKey(), cfg.File); report.Files != 1 || report.First == 1 || report.Recovered != 1 {
+		t.Errorf("%+v", report)
+	}
+}
+
+// checkpointBehind is the line that signs a log.
+func checkpointBehind(t *testing.T, stateDir string, content []byte) []byte {
+	t.Helper()
+	key, err := loadOrCreateKey(filepath.Join(stateDir, keyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, err := readEnding(bytes.NewReader(content), 0, int64(len(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Checkpoint{Seq: end.last.Seq + 1, Prev: end.hash, Time: end.last.Time, Log: publicHalf(key).LogID(), Key: publicHalf(key).String()}
+	c.sign(key)
+	return append(c.line(), '\n')
+}
+
+// TestCutWhileStoppedBehindARotation: who empties the file and leaves the rotated ones until the connector has begun a new one does not get a
+// start that calls what was cut off rotated away.
+func TestCutWhileStoppedBehindARotation(t *testing.T) {
+	dir := t.TempDir()
+	cfg := strict(dir)
+	cfg.MaxSize = leastMaxSize
+	l := open(t, cfg, Options{StateDir: dir})
+	for len(files(t, cfg.File)) < 2 {
+		end(t, l, 1)
+	}
+	closeLog(t, l)
+	write(t, cfg.File, nil)
+	l = open(t, cfg, Options{StateDir: dir})
+	end(t, l, 1)
+	closeLog(t, l)
+	if err := os.Remove(files(t, cfg.File)[0]); err != nil {
+		t.Fatal(err)
+	}
+	if report, kinds := problems(t, l.PublicKey(), cfg.File); kinds != kindMissing {
+		t.Errorf("%q %+v", kinds, report)
 	}
 }
 
