@@ -56,38 +56,53 @@ func reopened(t *testing.T, stateDir, dir string, content []byte) (after []byte,
 }
 
 // TestCrashAtEveryByte cuts a log at every byte of its first and of its last line, and once more within the line that
-// tells of the cut.
+// tells of the cut. The cuts wait for the disk most of the time, and so go beside each other.
 func TestCrashAtEveryByte(t *testing.T) {
 	stateDir, content := crashed(t)
-	dir := t.TempDir()
 	first := bytes.IndexByte(content, '\n')
 	last := bytes.LastIndexByte(content[:len(content)-1], '\n')
-	for cut := range len(content) + 1 {
-		if cut > first+1 && cut < last {
-			continue
-		}
-		_, report := reopened(t, stateDir, dir, content[:cut])
-		torn := content[:cut]
-		whole := bytes.Count(torn, []byte("\n"))
-		torn = torn[bytes.LastIndexByte(torn, '\n')+1:]
-		want := int64(0)
-		switch {
-		case len(torn) > 0 && content[cut] == '\n':
-			whole++ // all of the line but its newline
-		case len(torn) > 0:
-			want = 1
-		}
-		if report.Recovered != want || report.Records != int64(whole)+want+4 || report.Unfinished != 0 {
-			t.Fatalf("cut at %d: %+v", cut, report)
-		}
+	const parts = 8
+	for part := range parts {
+		t.Run(fmt.Sprintf("part %d", part), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for cut := part; cut <= len(content); cut += parts {
+				if cut <= first+1 || cut >= last {
+					cutOnce(t, stateDir, dir, content, cut)
+				}
+			}
+		})
 	}
-	cut := last + 60
-	after, _ := reopened(t, stateDir, dir, content[:cut])
-	next := bytes.IndexByte(after[cut+1:], '\n') // the end of the line behind the one that was cut short
-	for second := cut; second <= cut+1+next+2; second++ {
-		if _, report := reopened(t, stateDir, dir, after[:second]); report.Recovered < 1 || report.Recovered > 2 {
-			t.Fatalf("cut at %d and %d: %+v", cut, second, report)
+	t.Run("twice", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		cut := last + 60
+		after, _ := reopened(t, stateDir, dir, content[:cut])
+		next := bytes.IndexByte(after[cut+1:], '\n') // the end of the line behind the one that was cut short
+		for second := cut; second <= cut+1+next+2; second++ {
+			if _, report := reopened(t, stateDir, dir, after[:second]); report.Recovered < 1 || report.Recovered > 2 {
+				t.Fatalf("cut at %d and %d: %+v", cut, second, report)
+			}
 		}
+	})
+}
+
+// cutOnce writes on behind the first bytes of a log.
+func cutOnce(t *testing.T, stateDir, dir string, content []byte, cut int) {
+	t.Helper()
+	_, report := reopened(t, stateDir, dir, content[:cut])
+	torn := content[:cut]
+	whole := bytes.Count(torn, []byte("\n"))
+	torn = torn[bytes.LastIndexByte(torn, '\n')+1:]
+	want := int64(0)
+	switch {
+	case len(torn) > 0 && content[cut] == '\n':
+		whole++ // all of the line but its newline
+	case len(torn) > 0:
+		want = 1
+	}
+	if report.Recovered != want || report.Records != int64(whole)+want+4 || report.Unfinished != 0 {
+		t.Fatalf("cut at %d: %+v", cut, report)
 	}
 }
 
