@@ -11,7 +11,7 @@ import (
 // methodListTools is the request whose answers are pinned.
 const methodListTools = "tools/list"
 
-// unknownCursor stands for that of a request that is not known. Only what is said of tools that are gone depends on it.
+// unknownCursor stands for that of a request that is not known. It is one that no list was followed to.
 const unknownCursor = "\x00"
 
 // pinsOf is what happens with tools of a server that are not the pinned ones. Without a state_dir there is nowhere to pin.
