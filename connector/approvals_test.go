@@ -87,6 +87,44 @@ func TestApprovals(t *testing.T) {
 	}
 }
 
+// Whoever answers for a call sees all of its arguments: what is for programs alone does not push them out of sight, and what is longer than
+// somebody reads is not asked about.
+func TestApprovalsShowArguments(t *testing.T) {
+	every := policy.Rule{Name: "waits", Allow: true, Approve: &policy.Approve{Timeout: time.Minute}}
+	r, call := serving(t, http.HandlerFunc(ok), rules(t, every))
+	pad := strings.Repeat("x", 66_000)
+	for name, c := range map[string]struct{ params, want string }{
+		"_meta, long":       {`,"params":{"_meta":{"pad":"` + pad + `"},"name":"drop" , "arguments": {"all": true}}`, `{"name":"drop","arguments":{"all": true}}`},
+		"_meta at the end":  {`,"params":{"name":"drop","arguments":{"_meta":1},"_meta":{}}`, `{"name":"drop","arguments":{"_meta":1}}`},
+		"_meta alone":       {`,"params":{"_meta":{}}`, `{}`},
+		"nothing in params": {`,"params":{}`, `{}`},
+		"no params":         {``, ``},
+		"60 KiB":            {`,"params":{"name":"drop","arguments":{"a":"` + pad[:60<<10] + `"}}`, `{"name":"drop","arguments":{"a":"` + pad[:60<<10] + `"}}`},
+	} {
+		done := make(chan answered, 1)
+		go func() {
+			done <- call(http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"vendor/drop"`+c.params+`}`, nil)
+		}()
+		a := waiting(t, r.Connector, 1)[0]
+		if string(a.Params) != c.want || (a.Params == nil) != (c.want == "") || len(a.SHA256) != 64 {
+			t.Errorf("%s: %.100s", name, a.Params)
+		}
+		if _, err := r.approvals.answer(a.ID, true, "test"); err != nil {
+			t.Error(err)
+		}
+		if got := <-done; got.StatusCode != 200 {
+			t.Errorf("%s: %d", name, got.StatusCode)
+		}
+	}
+	got := call(http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"drop","arguments":{"a":"`+pad+`"}}}`, nil)
+	if got.StatusCode != 403 || reasonOf(got.body) != "denied" || !strings.Contains(got.body, "at most 65536 bytes of arguments") || len(r.approvals.list()) != 0 {
+		t.Errorf("66,000 bytes of arguments: %d %s", got.StatusCode, got.body)
+	}
+	if !strings.Contains(r.log.String(), "more than 65536 bytes without _meta") {
+		t.Error("the log does not say why")
+	}
+}
+
 func TestApprovalsEnd(t *testing.T) {
 	r, call := serving(t, http.HandlerFunc(ok), rules(t, human(time.Second)))
 	began := time.Now()

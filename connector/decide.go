@@ -3,6 +3,8 @@ package connector
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -122,6 +124,9 @@ func (n *note) overruled(d policy.Decision, why error) *mcp.Error {
 	n.decision.Allow, n.decision.Rule = false, d.Rule
 	e := mcp.Denied(d.Rule)
 	e.Err = why
+	if errors.Is(why, errMuchToShow) {
+		e.Message = fmt.Sprintf("This call would wait for a human, who is asked about at most %d bytes of arguments. Nothing was sent to the server; send less in one call.", maxShownParams)
+	}
 	return e
 }
 

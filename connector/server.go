@@ -195,7 +195,7 @@ func (c *Connector) logCall(r *http.Request, n *note) {
 	}
 	if n.call != nil && len(n.call.Messages) > 0 {
 		m := n.call.Messages[0]
-		attrs = append(attrs, slog.String(telemetry.KeyMethod, m.Method))
+		attrs = append(attrs, slog.String(telemetry.KeyMethod, telemetry.Short(m.Method)))
 		if m.Method == "tools/call" {
 			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
 		}

@@ -444,3 +444,17 @@ func TestEventStreamWithALength(t *testing.T) {
 		t.Errorf("%q, length %q, %v", a.body, a.Header.Get("Content-Length"), a.err)
 	}
 }
+
+// TestLogCutsMethods: no line repeats more of a stranger's words than 128 bytes of each.
+func TestLogCutsMethods(t *testing.T) {
+	r, call := serving(t, http.HandlerFunc(ok), rules(t, policy.Rule{Allow: true}))
+	if got := call(http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"`+strings.Repeat("m", 250)+`","params":{}}`, nil); got.StatusCode != 200 {
+		t.Errorf("%d %s", got.StatusCode, got.body)
+	}
+	r.stop()
+	err := <-r.done
+	r.done <- err
+	if log := r.log.String(); err != nil || !strings.Contains(log, strings.Repeat("m", 128)+"…") || strings.Contains(log, strings.Repeat("m", 129)) {
+		t.Errorf("%v\n%s", err, log)
+	}
+}

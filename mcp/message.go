@@ -1,5 +1,7 @@
 package mcp
 
+import "strings"
+
 // Kind says which of the three JSON-RPC 2.0 message forms a Message has.
 type Kind uint8
 
@@ -49,6 +51,29 @@ type Message struct {
 	Arguments []byte
 
 	hasName bool // the key that Name stands for was present
+}
+
+// PublicName is Name without what may be a secret or a value in the URI of a resource: the user before its host, its query and its fragment.
+func (m *Message) PublicName() string {
+	switch {
+	case strings.HasPrefix(m.Method, "resources/"), m.Method == "completion/complete" && m.Ref == RefResource:
+	default:
+		return m.Name
+	}
+	name := m.Name
+	if i := strings.IndexAny(name, "?#"); i >= 0 {
+		name = name[:i]
+	}
+	if scheme, rest, ok := strings.Cut(name, "://"); ok {
+		host, path, below := strings.Cut(rest, "/")
+		if i := strings.LastIndexByte(host, '@'); i >= 0 {
+			name = scheme + "://" + host[i+1:]
+			if below {
+				name += "/" + path
+			}
+		}
+	}
+	return name
 }
 
 // What completion/complete can refer to (Message.Ref).

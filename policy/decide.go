@@ -26,7 +26,7 @@ func (p Policy) Decide(request Request) Decision {
 	}
 	v := verdict{facts: facts{request: &request, values: p.values}}
 	d := p.judge(&v)
-	if v.denied || request.FromServer || !opens(&request.Message) {
+	if v.denied || request.FromServer || !Opens(&request.Message) {
 		return d
 	}
 	if !d.Allow {
@@ -160,8 +160,8 @@ func (r *rule) allows(reason string, would []string) Decision {
 	return d
 }
 
-// opens reports whether a message does nothing by itself.
-func opens(m *mcp.Message) bool {
+// Opens reports whether a message does nothing by itself, but opens a conversation or keeps it going.
+func Opens(m *mcp.Message) bool {
 	switch m.Method {
 	case "", // an event stream, the end of a session, or an answer to what the server was allowed to ask
 		"initialize", "notifications/initialized", "ping", "server/discover",
