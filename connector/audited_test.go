@@ -83,7 +83,9 @@ func TestAuditOfBatches(t *testing.T) {
 func TestAuditOfBatchesByRule(t *testing.T) {
 	call, read := auditing(t, policy.Rule{Name: "all", Allow: true}, policy.Rule{Name: "watch", When: `mcp.method == "ping" && mcp.params.x == 1`, Report: true},
 		policy.Rule{Name: "none", When: `mcp.method == "ping" && mcp.params.x == 2`})
-	ping := func(params string) string { return `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":` + params + `}}` }
+	ping := func(params string) string {
+		return `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":` + params + `}}`
+	}
 	batch := "[" + strings.Join([]string{ping("0"), ping("1"), ping("0"), ping("1"), ping("2"), ping("0")}, ",") + "]"
 	batch = strings.ReplaceAll(batch, `"id":1,`, "") // notifications, or their ids would have to differ
 	if got := call(http.MethodPost, batch, http.Header{"Mcp-Protocol-Version": {"2025-03-26"}}); got.StatusCode != 403 {

@@ -12,8 +12,8 @@ import (
 // A call is shown with all that is decided about, and with nothing that steers a terminal.
 func TestPrintApproval(t *testing.T) {
 	for params, want := range map[string]string{
-		"":                                "\n    without params\n",
-		`{"name":"drop"}`:                 "\n    " + `"{\"name\":\"drop\"}"` + "\n",
+		"":                             "\n    without params\n",
+		`{"name":"drop"}`:              "\n    " + `"{\"name\":\"drop\"}"` + "\n",
 		"{\"a\":\"\u202e\u009b2J\"}\n": "\n    " + `"{\"a\":\"\u202e\u009b2J\"}\n"` + "\n",
 	} {
 		var out strings.Builder
