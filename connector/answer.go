@@ -8,9 +8,9 @@ import (
 	"sallyport.dev/mcp"
 )
 
-// errAnswer is an event stream that says what no upstream may say there. An agent could take it for the answer to a call
+// errAnswer is an answer that says what no upstream may say there. An agent could take it for the answer to a call
 // that another request made, or for an order to send its messages elsewhere.
-var errAnswer = errors.New("connector: the upstream's event stream breaks the protocol")
+var errAnswer = errors.New("connector: the upstream's answer breaks the protocol")
 
 // answer follows the event stream that answers a call, and stops it where it leaves the protocol. What it lets by passes
 // unchanged, but for the place of HTTP+SSE's messages and for the lists that its Lists filters.
@@ -66,8 +66,8 @@ func (a *answer) judge(e *mcp.Event) error {
 		return fmt.Errorf("%w: a batch, which this revision does not have", errAnswer)
 	}
 	if a.mayAsk != nil && e.Asks { // before the response counts as given
-		if err := judgeInput(e.Data(), a.mayAsk); err != nil {
-			return err
+		if refused := judgeInput(e.Data(), a.mayAsk); refused != nil {
+			return refused
 		}
 	}
 	for i := range e.Messages {
@@ -107,6 +107,8 @@ func (a *answer) message(m *mcp.Message) error {
 	switch m.Kind {
 	case mcp.Response:
 		switch {
+		case string(m.ID) == "null" && !m.Failed:
+			return fmt.Errorf("%w: a result that answers nothing", errAnswer)
 		case a.call.Endpoint == mcp.EndpointSSE, a.resumed, string(m.ID) == "null":
 		case !a.pending.Take(m.ID):
 			return fmt.Errorf("%w: a response that no request of the call waits for", errAnswer)

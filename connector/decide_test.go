@@ -172,8 +172,9 @@ func TestResultsAreBounded(t *testing.T) {
 		"as much as allowed":          {"big", known(100), 200, "", true},
 		"one byte more":               {"big", known(101), 502, "result_too_large", true},
 		"chunked":                     {"big", chunked(100), 200, "", true},
-		"chunked and one byte more":   {"big", chunked(101), 200, "", false},
+		"chunked and one byte more":   {"big", chunked(101), 502, "result_too_large", true},
 		"a stream":                    {"big", streamed, 200, "result_too_large", true},
+		"chunked and far more":        {"big", chunked(200 << 10), 502, "result_too_large", true},
 		"another rule without limits": {"free", known(1000), 200, "", true},
 	} {
 		answer = test.answer

@@ -249,13 +249,16 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, e.For(n.call))
 		return
 	}
-	asks := !n.routes.cfg.Policy.IsOpen() && !n.call.Version.Sessionful() // a result may ask the client something
-	if asks && !mcp.IsEventStream(resp.Header) {
-		if e := u.judgeBody(ctx, resp, c.mayAsk(n)); e != nil {
+	asks := asking{results: !n.call.Version.Sessionful(), errors: true}
+	if n.routes.cfg.Policy.IsOpen() {
+		asks = asking{}
+	}
+	if !mcp.IsEventStream(resp.Header) {
+		if e := u.judgeBody(ctx, resp, n.call, asks, c.mayAsk(n)); e != nil {
 			c.refuse(w, r, e.For(n.call))
 			return
 		}
-		asks = false // it has been judged, whatever form it gets
+		asks = asking{} // it has been judged, whatever form it gets
 	}
 	if n.streaming && !mcp.IsEventStream(resp.Header) {
 		asEvents(resp)
@@ -283,7 +286,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	a := newAnswer(n.call, resumed, place)
 	a.Lists = lists
 	if !n.routes.cfg.Policy.IsOpen() {
-		a.Asks = asks
+		a.Asks, a.Elicits = asks.results, asks.errors
 		a.mayAsk, a.refused = c.mayAsk(n), c.refuser(ctx, n, r, a)
 	}
 	c.respond(ctx, w, resp, a)
