@@ -24,6 +24,7 @@ import (
 	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/mint"
 	"sallyport.dev/mcp"
+	"sallyport.dev/telemetry"
 )
 
 const (
@@ -285,6 +286,12 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	resumed := r.Method == http.MethodGet && r.Header.Get("Last-Event-ID") != ""
 	a := newAnswer(n.call, resumed, place)
 	a.Lists = lists
+	a.requestID, a.denied = n.requestID, func(e *mcp.Error) {
+		c.log.Warn("an answer on a stream was replaced by an error", telemetry.KeyRequestID, n.requestID, telemetry.KeyServer, n.server, telemetry.KeyOutcome, e.Reason, telemetry.KeyPrincipal, n.principal.String())
+	}
+	if len(n.call.Messages) == 0 {
+		a.maxResult = n.routes.cfg.Policy.SmallestResult(n.server)
+	}
 	if !n.routes.cfg.Policy.IsOpen() {
 		a.Asks, a.Elicits = asks.results, asks.errors
 		a.mayAsk, a.refused = c.mayAsk(n), c.refuser(ctx, n, r, a)

@@ -60,6 +60,9 @@ type Event struct {
 	// object, or is one without the members of a message.
 	Alien bool
 
+	// Size is how long the event is, in bytes, without the line end that ends it.
+	Size int64
+
 	data     []byte // of an event that is held whole and has one line of data
 	replace  []byte
 	withheld bool
@@ -403,6 +406,10 @@ func (f *EventFilter) endEvent(data []byte, begin, end int) ([]byte, error) {
 	}
 	e.Alien = !f.object || f.scan.alien()
 	e.Asks = f.scan.list.asks
+	e.Size = int64(end - begin)
+	if f.passing {
+		e.Size = f.size - int64(len(data)-end)
+	}
 	from, to := begin+f.from, begin+f.to
 	if f.datas == 1 && !f.passing {
 		e.data = data[from:to:to]
