@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sallyport.dev/auth/authtest"
+	"sallyport.dev/connector/pins"
 	"sallyport.dev/mcp"
 	"sallyport.dev/policy"
 )
@@ -243,5 +244,91 @@ func TestAnswersAsEvents(t *testing.T) {
 	asEvents(resp)
 	if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, []byte("event: message\ndata: "+long+"\n\n")) {
 		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// A yes is no leave to do what has been forbidden while the call waited.
+func TestApprovalsAreNoOlderThanTheRules(t *testing.T) {
+	list := func(text string) string {
+		return `{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"drop","description":"` + text + `","inputSchema":{"type":"object"}}]}}`
+	}
+	reader := policy.Rule{When: `mcp.tool == "read"`, Allow: true}
+	for name, test := range map[string]struct {
+		body   string
+		header http.Header
+		change func(t *testing.T, reload func(...policy.Rule), u *answering, call func(method, body string, header http.Header) answered)
+		reason string
+		rule   string
+	}{
+		"nothing has changed": {change: func(*testing.T, func(...policy.Rule), *answering, func(string, string, http.Header) answered) {}},
+		"the same rules again": {change: func(_ *testing.T, reload func(...policy.Rule), _ *answering, _ func(string, string, http.Header) answered) {
+			reload(human(time.Minute), reader)
+		}},
+		"the caller is denied": {reason: "denied", rule: "has-left", change: func(_ *testing.T, reload func(...policy.Rule), _ *answering, _ func(string, string, http.Header) answered) {
+			reload(policy.Rule{Name: "has-left"}, policy.Rule{Allow: true})
+		}},
+		"no rule allows it": {reason: "denied", rule: "default", change: func(_ *testing.T, reload func(...policy.Rule), _ *answering, _ func(string, string, http.Header) answered) {
+			reload(reader)
+		}},
+		"its time is over": {reason: "denied", rule: "early", change: func(_ *testing.T, reload func(...policy.Rule), _ *answering, _ func(string, string, http.Header) answered) {
+			reload(human(time.Minute), policy.Rule{Name: "early", When: `now > timestamp("` + time.Now().Add(50*time.Millisecond).UTC().Format(time.RFC3339Nano) + `")`})
+			time.Sleep(60 * time.Millisecond)
+		}},
+		"the tool has changed": {reason: "tool_quarantined", change: func(t *testing.T, _ func(...policy.Rule), u *answering, call func(string, string, http.Header) answered) {
+			u.says(200, "application/json", list("evil"))
+			if a := call(http.MethodPost, listTools, nil); a.StatusCode != 200 {
+				t.Errorf("%d %s", a.StatusCode, a.body)
+			}
+		}},
+		"what stands beside it in a batch is denied": {body: "[" + tool(1, "drop") + "," + tool(2, "read") + "]", header: http.Header{"Mcp-Protocol-Version": {"2025-03-26"}}, reason: "denied", rule: "default",
+			change: func(_ *testing.T, reload func(...policy.Rule), _ *answering, _ func(string, string, http.Header) answered) {
+				reload(human(time.Minute))
+			}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := new(answering)
+			var calls atomic.Int64
+			rule := rules(t, human(time.Minute), reader)
+			var cfg Config
+			r, call := serving(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				if strings.Contains(string(body), "tools/call") {
+					calls.Add(1)
+					ok(w, r)
+					return
+				}
+				u.ServeHTTP(w, r)
+			}), func(c *Config) {
+				rule(c)
+				c.StateDir = t.TempDir()
+				s := c.Servers["wiki"]
+				s.Pins = pins.Quarantine
+				c.Servers["wiki"] = s
+				cfg = *c
+			})
+			u.says(200, "application/json", strings.Replace(list("good"), `[{`, `[{"name":"read","inputSchema":{"type":"object"}},{`, 1))
+			call(http.MethodPost, listTools, nil)
+			body := test.body
+			if body == "" {
+				body = tool(1, "drop")
+			}
+			done := make(chan answered, 1)
+			go func() { done <- call(http.MethodPost, body, test.header) }()
+			waits := waiting(t, r.Connector, 1)[0]
+			test.change(t, func(list ...policy.Rule) {
+				next := cfg
+				rules(t, list...)(&next)
+				if _, err := r.Reload(next); err != nil {
+					t.Fatal(err)
+				}
+			}, u, call)
+			if _, err := r.approvals.answer(waits.ID, true, "ann"); err != nil {
+				t.Fatal(err)
+			}
+			a := <-done
+			if reasonOf(a.body) != test.reason || !strings.Contains(a.body, test.rule) || (calls.Load() > 0) != (test.reason == "") {
+				t.Errorf("%d %s, and the server got %d calls", a.StatusCode, a.body, calls.Load())
+			}
+		})
 	}
 }

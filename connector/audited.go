@@ -62,6 +62,15 @@ func (c *Connector) auditDecision(n *note, m mcp.Message, d policy.Decision) {
 	n.events = append(n.events, e)
 }
 
+// auditAgain notes that a message which had been allowed was denied in the end, by another decision.
+func (n *note) auditAgain(m mcp.Message, d policy.Decision) {
+	for i := range n.events {
+		if e := &n.events[i]; e.Method == m.Method && e.Tool == m.Name {
+			e.Rule, e.Decision, e.WouldDeny = d.Rule, word(d.Allow), d.WouldDeny
+		}
+	}
+}
+
 func word(allow bool) string {
 	if allow {
 		return "allow"

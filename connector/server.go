@@ -46,6 +46,7 @@ type note struct {
 	verb      string        // HTTP method
 	events    []audit.Event // of the audit log
 	taken     []func()      // give back what limits have lent
+	waited    bool          // a human has been asked
 	streaming bool          // the answer has begun, as an event stream
 	maxResult int64         // bytes that the answer may have; 0 for any number
 	call      *mcp.Call

@@ -315,15 +315,16 @@ func TestBrokenStreams(t *testing.T) {
 		event  bool
 		clean  bool // all was answered before the end
 	}{
-		"between two events":   {answer: head + chunk(notification), event: true},
-		"before any event":     {answer: head, event: true},
-		"within an event":      {answer: head + chunk(notification+"data: canary"), event: true}, // which is held back
-		"within a long event":  {answer: head + chunk(notification+"data: "+strings.Repeat("x", 70<<10))},
-		"behind an event's id": {answer: head + chunk("id: 4\n"+notification)},
-		"behind the response":  {answer: head + chunk(`data: {"jsonrpc":"2.0","id":7,"result":{}}`+"\n\n"), clean: true},
-		"no event stream":      {answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk("{")},
-		"a body cut short":     {answer: "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"},
-		"a bad trailer":        {answer: head + chunk(notification) + "0\r\ncanary\r\n\r\n", event: true},
+		"between two events":    {answer: head + chunk(notification), event: true},
+		"before any event":      {answer: head, event: true},
+		"within an event":       {answer: head + chunk(notification+"data: canary"), event: true}, // which is held back
+		"within a long event":   {answer: head + chunk(notification+"data: "+strings.Repeat("x", 70<<10))},
+		"behind an event's id":  {answer: head + chunk("id: 4\n"+notification)},
+		"behind the response":   {answer: head + chunk(`data: {"jsonrpc":"2.0","id":7,"result":{}}`+"\n\n"), clean: true},
+		"no event stream":       {answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk("{"), event: true}, // whose beginning is held back, too
+		"a body cut short":      {answer: "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{", event: true},
+		"a long body cut short": {answer: "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 70<<10)},
+		"a bad trailer":         {answer: head + chunk(notification) + "0\r\ncanary\r\n\r\n", event: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newFakeGateway(t)

@@ -63,8 +63,8 @@ func (c *Connector) listRules(ctx context.Context, n *note) mcp.ListRules {
 }
 
 // quarantined refuses a call of a tool that is not the pinned one, if its server's configuration says so.
-func (c *Connector) quarantined(n *note, m mcp.Message) *mcp.Error {
-	if m.Method != "tools/call" || c.pinsOf(&n.upstream.cfg) != pins.Quarantine {
+func (c *Connector) quarantined(n *note, cfg *Server, m mcp.Message) *mcp.Error {
+	if m.Method != "tools/call" || c.pinsOf(cfg) != pins.Quarantine {
 		return nil
 	}
 	state := c.pins.Status(n.server, m.Name)

@@ -49,6 +49,8 @@ type Message struct {
 	// Arguments is the raw value of params.arguments of tools/call and prompts/get, of whatever kind; nil where absent and
 	// for other methods. It shares memory with the body, too.
 	Arguments []byte
+	// Failed says that a response of a server is an error. It is not set for what clients send.
+	Failed bool
 
 	hasName bool // the key that Name stands for was present
 }
