@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -58,35 +59,61 @@ func reopened(t *testing.T, stateDir, dir string, content []byte) (after []byte,
 // tells of the cut.
 func TestCrashAtEveryByte(t *testing.T) {
 	stateDir, content := crashed(t)
-	dir := t.TempDir()
 	first := bytes.IndexByte(content, '\n')
 	last := bytes.LastIndexByte(content[:len(content)-1], '\n')
-	for cut := range len(content) + 1 {
-		if cut > first+1 && cut < last {
-			continue
-		}
-		_, report := reopened(t, stateDir, dir, content[:cut])
-		torn := content[:cut]
-		whole := bytes.Count(torn, []byte("\n"))
-		torn = torn[bytes.LastIndexByte(torn, '\n')+1:]
-		want := int64(0)
-		switch {
-		case len(torn) > 0 && content[cut] == '\n':
-			whole++ // all of the line but its newline
-		case len(torn) > 0:
-			want = 1
-		}
-		if report.Recovered != want || report.Records != int64(whole)+want+4 || report.Unfinished != 0 {
-			t.Fatalf("cut at %d: %+v", cut, report)
-		}
+	const parts = 8
+	for part := range parts {
+		t.Run(fmt.Sprintf("part %d", part), func(t *testing.T) {
+			t.Parallel()
+			dir := memoryDir(t)
+			for cut := part; cut <= len(content); cut += parts {
+				if cut <= first+1 || cut >= last {
+					cutOnce(t, stateDir, dir, content, cut)
+				}
+			}
+		})
 	}
-	cut := last + 60
-	after, _ := reopened(t, stateDir, dir, content[:cut])
-	next := bytes.IndexByte(after[cut+1:], '\n') // the end of the line behind the one that was cut short
-	for second := cut; second <= cut+1+next+2; second++ {
-		if _, report := reopened(t, stateDir, dir, after[:second]); report.Recovered < 1 || report.Recovered > 2 {
-			t.Fatalf("cut at %d and %d: %+v", cut, second, report)
+	t.Run("twice", func(t *testing.T) {
+		t.Parallel()
+		dir := memoryDir(t)
+		cut := last + 60
+		after, _ := reopened(t, stateDir, dir, content[:cut])
+		next := bytes.IndexByte(after[cut+1:], '\n') // the end of the line behind the one that was cut short
+		for second := cut; second <= cut+1+next+2; second++ {
+			if _, report := reopened(t, stateDir, dir, after[:second]); report.Recovered < 1 || report.Recovered > 2 {
+				t.Fatalf("cut at %d and %d: %+v", cut, second, report)
+			}
 		}
+	})
+}
+
+// memoryDir is a directory whose files need no disk, where the system has one: a thousand logs wait for the disk most of the time else.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "sallyport-audit-test-") //nolint:usetesting // t.TempDir is on the disk
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// cutOnce writes on behind the first bytes of a log.
+func cutOnce(t *testing.T, stateDir, dir string, content []byte, cut int) {
+	t.Helper()
+	_, report := reopened(t, stateDir, dir, content[:cut])
+	torn := content[:cut]
+	whole := bytes.Count(torn, []byte("\n"))
+	torn = torn[bytes.LastIndexByte(torn, '\n')+1:]
+	want := int64(0)
+	switch {
+	case len(torn) > 0 && content[cut] == '\n':
+		whole++ // all of the line but its newline
+	case len(torn) > 0:
+		want = 1
+	}
+	if report.Recovered != want || report.Records != int64(whole)+want+4 || report.Unfinished != 0 {
+		t.Fatalf("cut at %d: %+v", cut, report)
 	}
 }
 
@@ -107,6 +134,66 @@ func TestCrashDuringRotation(t *testing.T) {
 				t.Errorf("%+v", report)
 			}
 		})
+	}
+}
+
+// TestCrashWithinTheStartOfTheNextFile: a part of it is there, and the file before may be deleted later.
+func TestCrashWithinTheStartOfTheNextFile(t *testing.T) {
+	stateDir, content := crashed(t)
+	cfg := strict(t.TempDir())
+	before := rotatedName(cfg.File, 1)
+	write(t, before, append(content, checkpointBehind(t, stateDir, content)...))
+	write(t, cfg.File, []byte(`{"seq":`))
+	l := open(t, cfg, Options{StateDir: stateDir})
+	end(t, l, 1)
+	closeLog(t, l)
+	if report := verified(t, l.PublicKey(), cfg.File); report.Files != 2 || report.First != 1 || report.Events != 4 || report.Recovered != 1 {
+		t.Errorf("%+v", report)
+	}
+	if err := os.Remove(before); err != nil {
+		t.Fatal(err)
+	}
+	if report := verified(t, l.PublicKey(), cfg.File); report.Files != 1 || report.First == 1 || report.Recovered != 1 {
+		t.Errorf("%+v", report)
+	}
+}
+
+// checkpointBehind is the line that signs a log.
+func checkpointBehind(t *testing.T, stateDir string, content []byte) []byte {
+	t.Helper()
+	key, err := loadOrCreateKey(filepath.Join(stateDir, keyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, err := readEnding(bytes.NewReader(content), 0, int64(len(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Checkpoint{Seq: end.last.Seq + 1, Prev: end.hash, Time: end.last.Time, Log: publicHalf(key).LogID(), Key: publicHalf(key).String()}
+	c.sign(key)
+	return append(c.line(), '\n')
+}
+
+// TestCutWhileStoppedBehindARotation: who empties the file and leaves the rotated ones until the connector has begun a new one does not get a
+// start that calls what was cut off rotated away.
+func TestCutWhileStoppedBehindARotation(t *testing.T) {
+	dir := t.TempDir()
+	cfg := strict(dir)
+	cfg.MaxSize = leastMaxSize
+	l := open(t, cfg, Options{StateDir: dir})
+	for len(files(t, cfg.File)) < 2 {
+		end(t, l, 1)
+	}
+	closeLog(t, l)
+	write(t, cfg.File, nil)
+	l = open(t, cfg, Options{StateDir: dir})
+	end(t, l, 1)
+	closeLog(t, l)
+	if err := os.Remove(files(t, cfg.File)[0]); err != nil {
+		t.Fatal(err)
+	}
+	if report, kinds := problems(t, l.PublicKey(), cfg.File); kinds != kindMissing {
+		t.Errorf("%q %+v", kinds, report)
 	}
 }
 

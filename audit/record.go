@@ -115,6 +115,9 @@ func ParseRecord(line []byte) (Record, error) {
 	}, nil
 }
 
+// rotated reports whether the line begins a file that follows one which was full.
+func (r *Record) rotated() bool { return r.Type == typeStart && r.Reason == reasonRotated }
+
 // isHash reports whether text is a SHA-256 as lines have it.
 func isHash(text string) bool {
 	if len(text) != len(noPrev) {

@@ -191,13 +191,14 @@ func TestSyslogHoldsNobodyUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close()
+	t.Cleanup(func() { _ = silent.Close() })
 	for name, cfg := range map[string]Config{
 		"silent, and a file": {Mode: Strict, Syslog: "tcp://" + silent.Addr().String()},
 		"silent, alone":      {Mode: BestEffort, Syslog: "tcp://" + silent.Addr().String()},
 		"not there":          {Mode: BestEffort, Syslog: "unix:/nonexistent/log"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of the time it waits for a syslog
 			dir := t.TempDir()
 			if cfg.Mode == Strict {
 				cfg.File = strict(dir).File

@@ -30,8 +30,18 @@ type verifier struct {
 	met  int
 
 	here place
-	// atStart says that no line of the file was read yet that is one.
+	// atStart says that no line of the file was read yet that is one. torn says that the last line is a recovered that the file begins with,
+	// and before is the type of the line in front of it.
 	atStart bool
+	torn    bool
+	before  string
+	// headless says that the log begins with a recovered, at headAt, behind lines that are not here: the start of a file that was begun by
+	// rotation has to follow.
+	headless bool
+	headAt   place
+	headSeq  uint64
+	// firstPrev is what the first line has for the line before.
+	firstPrev string
 	// last is the last line that is one, lastHash its hash, and lastAt its place. lastType is empty before the first.
 	lastSeq  uint64
 	lastHash string
@@ -105,22 +115,45 @@ func (v *verifier) settleJunk(r *Record) {
 
 // place looks at lines that begin a file or the log.
 func (v *verifier) place(r *Record) {
-	first := v.atStart
-	v.atStart = false
+	first, before := v.atStart, v.lastType
+	if v.torn {
+		before = v.before // a crash has cut the start short that was to stand where the recovered does
+	}
+	v.atStart, v.torn = false, false
 	switch {
-	case first && r.Type != typeStart && r.Type != typeRecovered:
+	case first && r.Type == typeRecovered:
+		v.torn, v.before = true, v.lastType
+	case first && r.Type != typeStart:
 		v.problem(v.here, kindMissing, "lines were cut off its beginning", "the file begins with %s %d, where each begins with a start", r.Type, r.Seq)
-	case v.lastType != "" && r.Type == typeStart && r.Reason == reasonRotated && v.lastType != typeCheckpoint:
+	case before != "" && before != typeCheckpoint && r.rotated():
 		v.problem(v.here, kindUnsigned, "lines were taken out, or the chain was made anew", "the file before was rotated, and does not end in a checkpoint")
 	}
+	v.head(r)
+}
+
+// head looks at how the log begins. Only rotation takes lines off its beginning, and the file behind them begins with a start that says so,
+// or with what a crash left of one and a recovered. Any other recovered is written wherever bytes are put in, which needs no key.
+func (v *verifier) head(r *Record) {
 	switch {
+	case v.headless && !r.rotated():
+		v.cutOff()
 	case v.lastType != "":
 	case r.Seq == 1 && r.Prev != noPrev:
 		v.problem(v.here, kindEdited, "the line was changed", "line 1 names a line before it")
-	case r.Seq > 1 && r.Type == typeStart && r.Reason != reasonRotated:
-		v.problem(v.here, kindMissing, "they were removed, moved or cut off by somebody else, or not given here",
-			"the log begins with number %d, and the lines before it were not rotated away", r.Seq)
+	case r.Seq > 1 && r.Type == typeRecovered:
+		v.headless, v.headAt, v.headSeq = true, v.here, r.Seq
+		return
+	case r.Seq > 1 && r.Type == typeStart && !r.rotated():
+		v.headAt, v.headSeq = v.here, r.Seq
+		v.cutOff()
 	}
+	v.headless = false
+}
+
+// cutOff reports that the log begins where nothing of ours makes one begin.
+func (v *verifier) cutOff() {
+	v.problem(v.headAt, kindMissing, "they were removed, moved or cut off by somebody else, or not given here",
+		"the log begins with number %d, and the lines before it were not rotated away", v.headSeq)
 }
 
 // chained holds r against the line before. It reports whether the chain goes on from r.
@@ -148,7 +181,7 @@ func (v *verifier) chained(r *Record, text []byte) bool {
 func (v *verifier) count(r *Record) {
 	report := &v.report
 	if report.Records == 0 {
-		report.First, report.FirstTime = r.Seq, r.Time
+		report.First, report.FirstTime, v.firstPrev = r.Seq, r.Time, r.Prev
 	}
 	report.Records++
 	report.Last, report.LastTime = r.Seq, r.Time
@@ -213,8 +246,8 @@ func (v *verifier) meet() {
 		switch {
 		case !c.SignedBy(v.key):
 			v.foreign(c)
-		case c.Seq < v.report.First:
-			v.report.Earlier++
+		case c.Seq < v.report.First && (c.Seq+1 != v.report.First || c.hash() == v.firstPrev):
+			v.report.Earlier++ // rotation may have deleted it; where it has not, the beginning of the log is a problem
 		case c.Seq == v.lastSeq && c.hash() == v.lastHash:
 			v.report.Matched++
 		default:
@@ -230,6 +263,9 @@ func (v *verifier) foreign(c Checkpoint) {
 
 // finish looks at what is left at the end of the log.
 func (v *verifier) finish() {
+	if v.headless {
+		v.cutOff()
+	}
 	if v.junk.begun && v.junk.ended {
 		v.problem(v.junkAt, kindEdited, "a line was changed, or bytes were put in", "%d bytes are no line of the log", v.junk.size)
 	} else if v.junk.begun {

@@ -22,6 +22,10 @@ type written struct {
 	lines [][]byte
 	kept  []Checkpoint
 	key   ed25519.PrivateKey
+	// beheaded is another log of that key, from bytes on that somebody put in while it was written, and beheadedKept are the checkpoints of
+	// the whole of it.
+	beheaded     []byte
+	beheadedKept []Checkpoint
 }
 
 // writeLog writes SCeeeeeCeeeeeC, the two halves three minutes apart.
@@ -111,6 +115,7 @@ func TestTampering(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.behead(t)
 	isCheckpoint := func(i int) bool { return i == 1 || i == 7 || i == 13 }
 	foreign := w.kept[0]
 	foreign.Key, foreign.Log = publicHalf(other).String(), publicHalf(other).LogID()
@@ -149,7 +154,13 @@ func TestTampering(t *testing.T) {
 		"line far too long": {change: func(l [][]byte) [][]byte {
 			return slices.Insert(slices.Clone(l), 5, bytes.Repeat([]byte("x"), 3*maxLine))
 		}, want: "edited"},
-		"junk at the end":               {raw: func(b []byte) []byte { return append(b, "junk\n"...) }, want: "edited"},
+		"junk at the end":                   {raw: func(b []byte) []byte { return append(b, "junk\n"...) }, want: "edited"},
+		"lines taken off up to a recovered": {raw: func(b []byte) []byte { return w.beheaded }, want: "missing"},
+		"the same, with all that was kept":  {raw: func(b []byte) []byte { return w.beheaded }, kept: w.beheadedKept, want: "missing"},
+		"lines taken off, a recovered left": {raw: func(b []byte) []byte { return firstLines(w.beheaded, 2) }, want: "missing"},
+		"lines taken off, a start of rotation put before them": {change: func(l [][]byte) [][]byte {
+			return headed(l[4:], Record{Type: typeStart, Reason: reasonRotated, Log: publicHalf(w.key).LogID(), Key: publicHalf(w.key).String()})
+		}, want: "unsigned signature signature"},
 		"recovered made up":             {change: madeUpRecovered, want: "missing signature signature"},
 		"first line with a line before": {change: func(l [][]byte) [][]byte { return replaced(l, 0, "0000000000", "1000000000") }, want: "edited edited"},
 

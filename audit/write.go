@@ -62,6 +62,7 @@ func (l *Log) resume() error {
 	if !ok || c.Seq <= l.seq {
 		return nil
 	}
+	l.startDue = reasonOpened // and not rotated: there were lines behind the file that was
 	if l.seq > 0 {
 		l.logger.Error("the audit log ends before its own checkpoint: lines were cut off; the chain goes on behind the checkpoint, with a gap", slog.String("path", l.path))
 	}

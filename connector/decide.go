@@ -3,13 +3,22 @@ package connector
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"sallyport.dev/mcp"
 	"sallyport.dev/policy"
 	"sallyport.dev/telemetry"
+)
+
+// What comes of a call that has waited for a human, other than that it goes on.
+var (
+	errNoLonger   = errors.New("connector: it was approved, and policy no longer allows it")
+	errServerGone = errors.New("connector: it was approved, and its server is no longer configured")
 )
 
 // decide asks the customer's policy about each message of a call, and lets through only what it allows whole, within the
@@ -26,8 +35,20 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 				giveBack()
 			}
 		}()
+		if !n.routes.cfg.Policy.IsOpen() { // whose rules judge arguments
+			if refused := mcp.CheckParams(r.Header, n.call); refused != nil {
+				c.refuse(w, r, refused.For(n.call))
+				return
+			}
+		}
 		for _, m := range messagesOf(n.call) {
 			if refused := c.admit(w, r, n, m); refused != nil {
+				c.refuse(w, r, refused.For(n.call))
+				return
+			}
+		}
+		if n.waited {
+			if refused := c.again(n); refused != nil {
 				c.refuse(w, r, refused.For(n.call))
 				return
 			}
@@ -54,7 +75,7 @@ func (c *Connector) admit(w http.ResponseWriter, r *http.Request, n *note, m mcp
 	if !d.Allow {
 		return mcp.Denied(d.Rule)
 	}
-	if refused := c.quarantined(n, m); refused != nil {
+	if refused := c.quarantined(n, &n.upstream.cfg, m); refused != nil {
 		n.decision.Allow = false // so that the audit log does not call it allowed
 		return refused
 	}
@@ -72,6 +93,33 @@ func (c *Connector) admit(w http.ResponseWriter, r *http.Request, n *note, m mcp
 	if d.Approve != nil {
 		if err := c.askHuman(r.Context(), n, d, m, n.beating(w, r)); err != nil {
 			return n.overruled(d, err)
+		}
+		n.waited = true
+	}
+	return nil
+}
+
+// again decides a call once more that has waited for a human, by the policy and the pins of now: a yes is no leave to do what has
+// been forbidden meanwhile. What has been counted and checked stays so.
+func (c *Connector) again(n *note) *mcp.Error {
+	now := c.current()
+	if now.servers[n.server] == nil {
+		return n.overruled(policy.Decision{Rule: n.decision.Rule}, errServerGone)
+	}
+	for _, m := range messagesOf(n.call) {
+		request := n.asks(m)
+		request.Time = time.Now()
+		d := now.cfg.Policy.Decide(request)
+		n.decided(d)
+		if !d.Allow {
+			n.auditAgain(m, d)
+			return n.overruled(d, errNoLonger)
+		}
+		for _, cfg := range []*Server{&n.upstream.cfg, &now.servers[n.server].cfg} {
+			if refused := c.quarantined(n, cfg, m); refused != nil {
+				n.decision.Allow = false
+				return refused
+			}
 		}
 	}
 	return nil
@@ -122,6 +170,9 @@ func (n *note) overruled(d policy.Decision, why error) *mcp.Error {
 	n.decision.Allow, n.decision.Rule = false, d.Rule
 	e := mcp.Denied(d.Rule)
 	e.Err = why
+	if errors.Is(why, errMuchToShow) {
+		e.Message = fmt.Sprintf("This call would wait for a human, who is asked about at most %d bytes of arguments. Nothing was sent to the server; send less in one call.", maxShownParams)
+	}
 	return e
 }
 

@@ -24,6 +24,7 @@ import (
 	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/mint"
 	"sallyport.dev/mcp"
+	"sallyport.dev/telemetry"
 )
 
 const (
@@ -256,13 +257,16 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, e.For(n.call))
 		return
 	}
-	asks := !n.routes.cfg.Policy.IsOpen() && !n.call.Version.Sessionful() // a result may ask the client something
-	if asks && !mcp.IsEventStream(resp.Header) {
-		if e := u.judgeBody(ctx, resp, c.mayAsk(n)); e != nil {
+	asks := asking{results: !n.call.Version.Sessionful(), errors: true}
+	if n.routes.cfg.Policy.IsOpen() {
+		asks = asking{}
+	}
+	if !mcp.IsEventStream(resp.Header) {
+		if e := u.judgeBody(ctx, resp, n.call, asks, c.mayAsk(n)); e != nil {
 			c.refuse(w, r, e.For(n.call))
 			return
 		}
-		asks = false // it has been judged, whatever form it gets
+		asks = asking{} // it has been judged, whatever form it gets
 	}
 	if n.streaming && !mcp.IsEventStream(resp.Header) {
 		asEvents(resp)
@@ -289,8 +293,14 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	resumed := r.Method == http.MethodGet && r.Header.Get("Last-Event-ID") != ""
 	a := newAnswer(n.call, resumed, place)
 	a.Lists = lists
+	a.requestID, a.denied = n.requestID, func(e *mcp.Error) {
+		c.log.Warn("an answer on a stream was replaced by an error", telemetry.KeyRequestID, n.requestID, telemetry.KeyServer, n.server, telemetry.KeyOutcome, e.Reason, telemetry.KeyPrincipal, n.principal.String())
+	}
+	if len(n.call.Messages) == 0 {
+		a.maxResult = n.routes.cfg.Policy.SmallestResult(n.server)
+	}
 	if !n.routes.cfg.Policy.IsOpen() {
-		a.Asks = asks
+		a.Asks, a.Elicits = asks.results, asks.errors
 		a.mayAsk, a.refused = c.mayAsk(n), c.refuser(ctx, n, r, a)
 	}
 	c.respond(ctx, w, resp, a)

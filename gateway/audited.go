@@ -49,7 +49,7 @@ func (g *Gateway) auditDenial(n *note) {
 	}
 	if n.call != nil && len(n.call.Messages) > 0 {
 		m := &n.call.Messages[0]
-		e.Method, e.Tool, e.Arguments = m.Method, m.Name, audit.ArgumentsHash(m.Arguments)
+		e.Method, e.Tool, e.Arguments = m.Method, m.PublicName(), audit.ArgumentsHash(m.Arguments)
 	}
 	d.add(e)
 }

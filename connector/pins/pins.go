@@ -75,7 +75,7 @@ func (s State) Reason() string {
 // Page is a result of tools/list as the upstream has sent it.
 type Page struct {
 	Tools []Definition
-	// Cursor is that of the request, empty for the first page. Only what is said of tools that are gone depends on it.
+	// Cursor is that of the request, empty for the first page. When the first list has ended, and which tools are gone, depends on it.
 	Cursor string
 	// Next is the result's nextCursor, empty at the end of the list.
 	Next string

@@ -49,7 +49,7 @@ var modules = []importLimit{
 	{path: "golang.org/x/net", not: []string{}, why: "maintained with Go"},
 	{path: "golang.org/x/sync", not: []string{}, why: "maintained with Go"},
 	{path: "golang.org/x/sys", not: []string{}, why: "maintained with Go"},
-	{path: "golang.org/x/text/unicode/norm", only: []string{"connector"}, why: "maintained with Go; names of tools are compared without width and other compatibility forms"},
+	{path: "golang.org/x/text/unicode/norm", only: []string{"connector", "policy"}, why: "maintained with Go; names of tools are compared, and dots in URIs found, without width and other compatibility forms"},
 	{path: "golang.org/x/time", not: []string{}, why: "maintained with Go"},
 }
 

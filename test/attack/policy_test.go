@@ -102,6 +102,7 @@ func policyAttacks() []attack {
 	add("P1", "arguments: -0.0, below it", with(`{"limit":-0.0}`), passed)
 
 	add("P2", "a resource that is allowed", read("resources/read", "file:///docs/plan.md"), passed)
+	add("P2", "the same, with letters beyond ASCII and an encoded space", read("resources/read", "file:///docs/Größe%20der%20Pläne.md"), passed)
 	for _, c := range []struct{ what, uri string }{
 		{"`..`", "file:///docs/../etc/passwd"},
 		{"`%2e%2e`", "file:///docs/%2e%2e/etc/passwd"},
@@ -117,6 +118,18 @@ func policyAttacks() []attack {
 		{"another scheme", "https://docs/plan.md"},
 		{"a rule that denies it", "file:///docs/secret.md"},
 		{"a space before it", " file:///docs/plan.md"},
+		{"`..` with a tab in it", `file:///docs/.\t./etc/passwd`},
+		{"`..` with a line end behind", `file:///docs/..\r\n/etc/passwd`},
+		{"`.%09.`", "file:///docs/.%09./etc/passwd"},
+		{"`%252e%250a.`", "file:///docs/%252e%250a./etc/passwd"},
+		{"`..` with a NUL behind", `file:///docs/..\u0000/etc/passwd`},
+		{"`..%20`", "file:///docs/..%20/etc/passwd"},
+		{"`..` with a byte order mark in it", `file:///docs/.\ufeff./etc/passwd`},
+		{"`..` with a soft hyphen in it", `file:///docs/.\u00ad./etc/passwd`},
+		{"`..` in full width", "file:///docs/．．/etc/passwd"},
+		{"`／` behind `..`", "file:///docs/..／etc/passwd"},
+		{"`‥`, which is two dots in one", "file:///docs/‥/etc/passwd"},
+		{"`%c0%ae%c0%ae`", "file:///docs/%c0%ae%c0%ae/etc/passwd"},
 	} {
 		add("P2", "a resource: "+c.what, read("resources/read", c.uri), denied)
 	}
