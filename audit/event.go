@@ -19,7 +19,7 @@ type Event struct {
 	Server string
 	// Method is the JSON-RPC method.
 	Method string
-	// Tool is the tool, or the other name, that the call acts on.
+	// Tool is the tool, or the other name, that the call acts on. Of a URI it has neither user nor query nor fragment.
 	Tool string
 	// Arguments is what ArgumentsHash makes of the arguments. The arguments themselves are recorded nowhere.
 	Arguments string
