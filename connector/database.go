@@ -222,6 +222,26 @@ func (d *databaseUpstream) check(ctx context.Context) (facts []string, errs []er
 	return facts, errs
 }
 
+// lookAtDatabases tells whether the databases answer their logins, and what those may do that they should not. The returned
+// function waits until that is done, or ctx has ended.
+func (c *Connector) lookAtDatabases(ctx context.Context) (wait func()) {
+	var crew sync.WaitGroup
+	now := c.current()
+	for _, name := range now.names {
+		if d := now.servers[name].database; d != nil {
+			crew.Go(func() {
+				_, errs := d.check(ctx)
+				for _, err := range errs {
+					if ctx.Err() == nil {
+						c.log.Warn("a database cannot be asked now", telemetry.KeyServer, d.name, telemetry.KeyError, err)
+					}
+				}
+			})
+		}
+	}
+	return crew.Wait
+}
+
 // explained is an error of a database with what it does not tell agents.
 func (d *databaseUpstream) explained(err error) error {
 	if e, ok := errors.AsType[*database.Error](err); ok && e.Err != nil {

@@ -305,6 +305,12 @@ func TestDatabaseWarnings(t *testing.T) {
 	shop := newShop(t)
 	shop.SQL(t, "postgres", "ALTER ROLE analyst CREATEROLE; GRANT pg_read_server_files TO analyst; GRANT EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint) TO PUBLIC")
 	s := stack.New(t, stack.Options{Servers: map[string]connector.Server{"orders": shop.server("analyst", database.Config{}), "gone": shop.server("nobody", database.Config{})}})
+	until(t, patience, "status warns before anybody has called", func() bool {
+		return strings.Contains(strings.Join(s.Connector.Status().Warnings, "\n"), "pg_read_server_files")
+	})
+	if !strings.Contains(s.Log.String(), "a database cannot be asked now") {
+		until(t, patience, "the log says what cannot be asked", func() bool { return strings.Contains(s.Log.String(), "a database cannot be asked now") })
+	}
 	facts, errs := s.Connector.Check(t.Context())
 	said := fmt.Sprint(facts)
 	for _, want := range []string{"server orders: login 1: postgres://127.0.0.1:", "WARNING", "pg_read_server_files"} {
