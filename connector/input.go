@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"sallyport.dev/mcp"
+	"sallyport.dev/telemetry"
 )
 
 // maxInput is how much of an answer is read before any of it passes, in bytes, and how long one may be that asks something of
@@ -50,22 +51,22 @@ func (u *upstream) judgeBody(ctx context.Context, resp *http.Response, call *mcp
 	if resp.Body == http.NoBody || resp.ContentLength == 0 {
 		return nil
 	}
-	head, err := readAhead(resp.Body, resp.ContentLength)
-	if err != nil {
-		return upstreamError(ctx, u.guard.clean(err), true)
-	}
-	if len(head) == 0 {
-		return nil
-	}
 	json, utf8 := jsonType(resp.Header)
 	scanner := mcp.NewAnswerScanner(call, mcp.AnswerRules{JSON: json, Failed: resp.StatusCode/100 != 2, Asks: asks.results, Elicits: asks.errors})
+	head, err := readAhead(resp.Body, resp.ContentLength, scanner)
 	whole := len(head) <= maxInput
-	if err = scanner.Write(head); err == nil && whole {
+	if err == nil && whole {
 		err = scanner.End()
 	}
 	switch {
-	case err != nil:
+	case errors.Is(err, mcp.ErrAnswer) && resp.StatusCode/100 == 2 && len(call.Messages) > 0 && len(call.IDs()) == 0:
+		u.guard.log.Warn("what a server has answered to a message that wants no answer was dropped", telemetry.KeyReason, err)
+		dropBody(resp)
+		return nil
+	case errors.Is(err, mcp.ErrAnswer):
 		return invalidAnswer(err)
+	case err != nil:
+		return upstreamError(ctx, u.guard.clean(err), true)
 	case json && !utf8 && bytes.IndexByte(head, '{') >= 0:
 		return invalidAnswer(errCharset)
 	case scanner.Asks() && !whole:
@@ -83,6 +84,16 @@ func (u *upstream) judgeBody(ctx context.Context, resp *http.Response, call *mcp
 	return nil
 }
 
+// dropBody lets only the head of an answer pass. Servers in use answer a notification as they would a request; clients read nothing
+// there.
+func dropBody(resp *http.Response) {
+	_ = resp.Body.Close()
+	resp.Body, resp.ContentLength = http.NoBody, 0
+	for _, name := range []string{"Content-Type", "Content-Length", "Etag", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
+		resp.Header.Del(name)
+	}
+}
+
 var errCharset = fmt.Errorf("%w: JSON in a charset that is no UTF-8", mcp.ErrAnswer)
 
 // invalidAnswer is an answer that leaves the protocol.
@@ -90,8 +101,9 @@ func invalidAnswer(err error) *mcp.Error {
 	return mcp.UpstreamInvalid(fmt.Errorf("%w: %w", errAnswer, err))
 }
 
-// readAhead reads a body of a length, which is negative if it is not known, up to one byte behind maxInput.
-func readAhead(body io.Reader, length int64) ([]byte, error) {
+// readAhead reads a body of a length, which is negative if it is not known, up to one byte behind maxInput, or to what the scanner
+// does not let pass.
+func readAhead(body io.Reader, length int64, scanner *mcp.AnswerScanner) ([]byte, error) {
 	size := firstRead
 	if length >= 0 {
 		size = int(min(length, maxInput)) + 1
@@ -103,6 +115,9 @@ func readAhead(body io.Reader, length int64) ([]byte, error) {
 		}
 		n, err := body.Read(head[len(head):min(cap(head), maxInput+1)])
 		head = head[:len(head)+n]
+		if broken := scanner.Write(head[len(head)-n:]); broken != nil {
+			return nil, broken
+		}
 		switch {
 		case errors.Is(err, io.EOF):
 			return head, nil

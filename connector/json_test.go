@@ -51,7 +51,7 @@ func TestAnswersInJSON(t *testing.T) {
 	last := func(text string) string { // the id behind 64 KiB
 		return `{"jsonrpc":"2.0","result":{"pad":"` + strings.Repeat("x", 200<<10) + `"},` + text + `}`
 	}
-	const passes, refused, cut = "passes", "refused", "cut"
+	const passes, refused, cut, dropped = "passes", "refused", "cut", "dropped"
 	for name, change := range map[string]func(*Config){
 		"open":  func(c *Config) { c.Policy = policy.Open() },
 		"rules": rules(t, policy.Rule{Allow: true}), // but for what the server asks
@@ -87,7 +87,9 @@ func TestAnswersInJSON(t *testing.T) {
 			"of no type":                {tool(1, "x"), old, 200, "", samples, refused},
 			"with 202":                  {tool(1, "x"), old, 202, "application/json", samples, refused},
 			"with 400":                  {tool(1, "x"), old, 400, "application/json", samples, refused},
-			"to a notification":         {`{"jsonrpc":"2.0","method":"notifications/initialized"}`, old, 200, "application/json", samples, refused},
+			"to a notification":         {`{"jsonrpc":"2.0","method":"notifications/initialized"}`, old, 200, "application/json", samples, dropped},
+			"a result to it":            {`{"jsonrpc":"2.0","method":"notifications/initialized"}`, old, 200, "application/json", answers1, dropped},
+			"a failure of it":           {`{"jsonrpc":"2.0","method":"notifications/initialized"}`, old, 400, "application/json", samples, refused},
 			"a long request":            {tool(1, "x"), old, 200, "application/json", long(samples), refused},
 			"a notification":            {tool(1, "x"), old, 200, "application/json", `{"jsonrpc":"2.0","method":"notifications/message","params":{"marker":1}}`, refused},
 			"an array in 2025-11-25":    {tool(1, "x"), old, 200, "application/json", "[" + answers1 + "]", refused},
@@ -114,6 +116,8 @@ func TestAnswersInJSON(t *testing.T) {
 				got = cut
 			case a.StatusCode == 502 && reasonOf(a.body) == "upstream_invalid" && !strings.Contains(a.body, "marker"):
 				got = refused
+			case a.StatusCode == test.status && a.body == "" && a.err == nil && a.Header.Get("Content-Type") == "":
+				got = dropped
 			case a.StatusCode != test.status || a.body != test.text:
 				got = "something else"
 			}

@@ -15,6 +15,7 @@ func guarded(t *testing.T, open []string) policy.Policy {
 	p, err := policy.New([]policy.Rule{
 		{Name: "others", Servers: open, Allow: true},
 		{Name: "others-ask", Servers: open, FromServer: true, Allow: true},
+		{Name: "no-links", Servers: []string{"hostile"}, FromServer: true, When: `mcp.method == "elicitation/create" && mcp.params.mode == "url"`},
 		{Name: "adding", Servers: []string{"guarded"}, When: `mcp.tool == "add" && mcp.args.all(name, name in ["note", "limit"]) && (!has(mcp.args.limit) || mcp.args.limit < 100)`, Allow: true},
 		{Name: "reading", Servers: []string{"guarded"}, When: `mcp.resource.startsWith("file:///docs/")`, Allow: true},
 		{Name: "no-secrets", Servers: []string{"guarded"}, When: `mcp.resource.contains("secret")`},

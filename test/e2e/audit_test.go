@@ -70,7 +70,7 @@ func TestAuditLog(t *testing.T) {
 			upstream := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				w.Header().Set("Content-Type", "application/json")
-				_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
+				_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":9007199254740993,"result":{}}`)
 			})
 			server, _ := keyed(t, connector.Server{URL: upstream.URL, AllowPlaintext: true})
 			state := t.TempDir()

@@ -24,7 +24,7 @@ func asking(t *testing.T, method string) (url string) {
 		if strings.Contains(string(body), `"initialize"`) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Mcp-Session-Id", "session-1")
-			_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
+			_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":9007199254740993,"result":{}}`)
 			return
 		}
 		if r.Header.Get("Mcp-Session-Id") != "session-1" {
