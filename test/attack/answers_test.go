@@ -50,7 +50,7 @@ func answerAttacks() []attack {
 			want: want{status: 200, hits: 1}},
 		{id: "83", what: "hanging up without an answer", script: raw(), want: broken},
 		{id: "83", what: "hanging up in the head", script: raw("HTTP/1.1 200 OK\r\n", secret), want: broken},
-		{id: "83", what: "hanging up in a chunk", script: raw(openChunks(asJSON, `{"jsonrpc"`), "20\r\nabc"), want: broken},
+		{id: "83", what: "hanging up in a chunk", script: raw(openChunks(asJSON, `{"jsonrpc"`), "20\r\n:\"2"), want: broken},
 		{id: "83", what: "hanging up between two chunks", script: raw(openChunks(asJSON, `{"jsonrpc"`)), want: broken},
 		{id: "83", what: "a chunk size that is none", script: raw(openChunks(asJSON, `{"jsonrpc"`), "xyz\r\n"), want: broken},
 		{id: "83", what: "a Content-Length above the body's", script: raw("HTTP/1.1 200 OK\r\n", asJSON, "Content-Length: 100\r\n\r\n{}"), want: broken},
@@ -140,7 +140,7 @@ func jsonAnswers(invalid, aborted want) []attack {
 	add("a request to the client, behind a response of 100 KiB", strings.Replace(answered, "{}", "{"+pad+`"x":0}`, 1)+asks, request{}, aborted)
 	add("an error with a URL to visit", links, request{}, denied)
 	add("an error with a URL to visit, with `Elicitations`", strings.Replace(links, "elicitations", "Elicitations", 1), request{}, denied)
-	add("an error with a URL to visit, of 100 KiB", strings.Replace(links, `"message"`, pad+`"message"`, 1), request{}, denied)
+	add("an error with a URL to visit behind 64 KiB", strings.Replace(links, `"message"`, pad+`"message"`, 1), request{}, aborted)
 	list = append(list,
 		attack{id: "84", what: "JSON as text/plain: a request to the client", script: raw(sized("Content-Type: text/plain\r\n", asks)), want: invalid},
 		attack{id: "84", what: "JSON of status 400: a request to the client", script: raw(strings.Replace(sized(asJSON, asks), "200 OK", "400 Bad", 1)), want: invalid},
