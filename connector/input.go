@@ -8,7 +8,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 
 	"sallyport.dev/mcp"
@@ -18,9 +17,6 @@ import (
 // maxInput is how much of an answer is read before any of it passes, in bytes, and how long one may be that asks something of
 // the client: as much as is held of an event.
 const maxInput = 64 << 10
-
-// firstRead is how much is read at first of an answer whose length is not known.
-const firstRead = 2 << 10
 
 var errInput = errors.New("connector: the answer asks the client something that policy does not allow, or that cannot be read")
 
@@ -46,14 +42,14 @@ func judgeInput(message []byte, mayAsk func(m *mcp.Message, paramsUnknown bool) 
 }
 
 // judgeBody holds an answer that is no event stream to what an event of one may be, and to what may be asked of the client. Its
-// first 64 KiB are read before anything passes; what is wrong behind them breaks the answer off.
-func (u *upstream) judgeBody(ctx context.Context, resp *http.Response, call *mcp.Call, asks asking, mayAsk func(m *mcp.Message, paramsUnknown bool) bool) *mcp.Error {
+// first 64 KiB are read by buf before anything passes; what is wrong behind them breaks the answer off.
+func (u *upstream) judgeBody(ctx context.Context, resp *http.Response, buf []byte, call *mcp.Call, asks asking, mayAsk func(m *mcp.Message, paramsUnknown bool) bool) *mcp.Error {
 	if resp.Body == http.NoBody || resp.ContentLength == 0 {
 		return nil
 	}
 	json, utf8 := jsonType(resp.Header)
 	scanner := mcp.NewAnswerScanner(call, mcp.AnswerRules{JSON: json, Failed: resp.StatusCode/100 != 2, Asks: asks.results, Elicits: asks.errors})
-	head, err := readAhead(resp.Body, resp.ContentLength, scanner)
+	head, err := readAhead(resp.Body, buf, scanner)
 	whole := len(head) <= maxInput
 	if err == nil && whole {
 		err = scanner.End()
@@ -101,23 +97,14 @@ func invalidAnswer(err error) *mcp.Error {
 	return mcp.UpstreamInvalid(fmt.Errorf("%w: %w", errAnswer, err))
 }
 
-// readAhead reads a body of a length, which is negative if it is not known, up to one byte behind maxInput, or to what the scanner
-// does not let pass.
-func readAhead(body io.Reader, length int64, scanner *mcp.AnswerScanner) ([]byte, error) {
-	size := firstRead
-	if length >= 0 {
-		size = int(min(length, maxInput)) + 1
-	}
-	head := make([]byte, 0, size)
+// readAhead reads a body by buf, up to one byte behind maxInput or to what the scanner does not let pass.
+func readAhead(body io.Reader, buf []byte, scanner *mcp.AnswerScanner) (head []byte, err error) {
 	for len(head) <= maxInput {
-		if len(head) == cap(head) {
-			head = slices.Grow(head, len(head))
-		}
-		n, err := body.Read(head[len(head):min(cap(head), maxInput+1)])
-		head = head[:len(head)+n]
-		if broken := scanner.Write(head[len(head)-n:]); broken != nil {
+		n, err := body.Read(buf[:min(len(buf), maxInput+1-len(head))])
+		if broken := scanner.Write(buf[:n]); broken != nil {
 			return nil, broken
 		}
+		head = append(head, buf[:n]...)
 		switch {
 		case errors.Is(err, io.EOF):
 			return head, nil

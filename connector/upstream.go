@@ -262,7 +262,10 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		asks = asking{}
 	}
 	if !mcp.IsEventStream(resp.Header) {
-		if e := u.judgeBody(ctx, resp, n.call, asks, c.mayAsk(n)); e != nil {
+		buf := c.buffers.Large()
+		e := u.judgeBody(ctx, resp, *buf, n.call, asks, c.mayAsk(n))
+		c.buffers.Put(buf)
+		if e != nil {
 			c.refuse(w, r, e.For(n.call))
 			return
 		}
