@@ -95,7 +95,9 @@ func (f *fake) Describe(_ context.Context, _ Login, schema, table string) (Table
 	return Table{Schema: schema, Name: table, Kind: "table", Comment: "One row\nan order \x1b[31m", Columns: []Column{{Name: "id", Type: "bigint"}, {Name: "total", Type: "numeric(12,2)", Nullable: true}}}, f.err
 }
 
-func (f *fake) Warnings(context.Context, Login) ([]string, error) { return []string{"it may do all"}, nil }
+func (f *fake) Warnings(context.Context, Login) ([]string, error) {
+	return []string{"it may do all"}, nil
+}
 
 func (f *fake) Close() {}
 
