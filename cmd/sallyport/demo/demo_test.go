@@ -206,6 +206,7 @@ func TestLookSeesWhatIsThere(t *testing.T) {
 		}
 	}
 	_ = say.Close()
+	crew.Go(func() { _, _ = io.Copy(io.Discard, hear) }) // the first answer may come last
 	crew.Wait()
 	if view == nil {
 		t.Fatal("look has not answered")
