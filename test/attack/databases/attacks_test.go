@@ -53,6 +53,12 @@ type kind struct {
 	left func(t *testing.T) []string
 }
 
+// What comes of an attack.
+const (
+	refused  = "an error"
+	answered = "answered, and nothing is left of it"
+)
+
 // outcome is what came of an attack.
 type outcome struct {
 	attack    attack
@@ -100,9 +106,9 @@ func try(t *testing.T, k kind) (list []outcome) {
 		if took := time.Since(start); took > most {
 			t.Errorf("%s: it took %s", a.name, took)
 		}
-		answer := "answered, and nothing is left of it"
+		answer := answered
 		if failed {
-			answer = "an error"
+			answer = refused
 		} else if a.mustFail {
 			t.Errorf("%s: answered: %.300s", a.name, text)
 		}
