@@ -75,7 +75,7 @@ fuzz: ## every fuzz target in turn, for T each (make fuzz T=30s)
 	@scripts/fuzz $(T)
 
 .PHONY: attack
-attack: ## run the attacks and write docs/security/attacks.md and cells.md: case, transport, outcome
+attack: ## run the attacks and write attacks.md, databases.md and cells.md in docs/security: case, transport, outcome
 	@mkdir -p docs/security
 	@SALLYPORT_ATTACKS_FILE=$(CURDIR)/docs/security/attacks.md go test -count=1 ./test/attack/...
 	@SALLYPORT_CELLS_FILE=$(CURDIR)/docs/security/cells.md go test -count=1 -run '^TestAttacks$$' ./cell

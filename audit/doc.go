@@ -20,6 +20,8 @@
 //	lost        how many events could not be written before this line
 //	recovered   length and SHA-256 of the bytes before this line that are no line: a crash cut one short
 //
-// The first line of a file is a start, or a recovered if a crash cut that start short. A file that was rotated ends in
-// a checkpoint. Between two checkpoints there is no line that is more than two minutes younger than the first one.
+// The first line of a file is a start, or a recovered if a crash cut that start short. Before the start of a file that
+// follows a rotated one stands a checkpoint, and one follows each start before any event. Between two checkpoints no
+// begin, event or lost is more than about two minutes younger than the first line. So whoever takes checkpoints out has
+// to take out what they signed.
 package audit

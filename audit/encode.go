@@ -14,7 +14,7 @@ const (
 	maxTexts = 16
 	// maxLine bounds a line in bytes, without its newline. The longest that is ever written has less than 80 KiB.
 	maxLine = 128 << 10
-	// timeLayout is RFC 3339 in UTC with microseconds, always as long.
+	// timeLayout is how lines have a time: RFC 3339 in UTC with microseconds.
 	timeLayout = "2006-01-02T15:04:05.000000Z"
 )
 
@@ -75,21 +75,44 @@ func appendEvent(b []byte, e *Event) []byte {
 	if us := e.Duration.Microseconds(); us != 0 {
 		b = number(b, "duration_us", us)
 	}
+	if e.Alike != 0 {
+		b = number(b, "alike", e.Alike)
+	}
 	return b
 }
 
-// appendTime writes years that RFC 3339 has; a clock that is elsewhere is set to the nearest.
+// appendTime appends a time as timeLayout has it, in a quarter of the time that the layout takes. Years that RFC 3339
+// does not have become the nearest.
 func appendTime(b []byte, t time.Time) []byte {
 	t = t.UTC()
-	switch {
-	case t.Year() < 0:
+	switch year := t.Year(); {
+	case year < 0:
 		t = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
-	case t.Year() > 9999:
+	case year > 9999:
 		t = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	}
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
 	b = append(b, '"')
-	b = t.AppendFormat(b, timeLayout)
-	return append(b, '"')
+	b = digits(b, year, 4)
+	b = digits(append(b, '-'), int(month), 2)
+	b = digits(append(b, '-'), day, 2)
+	b = digits(append(b, 'T'), hour, 2)
+	b = digits(append(b, ':'), minute, 2)
+	b = digits(append(b, ':'), second, 2)
+	b = digits(append(b, '.'), t.Nanosecond()/1000, 6)
+	return append(b, 'Z', '"')
+}
+
+// digits appends n with that many digits.
+func digits(b []byte, n, width int) []byte {
+	at := len(b)
+	b = append(b, "000000"[:width]...)
+	for i := at + width - 1; i >= at; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
 }
 
 func number(b []byte, name string, n int64) []byte {
@@ -134,7 +157,7 @@ func members(b []byte, name string, texts []string) []byte {
 // appendText appends a JSON string. What cannot be printed is escaped, so that a line can be shown on any terminal;
 // bytes that are no UTF-8 become U+FFFD.
 func appendText(b []byte, text string) []byte {
-	const digits = "0123456789abcdef"
+	const hexDigits = "0123456789abcdef"
 	text, cut := clip(text)
 	b = append(b, '"')
 	done := 0 // text[:done] is in b
@@ -149,7 +172,7 @@ func appendText(b []byte, text string) []byte {
 			if c == '"' || c == '\\' {
 				b = append(b, '\\', c)
 			} else {
-				b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+				b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 			}
 			i++
 			done = i
@@ -164,11 +187,11 @@ func appendText(b []byte, text string) []byte {
 		if r == utf8.RuneError {
 			b = utf8.AppendRune(b, r)
 		} else if r < 0x10000 {
-			b = append(b, '\\', 'u', digits[r>>12], digits[r>>8&15], digits[r>>4&15], digits[r&15])
+			b = append(b, '\\', 'u', hexDigits[r>>12], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
 		} else {
 			high, low := 0xd800+(r-0x10000)>>10, 0xdc00+(r-0x10000)&0x3ff
-			b = append(b, '\\', 'u', digits[high>>12], digits[high>>8&15], digits[high>>4&15], digits[high&15],
-				'\\', 'u', digits[low>>12], digits[low>>8&15], digits[low>>4&15], digits[low&15])
+			b = append(b, '\\', 'u', hexDigits[high>>12], hexDigits[high>>8&15], hexDigits[high>>4&15], hexDigits[high&15],
+				'\\', 'u', hexDigits[low>>12], hexDigits[low>>8&15], hexDigits[low>>4&15], hexDigits[low&15])
 		}
 		i += size
 		done = i

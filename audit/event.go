@@ -19,7 +19,7 @@ type Event struct {
 	Server string
 	// Method is the JSON-RPC method.
 	Method string
-	// Tool is the tool, or the other name, that the call acts on.
+	// Tool is the tool, or the other name, that the call acts on. Of a URI it has neither user nor query nor fragment.
 	Tool string
 	// Arguments is what ArgumentsHash makes of the arguments. The arguments themselves are recorded nowhere.
 	Arguments string
@@ -39,6 +39,8 @@ type Event struct {
 	Status int
 	// Duration is how long the call took; it is recorded in microseconds.
 	Duration time.Duration
+	// Alike is how many more decisions like this one it stands for, which have no line of their own.
+	Alike int64
 }
 
 // ArgumentsHash is the SHA-256 of the raw bytes of a call's arguments, in hexadecimal; empty if there are none. It

@@ -1,8 +1,6 @@
 package audit
 
 import (
-	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,234 +9,161 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 )
 
-// errBusy says that two processes want to write one log.
-var errBusy = errors.New("audit: another process writes this log: give each its own file")
+const (
+	// tailWindow is how much of a file's end is looked at for its last line, in bytes. It holds the longest line and as much that is none.
+	tailWindow = 2 * (maxLine + 1)
+	// lockSuffix is added to the log's path for the file whose lock keeps a second writer away.
+	lockSuffix = ".lock"
+)
 
-// open opens the file, continues its chain, and says so in a start line. l.mu is held.
-func (l *Log) open(reason string) error {
-	if !l.cfg.writesFile() {
-		return nil // the chain is that of this process
-	}
-	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
-		return &writeError{err}
-	}
-	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
-	if err != nil {
-		return &writeError{err}
-	}
-	if err := l.take(f, reason); err != nil {
-		_ = f.Close()
-		l.file = nil
-		return err
-	}
-	return nil
+// errLocked means that another process writes this log.
+var errLocked = errors.New("audit: the log is in use")
+
+// file is what a log does with the file it writes.
+type file interface {
+	io.Writer
+	io.ReaderAt
+	io.Closer
+	Truncate(size int64) error
+	Sync() error
+	Stat() (fs.FileInfo, error)
+	// state gives the size in bytes, and whether the file has lost its last name. It costs a fraction of Stat.
+	state() (size int64, removed bool, err error)
 }
 
-// take begins to write a file. l.mu is held.
-func (l *Log) take(f *os.File, reason string) error {
+// diskFile is a file of the operating system.
+type diskFile struct {
+	*os.File
+	fd   int
+	stat *syscall.Stat_t // reused by state
+}
+
+// openFile opens a log to append to, and makes it with mode 0600 if it is not there. Its folder must be there.
+func openFile(path string) (file, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
 	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return &writeError{err}
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("audit: %s is not a regular file", l.path)
-	case info.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("audit: %s can be written by others: chmod it to 0600 or 0640", l.path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err != nil {
+		_ = f.Close() // nothing was written
+		return nil, err
+	}
+	return diskFile{File: f, fd: int(f.Fd()), stat: new(syscall.Stat_t)}, nil
+}
+
+func (f diskFile) state() (size int64, removed bool, err error) {
+	if err := syscall.Fstat(f.fd, f.stat); err != nil {
+		return 0, false, err
+	}
+	return f.stat.Size, f.stat.Nlink == 0, nil
+}
+
+// lock keeps other writers from the log at path until the file is closed, or the process ends. The file stays: to
+// remove it would let two writers hold locks on two files of one name.
+func lock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path+lockSuffix, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("audit: lock the log: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return errBusy
-	}
-	end, err := endOf(f, info.Size())
-	if err != nil {
-		return err
-	}
-	if l.seq == 0 { // else it is known from this process
-		if l.seq, l.prev, err = l.continues(end); err != nil {
-			return err
+		_ = f.Close() // nothing was written
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: another process writes %s: stop it, or give each role a file of its own", errLocked, path)
 		}
+		return nil, fmt.Errorf("audit: lock %s: %w: use a file system with locks, not a network share", path, err)
 	}
-	l.file, l.size, l.first = f, info.Size(), end.first
-	if len(end.torn) > 0 {
-		if _, err := f.Write([]byte{'\n'}); err != nil {
-			return &writeError{err}
-		}
-		l.size++
-		sum := sha256.Sum256(end.torn)
-		if err := l.append(&Record{Type: typeRecovered, Bytes: int64(len(end.torn)), SHA256: hex.EncodeToString(sum[:])}); err != nil {
-			return err
-		}
-	}
-	return l.append(&Record{Type: typeStart, Version: l.opts.Version, Log: l.public.LogID(), Key: l.public.String(), Reason: reason})
+	return f, nil
 }
 
-// fileEnd is what a file ends with.
-type fileEnd struct {
-	first uint64 // number of its first line; 0 if it has none
-	last  *Record
-	hash  string // of the last line
-	torn  []byte // what stands behind the last newline
+// ending is how a file ends.
+type ending struct {
+	// last is the last whole line that is a record, if found is set, and hash that of its bytes.
+	last  Record
+	hash  string
+	found bool
+	// open says that the last record lacks its newline.
+	open bool
+	// rest says that bytes follow that are no record: how many there are without a newline at their end, their hash,
+	// and whether they lack that newline.
+	rest        bool
+	restBytes   int64
+	restHash    string
+	restUnended bool
 }
 
-// endOf reads the first line and the end of a file.
-func endOf(f io.ReaderAt, size int64) (end fileEnd, err error) {
-	if size == 0 {
-		return end, nil
+// readEnding looks at the end of the size bytes of f from offset on.
+func readEnding(f io.ReaderAt, offset, size int64) (ending, error) {
+	from := max(offset, size-tailWindow)
+	e, err := readFrom(f, from, size, from > offset)
+	if err == nil && !e.found && from > offset {
+		e, err = readFrom(f, offset, size, false) // more than the window is no record: look at all
 	}
-	head := make([]byte, min(size, maxLine))
-	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return end, fmt.Errorf("audit: read: %w", err)
-	}
-	if line, _, ok := bytes.Cut(head, []byte{'\n'}); ok {
-		if r, err := ParseRecord(line); err == nil {
-			end.first = r.Seq
-		}
-	}
-	tail := make([]byte, min(size, 2*maxLine+2))
-	if _, err := f.ReadAt(tail, size-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
-		return end, fmt.Errorf("audit: read: %w", err)
-	}
-	cut := bytes.LastIndexByte(tail, '\n')
-	end.torn = tail[cut+1:]
-	for cut >= 0 {
-		begin := bytes.LastIndexByte(tail[:cut], '\n')
-		if r, err := ParseRecord(tail[begin+1 : cut]); err == nil {
-			sum := sha256.Sum256(tail[begin+1 : cut])
-			end.last, end.hash = &r, hex.EncodeToString(sum[:])
-			return end, nil
-		}
-		cut = begin
-	}
-	if int64(len(tail)) < size {
-		return end, errors.New("audit: the file does not end in lines of a log: it is another file, or was damaged; move it away")
-	}
-	return end, nil
+	return e, err
 }
 
-// continues is the line that the next one comes after: the last one that there is, be it in the file, in one that was
-// rotated, or in the checkpoint beside it alone, so that no number is given twice and a gap shows.
-func (l *Log) continues(end fileEnd) (seq uint64, prev string, err error) {
-	seq, prev = 0, noPrev
-	if end.last != nil {
-		seq, prev = end.last.Seq, end.hash
-	} else {
-		rotated, err := rotatedFiles(l.path)
+// readFrom reads to the end, from the first whole line on if the beginning is within one.
+func readFrom(f io.ReaderAt, from, size int64, within bool) (ending, error) {
+	var e ending
+	var junk region
+	lines := newLineReader(io.NewSectionReader(f, from, size-from))
+	for first := true; ; first = false {
+		line, err := lines.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
 		if err != nil {
-			return 0, "", err
+			return ending{}, fmt.Errorf("audit: read the end of the log: %w", err)
 		}
-		if len(rotated) > 0 {
-			before, err := endOfFile(rotated[len(rotated)-1])
-			if err != nil {
-				return 0, "", err
-			}
-			if before.last != nil {
-				seq, prev = before.last.Seq, before.hash
-			}
+		if first && within {
+			continue
 		}
+		if r, err := ParseRecord(line.text); err == nil && !line.long {
+			sum := sha256.Sum256(line.text)
+			e = ending{last: r, hash: hex.EncodeToString(sum[:]), found: true, open: !line.ended}
+			junk = region{}
+			continue
+		}
+		junk.add(line)
+		e.restUnended = !line.ended
 	}
-	if c, ok := published(l.path+checkpointSuffix, l.public); ok && c.Seq > seq {
-		l.opts.Logger.Error("the audit log is shorter than its latest checkpoint says: lines are missing", "lines_to", seq, "checkpoint", c.Seq)
-		seq, prev = c.Seq, c.hash()
-	}
-	return seq, prev, nil
+	e.rest, e.restBytes, e.restHash = junk.begun, junk.size, junk.hash()
+	return e, nil
 }
 
-func endOfFile(path string) (fileEnd, error) {
-	f, err := os.Open(path)
+// firstSeq is the number of the first line of f; 0 if it is none.
+func firstSeq(f io.ReaderAt) uint64 {
+	line, err := newLineReader(io.NewSectionReader(f, 0, maxLine+1)).next()
 	if err != nil {
-		return fileEnd{}, fmt.Errorf("audit: %w", err)
+		return 0
+	}
+	r, err := ParseRecord(line.text)
+	if err != nil {
+		return 0
+	}
+	return r.Seq
+}
+
+// rotatedEnding is that of the newest rotated file of the log at path, if there is one.
+func rotatedEnding(path string) (ending, error) {
+	names, err := rotated(path)
+	if err != nil || len(names) == 0 {
+		return ending{}, err
+	}
+	f, err := os.Open(filepath.Join(filepath.Dir(path), names[len(names)-1].name))
+	if err != nil {
+		return ending{}, fmt.Errorf("audit: read the newest rotated file: %w", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return fileEnd{}, fmt.Errorf("audit: %w", err)
+		return ending{}, fmt.Errorf("audit: read the newest rotated file: %w", err)
 	}
-	return endOf(f, info.Size())
-}
-
-// replaced reports whether the path leads to another file now, or to none. l.mu is held.
-func (l *Log) replaced() bool {
-	mine, err := l.file.Stat()
-	if err != nil {
-		return true
-	}
-	there, err := os.Stat(l.path)
-	return err != nil || !os.SameFile(mine, there)
-}
-
-// rotate begins a new file, or goes on with the old one if that fails. l.mu is held.
-func (l *Log) rotate() {
-	if err := l.checkpoint(); err != nil {
-		return
-	}
-	if err := os.Rename(l.path, rotatedName(l.path, l.first)); err != nil {
-		l.opts.Logger.Warn("the audit log cannot be rotated", "error", err)
-		return
-	}
-	_ = l.file.Close() // it has been synced
-	l.file = nil
-	if err := l.open("rotated"); err != nil {
-		l.err = err
-		return
-	}
-	rotated, err := rotatedFiles(l.path)
-	if err != nil {
-		return
-	}
-	for len(rotated) > l.cfg.Keep {
-		_ = os.Remove(rotated[0])
-		rotated = rotated[1:]
-	}
-}
-
-// rotatedName is the name of a file whose first line has a number.
-func rotatedName(path string, first uint64) string {
-	return fmt.Sprintf("%s-%020d.jsonl", strings.TrimSuffix(path, ".jsonl"), first)
-}
-
-// rotatedFiles are those beside the log that were rotated, the oldest first.
-func rotatedFiles(path string) ([]string, error) {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	stem := strings.TrimSuffix(filepath.Base(path), ".jsonl") + "-"
-	type numbered struct {
-		first uint64
-		path  string
-	}
-	var found []numbered
-	for _, e := range entries {
-		number, ok := strings.CutPrefix(strings.TrimSuffix(e.Name(), ".jsonl"), stem)
-		first, err := strconv.ParseUint(number, 10, 64)
-		if ok && err == nil && len(number) == 20 {
-			found = append(found, numbered{first, filepath.Join(filepath.Dir(path), e.Name())})
-		}
-	}
-	slices.SortFunc(found, func(a, b numbered) int { return cmp.Compare(a.first, b.first) })
-	paths := make([]string, 0, len(found))
-	for _, f := range found {
-		paths = append(paths, f.path)
-	}
-	return paths, nil
-}
-
-// Files are all files of a log, in the order of its lines.
-func Files(path string) ([]string, error) {
-	files, err := rotatedFiles(path)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(path); err == nil {
-		files = append(files, path)
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("audit: there is no log at %s", path)
-	}
-	return files, nil
+	return readEnding(f, 0, info.Size())
 }

@@ -21,6 +21,7 @@ type textLine struct {
 type lineReader struct {
 	r    *bufio.Reader
 	long bool // within a line that is too long
+	done bool // the end was seen; what a log that is being written has behind it by now is not read
 }
 
 func newLineReader(r io.Reader) *lineReader {
@@ -29,7 +30,11 @@ func newLineReader(r io.Reader) *lineReader {
 
 // next returns the next line. The error is [io.EOF] after the last one.
 func (l *lineReader) next() (textLine, error) {
+	if l.done {
+		return textLine{}, io.EOF
+	}
 	text, err := l.r.ReadSlice('\n')
+	l.done = errors.Is(err, io.EOF)
 	line := textLine{text: text, long: l.long}
 	switch {
 	case err == nil:
@@ -37,8 +42,7 @@ func (l *lineReader) next() (textLine, error) {
 		l.long = false
 	case errors.Is(err, bufio.ErrBufferFull):
 		line.long, l.long = true, true
-	case errors.Is(err, io.EOF) && len(text) > 0:
-		l.long = false
+	case l.done && len(text) > 0:
 	default:
 		return textLine{}, err
 	}

@@ -2,311 +2,275 @@ package audit
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
-	checkpointEvery = time.Minute // if something was written
-	syncEvery       = time.Second // off the way of calls
+	// checkpointEvery is how long a line waits for its signature.
+	checkpointEvery = time.Minute
+	// overdue is the age of the oldest unsigned line at which a checkpoint goes before the next line. It is reached only
+	// if the clock is set ahead, the process is stopped for a while, or nothing could be written.
+	overdue = 2 * checkpointEvery
+	// syncEvery is how often lines are flushed to the disk, names are looked at, and what failed is tried again.
+	syncEvery = time.Second
+	// lookEvery is how long a file counts as untouched by others once it was looked at: at many lines a second the look would cost
+	// a tenth of each.
+	lookEvery = time.Millisecond
+	// rotateRetry is how long a file that could not be rotated is written on.
+	rotateRetry = time.Minute
+)
+
+var (
+	// ErrClosed says that the log was closed.
+	ErrClosed = errors.New("audit: the log is closed")
+	// ErrNotWritten says that the log cannot be written now. What stopped it is wrapped with it.
+	ErrNotWritten = errors.New("audit: the log cannot be written")
+
+	errQueueFull = errors.New("the syslog does not keep up")
 )
 
 // Options are what a log needs beside its configuration.
 type Options struct {
-	// StateDir holds the key that signs, and the log itself where the configuration names no file. Required.
+	// StateDir is the role's state_dir, for the signing key and the default file. Required.
 	StateDir string
-	// Version is the product's, for start lines.
+	// Version is the software version, for the start lines.
 	Version string
-	// Logger hears of what nobody waits for. Optional.
+	// Logger gets what goes wrong, once when it begins and once when it ends. Optional; default none.
 	Logger *slog.Logger
-	// Publish gets each checkpoint, to be kept elsewhere. Optional. It must not block.
-	Publish func(Checkpoint)
+	// Now is the clock. Optional; default [time.Now].
+	Now func() time.Time
+	// OnCheckpoint gets each checkpoint once it is on the disk, to be kept elsewhere; of several at once the last, which
+	// vouches for them all. It is called by one goroutine at a time, and no event waits for it, but Close does. Optional.
+	OnCheckpoint func(Checkpoint)
+
+	open       func(path string) (file, error) // tests put files in that fail
+	lookAlways bool                            // tests change a file and write on at once
 }
 
-// Log writes events. It is safe for concurrent use. Make it with [Open] and close it.
+// Log is an audit log that is being written. Its methods may be called by several goroutines at once.
 type Log struct {
-	cfg    Config
-	path   string
-	opts   Options
-	key    ed25519.PrivateKey
-	public PublicKey
-	sink   *syslogSink // nil without a syslog
+	mode    Mode
+	path    string
+	toFile  bool
+	maxSize int64
+	keep    int
+	version string
+	logger  *slog.Logger
+	clock   func() time.Time
+	report  func(Checkpoint)
+	open    func(path string) (file, error)
+	key     ed25519.PrivateKey
+	public  PublicKey
+	syslog  *syslogSender // nil without one
+	lock    *os.File
+	kick    chan struct{} // there is something for the keeper to do at once
+	done    chan struct{} // closed to end the keeper
+	keeper  sync.WaitGroup
+	lostAll atomic.Int64
 
-	stop chan struct{}
-	done chan struct{}
+	lookAlways bool
 
-	mu       sync.Mutex // guards what follows
-	file     *os.File   // nil if there is none, or it could not be opened
-	size     int64      // bytes of whole lines in file
-	first    uint64     // number of file's first line; 0 if it is empty
-	seq      uint64     // of the last line
-	prev     string     // its hash
-	buf      []byte
-	dirty    bool // since the last sync
-	unsigned bool // since the last checkpoint
-	last     time.Time
-	err      error // why nothing can be written
-	lost     int64 // events that are in no line yet
-	since    time.Time
-	total    int64 // events that were lost, ever
+	// mu guards what follows. It is held while a line is written, and never while a file is flushed.
+	mu sync.Mutex
+	// seq and prev are the last line's number and hash.
+	seq  uint64
+	prev string
+	// file is nil until it could be opened. size is what it should have, or unknownSize; first is its first line's number, 0 if it has none.
+	// looked is when size was last compared.
+	file   file
+	size   int64
+	first  uint64
+	looked time.Time
+	// unended says that the file does not end in a newline, and recovered is the line to write behind what is no line.
+	unended   bool
+	recovered *Record
+	// failed is the line of the last write, if that failed: its hash and length tell it from bytes of somebody else.
+	failed failedWrite
+	// startDue is the reason of a start that has to be written first, and signDue says that a checkpoint has to follow it.
+	startDue string
+	signDue  bool
+	// unsigned counts lines since the last checkpoint, and unsignedSince is the time of the first of them.
+	unsigned      int
+	unsignedSince time.Time
+	// lost counts events since lostSince that no line tells of yet.
+	lost      int64
+	lostSince time.Time
+	// rotateAfter is when a rotation that failed is tried again.
+	rotateAfter time.Time
+	// err is why the last line could not be written, syncErr why it may not have reached the disk.
+	err, syncErr error
+	// unsynced, retired, latest and pruneDue are work for the keeper: lines to flush, files to flush and close, a
+	// checkpoint to publish, old files to delete.
+	unsynced bool
+	retired  []file
+	latest   *Checkpoint
+	pruneDue bool
+	closed   bool
+	// buf and hex are reused for each line.
+	buf []byte
+	hex [2 * 32]byte
 }
 
-// Open begins to write a log, after what is there already. It fails if the key cannot be had, if what is there cannot be read
-// or another process writes it, and under strict if nothing can be written.
-func Open(cfg Config, o Options) (*Log, error) {
+// Open begins to write the log, and makes the signing key, its folder and the default folder if they are not there. It goes on
+// where the last process stopped, also after a crash. It fails if the configuration, the key or the file cannot be
+// used, or if somebody else writes the log; a disk that is full at this time is no such failure, but what Err tells.
+func Open(cfg Config, opts Options) (*Log, error) {
+	if !cfg.Enabled() {
+		return nil, errors.New("audit: mode: required: strict or best_effort")
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+	if opts.StateDir == "" {
+		return nil, errors.New("audit: state_dir: required, for the key that signs the log")
 	}
-	if o.StateDir == "" {
-		return nil, errors.New("audit: set state_dir, where the key is kept that signs checkpoints")
+	if err := os.MkdirAll(opts.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("audit: make state_dir: %w", err)
 	}
-	if cfg.MaxSize == 0 {
-		cfg.MaxSize = defaultMaxSize
-	}
-	if cfg.Keep == 0 {
-		cfg.Keep = defaultKeep
-	}
-	if err := os.MkdirAll(o.StateDir, 0o700); err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	key, err := loadOrCreateKey(filepath.Join(o.StateDir, keyFile))
+	key, err := loadOrCreateKey(filepath.Join(opts.StateDir, keyFile))
 	if err != nil {
 		return nil, err
 	}
 	l := &Log{
-		cfg: cfg, path: cfg.Path(o.StateDir), opts: o, key: key, public: publicHalf(key), prev: noPrev,
-		stop: make(chan struct{}), done: make(chan struct{}), last: time.Now(),
+		mode: cfg.Mode, path: cfg.Path(opts.StateDir), toFile: cfg.writesFile(), maxSize: cfg.MaxSize, keep: cfg.Keep, version: opts.Version,
+		logger: opts.Logger, clock: opts.Now, report: opts.OnCheckpoint, open: opts.open, lookAlways: opts.lookAlways, key: key, public: publicHalf(key),
+		kick: make(chan struct{}, 1), done: make(chan struct{}), prev: noPrev, size: unknownSize, startDue: reasonOpened,
 	}
-	if cfg.Syslog != "" {
-		l.sink = newSyslogSink(cfg.Syslog, o.Logger)
+	l.setDefaults()
+	if cfg.File == "" {
+		if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
+			return nil, fmt.Errorf("audit: make the log's folder: %w", err)
+		}
 	}
-	l.mu.Lock()
-	err = l.open("opened")
-	l.mu.Unlock()
-	if err != nil && (cfg.Mode == Strict || !isWriteError(err)) {
-		l.sink.close()
+	if l.lock, err = lock(l.path); err != nil {
 		return nil, err
 	}
-	go l.keep()
+	if err := l.resume(); err != nil {
+		_ = l.lock.Close() // nothing was written
+		return nil, fmt.Errorf("audit: open the log %s: %w", l.path, err)
+	}
+	if cfg.Syslog != "" {
+		to, _ := parseSyslog(cfg.Syslog) // Validate has parsed it
+		l.syslog = newSyslogSender(to, l.logger)
+	}
+	l.mu.Lock()
+	_ = l.note(l.ready()) // what is wrong with it is told by Err and each call
+	l.mu.Unlock()
+	l.keeper.Go(l.keepUp)
 	return l, nil
 }
 
-// PublicKey is what checkpoints are verified with.
-func (l *Log) PublicKey() PublicKey { return l.public }
+func (l *Log) setDefaults() {
+	if l.maxSize == 0 {
+		l.maxSize = defaultMaxSize
+	}
+	if l.keep == 0 {
+		l.keep = defaultKeep
+	}
+	if l.logger == nil {
+		l.logger = slog.New(slog.DiscardHandler)
+	}
+	if l.clock == nil {
+		l.clock = time.Now
+	}
+	if l.open == nil {
+		l.open = openFile
+	}
+}
 
-// Begin records under strict that a call was allowed and is about to be made. If it fails, the call must not be made. In best
-// effort it does nothing.
+// Begin records a call that is about to be made, so that a crash during the call leaves a trace. Under strict an error
+// means that the call must not be made: it wraps ErrNotWritten, or is ErrClosed. Under best_effort nothing happens,
+// and there is no error.
 func (l *Log) Begin(e Event) error {
-	if l.cfg.Mode != Strict {
+	if l.mode != Strict {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.record(&Record{Type: typeBegin, Event: e})
+	if l.syncErr != nil && !l.closed {
+		return fmt.Errorf("%w: %w", ErrNotWritten, l.syncErr)
+	}
+	return l.put(typeBegin, &e)
 }
 
-// End records a decision, and what became of the call. An event that cannot be written is counted, and a line says so as soon
-// as one can be. The error is nil in best effort.
+// End records a decision, and what became of the call if one was made. Under strict an error means that the event is
+// not in the log: it wraps ErrNotWritten, or is ErrClosed. Under best_effort there is no error; an event that cannot be
+// written is counted, and a lost line tells of it as soon as one can be written.
 func (l *Log) End(e Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := l.record(&Record{Type: typeEvent, Event: e})
-	if err == nil {
-		return nil
+	err := l.put(typeEvent, &e)
+	if err != nil {
+		if l.lost == 0 {
+			l.lostSince = l.clock()
+		}
+		l.lost++
+		l.lostAll.Add(1)
 	}
-	if l.lost == 0 {
-		l.since = time.Now()
-	}
-	l.lost++
-	l.total++
-	if l.cfg.Mode != Strict {
+	if l.mode != Strict {
 		return nil
 	}
 	return err
 }
 
-// Err is why the log cannot be written; nil if it can.
+// Err says why the log cannot be written now; nil if it can, as far as the last attempt and the last second tell.
 func (l *Log) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.err
-}
-
-// Lost is how many events were not written since the log was opened.
-func (l *Log) Lost() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.total
-}
-
-// Close writes a last checkpoint, if something was written since the one before.
-func (l *Log) Close() error {
-	close(l.stop)
-	<-l.done
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	err := l.checkpoint()
-	if l.file != nil {
-		err = errors.Join(err, l.file.Sync(), l.file.Close())
-		l.file = nil
+	switch {
+	case l.closed:
+		return ErrClosed
+	case l.err != nil:
+		return l.err
+	case l.syncErr != nil:
+		return fmt.Errorf("%w: %w", ErrNotWritten, l.syncErr)
 	}
-	l.sink.close()
-	return err
-}
-
-// record writes a line, and before it how many events were lost, if any. l.mu is held.
-func (l *Log) record(r *Record) error {
-	if l.lost > 0 {
-		if err := l.write(&Record{Type: typeLost, Count: l.lost, Since: l.since}); err != nil {
-			return err
-		}
-		l.lost = 0
-	}
-	return l.write(r)
-}
-
-// write writes one line: whole, or not at all. l.mu is held.
-func (l *Log) write(r *Record) error {
-	if l.cfg.writesFile() && l.file == nil {
-		if err := l.open("opened"); err != nil {
-			l.err = err
-			return err
-		}
-	}
-	if l.file != nil && l.size > 0 && l.size >= l.cfg.MaxSize && r.Type != typeCheckpoint && r.Type != typeStart {
-		if l.rotate(); l.file == nil {
-			return l.err
-		}
-	}
-	l.err = l.append(r)
-	return l.err
-}
-
-// append adds one line to the chain. l.mu is held.
-func (l *Log) append(r *Record) error {
-	r.Seq, r.Prev, r.Time = l.seq+1, l.prev, time.Now()
-	if r.Type == typeCheckpoint {
-		c := checkpointOf(r)
-		c.sign(l.key)
-		r.Signature = c.Signature
-	}
-	l.buf = appendRecord(l.buf[:0], r)
-	sum := sha256.Sum256(l.buf)
-	l.buf = append(l.buf, '\n')
-	if l.file != nil {
-		if n, err := l.file.Write(l.buf); err != nil {
-			if n > 0 {
-				l.cutBack()
-			}
-			return &writeError{err}
-		}
-	}
-	if l.first == 0 {
-		l.first = r.Seq
-	}
-	l.size += int64(len(l.buf))
-	l.seq, l.prev = r.Seq, hex.EncodeToString(sum[:])
-	l.dirty, l.unsigned = true, r.Type != typeCheckpoint
-	l.sink.send(l.buf[:len(l.buf)-1])
 	return nil
 }
 
-// cutBack takes a part of a line out again. If that fails the file is opened anew for the next line, which then says what
-// stands before it. l.mu is held.
-func (l *Log) cutBack() {
-	if l.file.Truncate(l.size) != nil {
-		_ = l.file.Close()
-		l.file = nil
+// Lost counts the events since Open that are not in the log.
+func (l *Log) Lost() int64 { return l.lostAll.Load() }
+
+// Dropped counts the lines since Open that did not reach the syslog. Those that a datagram lost on its way are not known.
+func (l *Log) Dropped() int64 {
+	if l.syslog == nil {
+		return 0
 	}
+	return l.syslog.dropped.Load()
 }
 
-// checkpoint signs what was written since the last one. l.mu is held.
-func (l *Log) checkpoint() error {
-	if !l.unsigned || l.cfg.writesFile() && l.file == nil {
-		return nil
-	}
-	r := Record{Type: typeCheckpoint, Log: l.public.LogID(), Key: l.public.String()}
-	if err := l.append(&r); err != nil {
-		l.err = err
-		return err
-	}
-	l.last = time.Now()
-	c := checkpointOf(&r)
-	if l.opts.Publish != nil {
-		l.opts.Publish(c)
-	}
-	if l.file == nil {
-		return nil
-	}
-	return errors.Join(l.file.Sync(), c.publish(l.path+checkpointSuffix))
-}
+// PublicKey is the public half of the key that signs the checkpoints.
+func (l *Log) PublicKey() PublicKey { return l.public }
 
-// keep syncs and signs now and then, and notices that somebody has moved the file away.
-func (l *Log) keep() {
-	defer close(l.done)
-	tick := time.NewTicker(syncEvery)
-	defer tick.Stop()
-	told := ""
-	for {
-		select {
-		case <-tick.C:
-		case <-l.stop:
-			return
-		}
-		err := l.look()
-		if err == nil {
-			told = ""
-		} else if err.Error() != told {
-			told = err.Error()
-			l.opts.Logger.Error("the audit log cannot be written", "error", err, "hint", "see whether its disk is full or read-only; under audit: strict every call is refused meanwhile")
-		}
-	}
-}
-
-// look does what is due.
-func (l *Log) look() error {
+// Close writes a last checkpoint, flushes all and frees the log. It returns why that failed. Later events are refused.
+func (l *Log) Close() error {
 	l.mu.Lock()
-	file, dirty := l.file, l.dirty
-	l.dirty = false
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	err := l.ready()
+	if err == nil && l.unsigned > 0 {
+		err = l.checkpoint()
+	}
+	err = l.note(err)
+	l.closed = true
 	l.mu.Unlock()
-	if file != nil && dirty {
-		_ = file.Sync() // a file that is closed meanwhile was synced before
+	close(l.done)
+	l.keeper.Wait()
+	err = errors.Join(err, l.flush())
+	if l.file != nil {
+		err = errors.Join(err, l.file.Close())
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.file != nil && l.replaced() {
-		_ = errors.Join(l.file.Sync(), l.file.Close())
-		l.file = nil
-		if err := l.open("replaced"); err != nil {
-			l.err = err
-			return err
-		}
+	if l.syslog != nil {
+		l.syslog.close()
 	}
-	if time.Since(l.last) < checkpointEvery {
-		return nil
-	}
-	l.last = time.Now()
-	return l.checkpoint()
-}
-
-// writeError says that a log that was well could not be written.
-type writeError struct{ err error }
-
-func (e *writeError) Error() string { return "audit: write: " + e.err.Error() }
-
-func (e *writeError) Unwrap() error { return e.err }
-
-func isWriteError(err error) bool {
-	_, ok := errors.AsType[*writeError](err)
-	return ok
+	return errors.Join(err, l.lock.Close())
 }

@@ -1,301 +1,301 @@
 package audit
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-// event is one of many that differ.
-func event(i int) Event {
-	return Event{
-		Time: time.Now(), RequestID: fmt.Sprintf("r%d", i), Issuer: "https://idp.example.com", Subject: "ann", Server: "orders", Method: "tools/call", Tool: "query",
-		Arguments: ArgumentsHash([]byte(`{"n":1}`)), Rule: "ops", Decision: "allow", Outcome: "upstream", Delivered: "yes", Status: 200, Duration: 1234 * time.Microsecond,
-	}
-}
-
-func mustOpen(t testing.TB, cfg Config, dir string) *Log {
-	t.Helper()
-	l, err := Open(cfg, Options{StateDir: dir, Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-func mustClose(t testing.TB, l *Log) {
-	t.Helper()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// verify verifies what is in a state_dir.
-func verify(t testing.TB, dir string, checkpoints ...Checkpoint) Report {
-	t.Helper()
-	key, err := ReadPublicKey(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := Files(Config{}.Path(dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	report, err := Verify(context.Background(), files, VerifyOptions{Key: key, Checkpoints: checkpoints})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return report
-}
-
-func TestLogIsAChain(t *testing.T) {
+func TestChain(t *testing.T) {
 	dir := t.TempDir()
-	l := mustOpen(t, Config{Mode: BestEffort}, dir)
-	var crew sync.WaitGroup
-	for i := range 8 {
-		crew.Go(func() {
-			for j := range 50 {
-				if err := l.End(event(i*100 + j)); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	crew.Wait()
-	mustClose(t, l)
-	for range 2 { // and on over restarts
-		l := mustOpen(t, Config{Mode: Strict}, dir)
-		if err := errors.Join(l.Begin(event(1)), l.End(event(1))); err != nil {
-			t.Fatal(err)
-		}
-		mustClose(t, l)
-	}
-	r := verify(t, dir)
-	if len(r.Problems) > 0 || r.Events != 402 || r.First != 1 || r.Last != uint64(r.Records) || r.Signed != r.Last || r.Checkpoints != 3 {
-		t.Errorf("%+v", r)
-	}
-	text, err := os.ReadFile(Config{}.Path(dir))
-	if err != nil {
+	var kept []Checkpoint
+	l := open(t, Config{Mode: Strict}, Options{StateDir: dir, Version: "v1.2.3", OnCheckpoint: func(c Checkpoint) { kept = append(kept, c) }})
+	if err := l.Begin(sample()); err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(text)) {
-		if !json.Valid([]byte(line)) || strings.Contains(line, `"n":1`) {
-			t.Fatalf("%s", line)
+	end(t, l, 3)
+	closeLog(t, l)
+
+	path := filepath.Join(dir, "audit", "audit.jsonl")
+	found := records(t, path)
+	if got := types(found); got != "SCbeeeC" {
+		t.Fatalf("the lines are %s", got)
+	}
+	for i, r := range found {
+		if r.Seq != uint64(i+1) {
+			t.Errorf("line %d has number %d", i+1, r.Seq)
 		}
 	}
-	if info, err := os.Stat(Config{}.Path(dir)); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", info.Mode(), err)
+	if first := found[0]; first.Prev != noPrev || first.Version != "v1.2.3" || first.Key != l.PublicKey().String() || first.Log != l.PublicKey().LogID() || first.Reason != reasonOpened {
+		t.Errorf("the first line is %+v", first)
+	}
+	if got, want := fmt.Sprint(found[4].Event), fmt.Sprint(sample()); got != want {
+		t.Errorf("an event came back as\n%s, not\n%s", got, want)
+	}
+	report := verified(t, l.PublicKey(), path, kept...)
+	if report.Records != 7 || report.Events != 3 || report.Begins != 1 || report.Checkpoints != 2 || report.First != 1 || report.Last != 7 || report.Signed != 7 || report.Matched != int64(len(kept)) {
+		t.Errorf("%+v", report)
+	}
+	if last := kept[len(kept)-1]; last.Seq != 7 || last.String()+"\n" != string(read(t, path+checkpointSuffix)) {
+		t.Errorf("the last checkpoint is %s, beside the log %s", last, read(t, path+checkpointSuffix))
+	}
+	for name, mode := range map[string]os.FileMode{path: 0o600, path + checkpointSuffix: 0o600, filepath.Join(dir, keyFile): 0o600, filepath.Dir(path): 0o700} {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+	if err := l.End(sample()); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	if err := l.Begin(sample()); !errors.Is(err, ErrClosed) || !errors.Is(l.Err(), ErrClosed) || l.Close() != nil {
+		t.Errorf("after Close: %v, %v", err, l.Err())
 	}
 }
 
-func TestRotation(t *testing.T) {
+func TestBestEffortHasNoBegin(t *testing.T) {
 	dir := t.TempDir()
-	var published []Checkpoint
-	l, err := Open(Config{Mode: BestEffort, MaxSize: leastMaxSize, Keep: 3}, Options{StateDir: dir, Publish: func(c Checkpoint) { published = append(published, c) }})
-	if err != nil {
+	l := open(t, Config{Mode: BestEffort}, Options{StateDir: dir})
+	if err := l.Begin(sample()); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 2000 {
-		if err := l.End(event(i)); err != nil {
-			t.Fatal(err)
-		}
+	end(t, l, 1)
+	closeLog(t, l)
+	if got := types(records(t, filepath.Join(dir, "audit", "audit.jsonl"))); got != "SCeC" {
+		t.Errorf("the lines are %s", got)
 	}
-	mustClose(t, l)
-	files, err := Files(l.path)
-	if err != nil || len(files) != 4 {
-		t.Fatalf("%q, %v", files, err)
-	}
-	r := verify(t, dir)
-	if len(r.Problems) > 0 || r.First == 1 || r.Files != 4 || r.Signed != r.Last {
-		t.Errorf("%+v", r)
-	}
-	inLog := 0
-	for _, c := range published {
-		if c.Seq >= r.First {
-			inLog++
-		}
-	}
-	if kept := verify(t, dir, published...); len(kept.Problems) > 0 || kept.Kept != inLog || inLog < 3 {
-		t.Errorf("%+v, %d checkpoints are in the log", kept, inLog)
-	}
-	again := mustOpen(t, Config{Mode: BestEffort, MaxSize: leastMaxSize, Keep: 3}, dir)
-	mustClose(t, again)
-	if r := verify(t, dir); len(r.Problems) > 0 {
-		t.Errorf("after a restart: %+v", r)
+	if err := l.End(sample()); err != nil || l.Lost() != 1 {
+		t.Errorf("after Close: %v, %d lost", err, l.Lost())
 	}
 }
 
-// A crash may cut the last line anywhere: nothing that was whole is lost, and what was cut is told.
-func TestTornLine(t *testing.T) {
+func TestRestartGoesOn(t *testing.T) {
 	dir := t.TempDir()
-	l := mustOpen(t, Config{Mode: BestEffort}, dir)
-	_ = l.End(event(1))
-	_ = l.End(event(2))
-	mustClose(t, l)
-	path := Config{}.Path(dir)
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	var key PublicKey
+	for range 3 {
+		l := open(t, strict(dir), Options{StateDir: dir})
+		end(t, l, 2)
+		closeLog(t, l)
+		key = l.PublicKey()
 	}
-	_ = os.Remove(path + checkpointSuffix) // it was cut before the checkpoint
-	last := bytes.LastIndexByte(whole[:len(whole)-1], '\n') + 1
-	for cut := last + 1; cut < len(whole); cut += 7 {
-		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		l := mustOpen(t, Config{Mode: BestEffort}, dir)
-		_ = l.End(event(3))
-		mustClose(t, l)
-		_ = os.Remove(path + checkpointSuffix)
-		r := verify(t, dir)
-		if len(r.Problems) > 0 || r.Recovered != 1 || r.Events != 3 {
-			t.Fatalf("cut at %d: %+v", cut, r)
-		}
-		text, _ := os.ReadFile(path)
-		if !bytes.HasPrefix(text, whole[:cut]) {
-			t.Fatalf("cut at %d: what was there has changed", cut)
-		}
+	path := strict(dir).File
+	if got := types(records(t, path)); got != "SCeeCSCeeCSCeeC" {
+		t.Errorf("the lines are %s", got)
+	}
+	verified(t, key, path)
+	if read, err := ReadPublicKey(dir); err != nil || read.String() != key.String() {
+		t.Errorf("the key in state_dir: %v, %v", read, err)
 	}
 }
 
-// On a full disk strict refuses and best effort counts; both go on when there is room again, and say what is missing.
-func TestFullDisk(t *testing.T) {
-	for _, mode := range []Mode{Strict, BestEffort} {
-		dir := t.TempDir()
-		l := mustOpen(t, Config{Mode: mode}, dir)
-		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.mu.Lock()
-		good := l.file
-		l.file = full
-		l.mu.Unlock()
-		begin, end := l.Begin(event(1)), l.End(event(1))
-		if strict := mode == Strict; strict != errors.Is(begin, syscall.ENOSPC) || strict != errors.Is(end, syscall.ENOSPC) {
-			t.Errorf("%s: %v, %v", mode, begin, end)
-		}
-		if l.Err() == nil || l.Lost() != 1 {
-			t.Errorf("%s: %v, %d lost", mode, l.Err(), l.Lost())
-		}
-		l.mu.Lock()
-		l.file = good
-		l.mu.Unlock()
-		_ = full.Close()
-		if err := errors.Join(l.Begin(event(2)), l.End(event(2))); err != nil || l.Err() != nil {
-			t.Errorf("%s: %v", mode, err)
-		}
-		mustClose(t, l)
-		if r := verify(t, dir); len(r.Problems) > 0 || r.Lost != 1 || r.Events != 1 {
-			t.Errorf("%s: %+v", mode, r)
-		}
-	}
-}
-
-// A write that the disk takes in part leaves no torn line.
-func TestShortWrite(t *testing.T) {
+func TestSecondWriterIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	l := mustOpen(t, Config{Mode: Strict}, dir)
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	tight := limit
-	tight.Cur = uint64(l.size) + 100
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &tight); err != nil {
-		t.Fatal(err)
-	}
-	err := l.Begin(event(1))
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	if !errors.Is(err, syscall.EFBIG) && err == nil {
-		t.Errorf("%v", err)
-	}
-	if err := errors.Join(l.Begin(event(2)), l.End(event(2))); err != nil {
-		t.Error(err)
-	}
-	mustClose(t, l)
-	if r := verify(t, dir); len(r.Problems) > 0 || r.Recovered != 0 || r.Events != 1 {
-		t.Errorf("%+v", r)
-	}
-}
-
-// A file that somebody moves away, as logrotate does, is followed by another that continues the chain.
-func TestFileIsMovedAway(t *testing.T) {
-	dir := t.TempDir()
-	l := mustOpen(t, Config{Mode: BestEffort}, dir)
-	_ = l.End(event(1))
-	moved := filepath.Join(dir, "moved.jsonl")
-	if err := os.Rename(l.path, moved); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.look(); err != nil {
-		t.Fatal(err)
-	}
-	_ = l.End(event(2))
-	mustClose(t, l)
-	key, err := ReadPublicKey(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Verify(context.Background(), []string{moved, l.path}, VerifyOptions{Key: key})
-	if err != nil || len(r.Problems) > 0 || r.Events != 2 {
-		t.Errorf("%v, %+v", err, r)
+	open(t, strict(dir), Options{StateDir: dir})
+	if _, err := Open(strict(dir), Options{StateDir: dir}); !errors.Is(err, errLocked) {
+		t.Errorf("a second writer: %v", err)
 	}
 }
 
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
-	l := mustOpen(t, Config{Mode: Strict}, dir)
-	if _, err := Open(Config{Mode: BestEffort}, Options{StateDir: dir}); !errors.Is(err, errBusy) {
-		t.Errorf("a second writer: %v", err)
-	}
-	mustClose(t, l)
-	for name, spoil := range map[string]func(dir string) error{
-		"another file": func(dir string) error {
-			return os.WriteFile(Config{}.Path(dir), bytes.Repeat([]byte("x\n"), 300<<10), 0o600)
+	open := make(map[string]string)
+	for name, prepare := range map[string]func(state string){
+		"others may use it": func(state string) {
+			write(t, filepath.Join(state, keyFile), nil)
+			_ = os.Chmod(filepath.Join(state, keyFile), 0o640)
 		},
-		"writable by others":   func(dir string) error { return os.Chmod(Config{}.Path(dir), 0o666) },
-		"a key for others too": func(dir string) error { return os.Chmod(filepath.Join(dir, keyFile), 0o644) },
-		"no key":               func(dir string) error { return os.WriteFile(filepath.Join(dir, keyFile), []byte("x"), 0o600) },
-		"a folder in its place": func(dir string) error {
-			return errors.Join(os.Remove(Config{}.Path(dir)), os.Mkdir(Config{}.Path(dir), 0o700))
-		},
+		"no Ed25519 key": func(state string) { write(t, filepath.Join(state, keyFile), []byte("nothing")) },
+		"not a regular":  func(state string) { _ = os.Mkdir(filepath.Join(state, "log.jsonl"), 0o700) },
+		"state_dir":      func(string) {},
+		"no such file":   func(string) {},
 	} {
-		dir := t.TempDir()
-		mustClose(t, mustOpen(t, Config{Mode: Strict}, dir))
-		if err := spoil(dir); err != nil {
+		state := filepath.Join(dir, fmt.Sprint(len(open)))
+		open[state] = name
+		if err := os.Mkdir(state, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if l, err := Open(Config{Mode: Strict}, Options{StateDir: dir}); err == nil {
-			mustClose(t, l)
-			t.Errorf("%s is written to", name)
+		prepare(state)
+		cfg, opts := strict(state), Options{StateDir: state}
+		if name == "state_dir" {
+			opts.StateDir = ""
+		}
+		switch name {
+		case "not a regular":
+			name = "is a directory"
+		case "no such file": // a folder that somebody has named is there, or it is a mistake
+			cfg.File = filepath.Join(state, "none", "log.jsonl")
+		}
+		if _, err := Open(cfg, opts); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-func BenchmarkEnd(b *testing.B) {
-	for _, mode := range []Mode{BestEffort, Strict} {
-		b.Run(string(mode), func(b *testing.B) {
-			l := mustOpen(b, Config{Mode: mode}, b.TempDir())
-			defer mustClose(b, l)
-			e := event(1)
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := errors.Join(l.Begin(e), l.End(e)); err != nil {
-					b.Fatal(err)
+func TestRotation(t *testing.T) {
+	dir := t.TempDir()
+	cfg := strict(dir)
+	cfg.MaxSize, cfg.Keep = leastMaxSize, 3
+	l := open(t, cfg, Options{StateDir: dir})
+	end(t, l, 100)
+	eventually(t, "the first checkpoint is published", func() bool { _, ok := published(cfg.File+checkpointSuffix, l.PublicKey()); return ok })
+	early, _ := published(cfg.File+checkpointSuffix, l.PublicKey())
+	end(t, l, 1000)
+	closeLog(t, l)
+	eventually(t, "old files are deleted", func() bool { return len(files(t, cfg.File)) == 4 })
+	for _, name := range files(t, cfg.File)[:3] {
+		if info, err := os.Stat(name); err != nil || info.Size() < leastMaxSize || info.Size() > leastMaxSize+4096 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	report := verified(t, l.PublicKey(), cfg.File)
+	if report.First == 1 || report.Files != 4 || report.Last != report.First+uint64(report.Records)-1 {
+		t.Errorf("%+v", report)
+	}
+	if byFolder := verified(t, l.PublicKey(), dir); byFolder.Records != report.Records {
+		t.Errorf("by folder: %+v", byFolder)
+	}
+	// Rotated files stand alone.
+	one := verified(t, l.PublicKey(), files(t, cfg.File)[1])
+	if one.Files != 1 || one.Signed != one.Last {
+		t.Errorf("one file: %+v", one)
+	}
+	// A checkpoint from before what is left proves nothing of it, and that is said.
+	got, err := Verify(t.Context(), []string{cfg.File}, VerifyOptions{PublicKey: l.PublicKey(), Checkpoints: []Checkpoint{early}})
+	if err != nil || got.Earlier != 1 || len(got.Problems) != 1 || got.Problems[0].Kind != kindMissing {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestRotationThatFailsStopsNothing(t *testing.T) {
+	dir := t.TempDir()
+	cfg := strict(dir)
+	cfg.MaxSize = leastMaxSize
+	write(t, rotatedName(cfg.File, 1), []byte("in the way"))
+	l := open(t, cfg, Options{StateDir: dir})
+	end(t, l, 300)
+	closeLog(t, l)
+	if err := os.Remove(rotatedName(cfg.File, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if report := verified(t, l.PublicKey(), cfg.File); report.Files != 1 || report.Events != 300 {
+		t.Errorf("%+v", report)
+	}
+}
+
+func TestConcurrentWriters(t *testing.T) {
+	dir := t.TempDir()
+	cfg := strict(dir)
+	cfg.MaxSize = leastMaxSize
+	l := open(t, cfg, Options{StateDir: dir})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 100 {
+				if err := l.Begin(sample()); err != nil {
+					t.Error(err)
 				}
+				if err := l.End(sample()); err != nil {
+					t.Error(err)
+				}
+				_, _ = l.Err(), l.Lost()
 			}
 		})
 	}
+	all.Wait()
+	closeLog(t, l)
+	if report := verified(t, l.PublicKey(), cfg.File); report.Begins != 800 || report.Events != 800 || report.Files < 3 {
+		t.Errorf("%+v", report)
+	}
+}
+
+// TestCheckpointEveryMinute runs in a bubble, whose clock passes by itself.
+func TestCheckpointEveryMinute(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var kept []Checkpoint
+		l := open(t, strict(dir), Options{StateDir: dir, OnCheckpoint: func(c Checkpoint) { kept = append(kept, c) }})
+		synctest.Wait()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if len(kept) != 1 {
+			t.Errorf("%d checkpoints of an idle log, want that of its start", len(kept))
+		}
+		for range 30 {
+			end(t, l, 1)
+			time.Sleep(10 * time.Second)
+		}
+		synctest.Wait()
+		if len(kept) < 1+4 || len(kept) > 1+5 {
+			t.Errorf("%d checkpoints in 5 minutes", len(kept))
+		}
+		closeLog(t, l)
+		verified(t, l.PublicKey(), strict(dir).File, kept...)
+	})
+}
+
+// TestClockThatJumps is a machine that slept: what was written before it did is signed before what is written after.
+func TestClockThatJumps(t *testing.T) {
+	dir, now := t.TempDir(), newClock()
+	l := open(t, strict(dir), Options{StateDir: dir, Now: now.Now})
+	end(t, l, 2)
+	now.add(8 * time.Hour)
+	end(t, l, 2)
+	now.add(-9 * time.Hour)
+	end(t, l, 2)
+	now.add(20 * time.Hour)
+	end(t, l, 1)
+	closeLog(t, l)
+	if got := types(records(t, strict(dir).File)); got != "SCeeCeeeeCeC" {
+		t.Errorf("the lines are %s", got)
+	}
+	verified(t, l.PublicKey(), strict(dir).File)
+}
+
+func BenchmarkEnd(b *testing.B) {
+	dir := b.TempDir()
+	cfg := strict(dir)
+	cfg.Keep = 2
+	l := open(b, cfg, Options{StateDir: dir})
+	e := sample()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.End(e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkBeginAndEnd(b *testing.B) {
+	dir := b.TempDir()
+	cfg := strict(dir)
+	cfg.Keep = 2
+	l := open(b, cfg, Options{StateDir: dir})
+	e := sample()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := errors.Join(l.Begin(e), l.End(e)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEndParallel(b *testing.B) {
+	dir := b.TempDir()
+	cfg := strict(dir)
+	cfg.Keep = 2
+	l := open(b, cfg, Options{StateDir: dir})
+	e := sample()
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if err := l.End(e); err != nil {
+				b.Error(err)
+			}
+		}
+	})
 }

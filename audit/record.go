@@ -76,6 +76,7 @@ type wire struct {
 	Delivered   string    `json:"delivered"`
 	Status      int       `json:"status"`
 	DurationUS  int64     `json:"duration_us"`
+	Alike       int64     `json:"alike"`
 	Version     string    `json:"version"`
 	Log         string    `json:"log"`
 	Key         string    `json:"key"`
@@ -107,12 +108,15 @@ func ParseRecord(line []byte) (Record, error) {
 		Event: Event{
 			Time: w.Began, RequestID: w.RequestID, Issuer: w.Issuer, Subject: w.Subject, Server: w.Server, Method: w.Method,
 			Tool: w.Tool, Arguments: w.Arguments, Rule: w.Rule, Decision: w.Decision, WouldDeny: w.WouldDeny, Credentials: w.Credentials,
-			Outcome: w.Outcome, Delivered: w.Delivered, Status: w.Status, Duration: time.Duration(w.DurationUS) * time.Microsecond,
+			Outcome: w.Outcome, Delivered: w.Delivered, Status: w.Status, Duration: time.Duration(w.DurationUS) * time.Microsecond, Alike: w.Alike,
 		},
 		Version: w.Version, Log: w.Log, Key: w.Key, Reason: w.Reason, Signature: w.Signature,
 		Count: w.Count, Since: w.Since, Bytes: w.Bytes, SHA256: w.SHA256,
 	}, nil
 }
+
+// rotated reports whether the line begins a file that follows one which was full.
+func (r *Record) rotated() bool { return r.Type == typeStart && r.Reason == reasonRotated }
 
 // isHash reports whether text is a SHA-256 as lines have it.
 func isHash(text string) bool {

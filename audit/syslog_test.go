@@ -5,134 +5,229 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
-// framed is what a syslog gets: RFC 5424 with the line as its message.
-var framed = regexp.MustCompile(`^<109>1 \d{4}-\d\d-\d\dT[0-9:.]+Z \S+ sallyport \d+ audit - (\{.*\})$`)
+// message matches what a syslog gets, RFC 5424.
+var message = regexp.MustCompile(`^<110>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z \S+ sallyport ` + strconv.Itoa(os.Getpid()) + ` audit - (\{.*\})$`)
 
-// Lines reach a syslog over each transport, as they stand in the file.
-func TestSyslog(t *testing.T) {
-	datagrams := func(conn net.PacketConn) func() (string, error) {
-		return func() (string, error) {
-			buf := make([]byte, 64<<10)
-			_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-			n, _, err := conn.ReadFrom(buf)
-			return string(buf[:n]), err
-		}
+// datagrams reads messages until there are n.
+func datagrams(t *testing.T, conn net.PacketConn, n int) []string {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
 	}
-	for name, listen := range map[string]func(t *testing.T) (where string, read func() (string, error)){
-		"unix": func(t *testing.T) (string, func() (string, error)) {
-			path := filepath.Join(t.TempDir(), "log")
-			conn, err := net.ListenPacket("unixgram", path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = conn.Close() })
-			return "unix:" + path, datagrams(conn)
-		},
-		"udp": func(t *testing.T) (string, func() (string, error)) {
-			conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = conn.Close() })
-			return "udp://" + conn.LocalAddr().String(), datagrams(conn)
-		},
-		"tcp": func(t *testing.T) (string, func() (string, error)) {
-			listener, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = listener.Close() })
-			var in *bufio.Reader
-			return "tcp://" + listener.Addr().String(), func() (string, error) {
-				if in == nil {
-					conn, err := listener.Accept()
-					if err != nil {
-						return "", err
-					}
-					t.Cleanup(func() { _ = conn.Close() })
-					in = bufio.NewReader(conn)
-				}
-				var length int
-				if _, err := fmt.Fscanf(in, "%d ", &length); err != nil {
-					return "", err
-				}
-				message := make([]byte, length)
-				_, err := io.ReadFull(in, message)
-				return string(message), err
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			where, read := listen(t)
+	var got []string
+	b := make([]byte, 64<<10)
+	for range n {
+		size, _, err := conn.ReadFrom(b)
+		if err != nil {
+			t.Fatalf("after %d messages: %v", len(got), err)
+		}
+		got = append(got, string(b[:size]))
+	}
+	return got
+}
+
+// counted reads messages with their lengths before them, RFC 6587, until there are n.
+func counted(t *testing.T, r *bufio.Reader, n int) []string {
+	t.Helper()
+	var got []string
+	for range n {
+		digits, err := r.ReadString(' ')
+		if err != nil {
+			t.Fatalf("after %d messages: %v", len(got), err)
+		}
+		size, err := strconv.Atoi(strings.TrimSuffix(digits, " "))
+		if err != nil || size > maxLine {
+			t.Fatalf("no length: %q", digits)
+		}
+		b := make([]byte, size)
+		if _, err := io.ReadFull(r, b); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(b))
+	}
+	return got
+}
+
+// lines takes the lines out of messages.
+func lines(t *testing.T, messages []string) []byte {
+	t.Helper()
+	var content []byte
+	for _, m := range messages {
+		found := message.FindStringSubmatch(m)
+		if found == nil {
+			t.Fatalf("no message: %q", m)
+		}
+		content = append(content, found[1]+"\n"...)
+	}
+	return content
+}
+
+// TestSyslog: over each transport a syslog gets the very lines of the file, checkpoints too.
+func TestSyslog(t *testing.T) {
+	const n = 2 + 20 + 1
+	for _, network := range []string{"unix", "udp", "tcp"} {
+		t.Run(network, func(t *testing.T) {
 			dir := t.TempDir()
-			l := mustOpen(t, Config{Mode: BestEffort, Syslog: where, File: Config{}.Path(dir)}, dir)
-			if err := l.End(event(1)); err != nil {
-				t.Fatal(err)
-			}
-			for _, kind := range []string{typeStart, typeEvent} {
-				got, err := read()
+			cfg := strict(dir)
+			var receive func() []string
+			switch network {
+			case "tcp":
+				l, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
 					t.Fatal(err)
 				}
-				parts := framed.FindStringSubmatch(got)
-				if parts == nil {
-					t.Fatalf("%q", got)
+				defer l.Close()
+				cfg.Syslog = "tcp://" + l.Addr().String()
+				receive = func() []string {
+					conn, err := l.Accept()
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer conn.Close()
+					return counted(t, bufio.NewReader(conn), n)
 				}
-				if r, err := ParseRecord([]byte(parts[1])); err != nil || r.Type != kind {
-					t.Errorf("%v, %+v", err, r)
+			default:
+				address := filepath.Join(dir, "log")
+				cfg.Syslog = "unix:" + address
+				if network == "udp" {
+					address = "127.0.0.1:0"
 				}
+				conn, err := net.ListenPacket(map[string]string{"unix": "unixgram", "udp": "udp"}[network], address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				if network == "udp" {
+					cfg.Syslog = "udp://" + conn.LocalAddr().String()
+				}
+				receive = func() []string { return datagrams(t, conn, n) }
 			}
-			mustClose(t, l)
-			if r := verify(t, dir); len(r.Problems) > 0 {
-				t.Errorf("%+v", r)
+			l := open(t, cfg, Options{StateDir: dir})
+			end(t, l, 20)
+			got := make(chan []string)
+			go func() { got <- receive() }()
+			closeLog(t, l)
+			content := lines(t, <-got)
+			if want := read(t, cfg.File); string(content) != string(want) || l.Dropped() != 0 {
+				t.Errorf("%d dropped; the syslog got\n%s\nand the file\n%s", l.Dropped(), content, want)
 			}
+			collected := filepath.Join(t.TempDir(), "collected.jsonl")
+			write(t, collected, content)
+			verified(t, l.PublicKey(), collected)
 		})
 	}
 }
 
-// A syslog that is away holds nobody up.
-func TestSyslogIsAway(t *testing.T) {
+// TestSyslogAlone has a chain that goes on over a restart, from its last checkpoint.
+func TestSyslogAlone(t *testing.T) {
 	dir := t.TempDir()
-	l := mustOpen(t, Config{Mode: BestEffort, Syslog: "unix:" + filepath.Join(dir, "none")}, dir)
-	began := time.Now()
-	for i := range 10_000 {
-		if err := l.End(event(i)); err != nil {
-			t.Fatal(err)
-		}
+	address := filepath.Join(dir, "log")
+	conn, err := net.ListenPacket("unixgram", address)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("10000 events take %s", took)
+	defer conn.Close()
+	cfg := Config{Mode: BestEffort, Syslog: "unix:" + address}
+	var content []byte
+	var key PublicKey
+	for range 2 {
+		l := open(t, cfg, Options{StateDir: dir})
+		end(t, l, 3)
+		closeLog(t, l)
+		content, key = append(content, lines(t, datagrams(t, conn, 6))...), l.PublicKey()
 	}
-	mustClose(t, l)
-	if l.sink.dropped.Load() < 10_000 {
-		t.Errorf("%d lines were dropped", l.sink.dropped.Load())
+	collected := filepath.Join(t.TempDir(), "collected.jsonl")
+	write(t, collected, content)
+	if report := verified(t, key, collected); report.First != 1 || report.Last != 12 {
+		t.Errorf("%+v", report)
+	}
+	if _, err := os.Stat(cfg.Path(dir)); !os.IsNotExist(err) {
+		t.Errorf("there is a file: %v", err)
 	}
 }
 
-func TestConfig(t *testing.T) {
-	for _, good := range []Config{{}, {Mode: Strict}, {Mode: BestEffort, Syslog: "udp://siem:514"}, {Mode: Strict, File: "/a/b", Syslog: "unix:/dev/log", Keep: 1, MaxSize: leastMaxSize}} {
-		if err := good.Validate(); err != nil {
-			t.Errorf("%+v: %v", good, err)
-		}
+// TestSyslogReconnects: what waited while nobody listened arrives, in order.
+func TestSyslogReconnects(t *testing.T) {
+	dir := t.TempDir()
+	first, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for says, bad := range map[string]Config{
-		"mode: required":   {File: "/x"},
-		"mode: strict or":  {Mode: "sometimes"},
-		"file: write":      {Mode: Strict, File: "x"},
-		"file: required":   {Mode: Strict, Syslog: "unix:/dev/log"},
-		"syslog: write":    {Mode: BestEffort, Syslog: "http://x:1"},
-		"max_size: 65536":  {Mode: BestEffort, MaxSize: 1},
-		"keep: 1 to 10000": {Mode: BestEffort, Keep: 10_001},
+	address := first.Addr().String()
+	_ = first.Close()
+	cfg := strict(dir)
+	cfg.Syslog = "tcp://" + address
+	l := open(t, cfg, Options{StateDir: dir})
+	end(t, l, 5)
+	second, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	conn, err := second.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	got := lines(t, counted(t, bufio.NewReader(conn), 7))
+	if want := read(t, cfg.File); string(got) != string(want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	closeLog(t, l)
+}
+
+// TestSyslogHoldsNobodyUp: one that accepts and never reads, and one that is not there.
+func TestSyslogHoldsNobodyUp(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	for name, cfg := range map[string]Config{
+		"silent, and a file": {Mode: Strict, Syslog: "tcp://" + silent.Addr().String()},
+		"silent, alone":      {Mode: BestEffort, Syslog: "tcp://" + silent.Addr().String()},
+		"not there":          {Mode: BestEffort, Syslog: "unix:/nonexistent/log"},
 	} {
-		if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%+v: %v, want %s", bad, err, says)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of the time it waits for a syslog
+			dir := t.TempDir()
+			if cfg.Mode == Strict {
+				cfg.File = strict(dir).File
+			}
+			l := open(t, cfg, Options{StateDir: dir})
+			start := time.Now()
+			e := sample()
+			e.Tool = strings.Repeat("x", 256)
+			const n = 20_000 // more than a queue and the kernel's buffers take
+			for i := range n {
+				e.RequestID = fmt.Sprint(i)
+				if err := l.End(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("%d events took %s", n, took)
+			}
+			if l.Dropped() == 0 {
+				t.Error("nothing was dropped")
+			}
+			if lost := l.Lost(); (lost == 0) != (cfg.Mode == Strict) {
+				t.Errorf("%d lost", lost)
+			}
+			start = time.Now()
+			_ = l.Close() // a syslog alone could not take the last checkpoint
+			if took := time.Since(start); took > syslogClose+2*time.Second {
+				t.Errorf("Close took %s", took)
+			}
+		})
 	}
 }

@@ -1,247 +1,225 @@
 package audit
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"time"
+	"path/filepath"
+	"slices"
+	"strings"
 )
 
-// maxUnsigned is how much time lines may span that no checkpoint has signed: a writer signs every minute.
-const maxUnsigned = 2 * time.Minute
-
-// maxProblems is how many problems are told; the report says if there were more.
-const maxProblems = 1000
+const (
+	// maxProblems bounds the problems of a report.
+	maxProblems = 100
+	// progressEvery is how many lines lie between two calls of Progress.
+	progressEvery = 4096
+)
 
 // VerifyOptions say what a log is held against.
 type VerifyOptions struct {
-	// Key is the public key that is trusted. Required.
-	Key PublicKey
-	// Checkpoints were kept elsewhere. Only they show that the end of a log was cut off.
+	// PublicKey is the key that signed the log. Required: without it anybody could have made the log.
+	PublicKey PublicKey
+	// Checkpoints are those that were kept where whoever can change the log cannot. Only they show that the end of a log
+	// was cut off.
 	Checkpoints []Checkpoint
+	// Progress gets what was found so far, every few thousand lines. Optional.
+	Progress func(*Report)
 }
 
-// Problem is something that an honest log does not have.
-type Problem struct {
-	File string // "" if it is about the log
-	Line int    // from 1; 0 if it is about the file
-	Text string
-}
-
-// String gives file:line: text.
-func (p Problem) String() string {
-	switch {
-	case p.File == "":
-		return p.Text
-	case p.Line == 0:
-		return p.File + ": " + p.Text
+// Verify reads a log and reports every sign that it is not what was written. A path is a file of a log, which stands
+// for all files of that log if it is the one that is being written, or a folder, which stands for all files of the one
+// log in it. It takes bounded memory. The error says that the log could not be read, or that there is no key; what is
+// wrong with the log is in the report.
+func Verify(ctx context.Context, paths []string, opts VerifyOptions) (Report, error) {
+	if len(opts.PublicKey.key) == 0 {
+		return Report{}, errors.New("audit: a log is verified with its public key: sallyport audit key prints it")
 	}
-	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text)
+	files, newest, err := openLog(paths)
+	if err != nil {
+		return Report{}, err
+	}
+	defer newest.Close()
+	v := newVerifier(opts)
+	for i, name := range files {
+		f := newest
+		if i < len(files)-1 {
+			if f, err = os.Open(name); err != nil {
+				return v.report, fmt.Errorf("audit: verify: %w", err)
+			}
+		}
+		err := v.readFile(ctx, name, f)
+		_ = f.Close() // nothing was written
+		if err != nil {
+			return v.report, fmt.Errorf("audit: verify: %w", err)
+		}
+	}
+	v.finish()
+	return v.report, nil
 }
 
-// Report is what a log was found to be.
-type Report struct {
-	Files, Checkpoints, Recovered int
-	Records, Events, Lost         int64
-	// First and Last are the numbers of the first and the last line. What was before First was removed by rotation, or by
-	// somebody: only a checkpoint that was kept elsewhere can tell.
-	First, Last uint64
-	From, Until time.Time
-	// Signed is the last line that a checkpoint vouches for, and SignedAt when it was signed.
-	Signed   uint64
-	SignedAt time.Time
-	// Kept is how many of the checkpoints that were kept elsewhere are in the log.
-	Kept     int
-	Problems []Problem
-	// More says that there were more problems than are told.
-	More bool
+// openLog lists the files, and opens the newest one. What is rotated meanwhile changes nothing: the files before the one that
+// is open are listed once it is, when their names do not change any more, and those after it are left out.
+func openLog(paths []string) (files []string, newest *os.File, err error) {
+	if files, err = collect(paths); err != nil {
+		return nil, nil, err
+	}
+	last := files[len(files)-1]
+	if newest, err = os.Open(last); err != nil {
+		return nil, nil, fmt.Errorf("audit: verify: %w", err)
+	}
+	again, err := collect(paths)
+	if err == nil && !slices.Equal(files, again) {
+		// Its name is by now that of the same file, or of a later one.
+		again = slices.DeleteFunc(again, func(path string) bool { return path == last })
+		again, err = before(again, newest)
+		again = append(again, last)
+	}
+	if err != nil {
+		_ = newest.Close() // nothing was written
+		return nil, nil, err
+	}
+	return again, newest, nil
 }
 
-// verifier goes through the lines of a log.
-type verifier struct {
-	Report
-	o    VerifyOptions
-	kept map[uint64]Checkpoint
-
-	file string
-	line int
-	next uint64 // number of the next line; 0 before the first
-	prev string
-
-	torn     []byte // a line that is none, which the next one has to explain
-	tornLine int
-	unsigned time.Time // of the first line that is not signed
+// before returns the files that were written before another one.
+func before(files []string, newest *os.File) (earlier []string, err error) {
+	own, err := newest.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("audit: verify: %w", err)
+	}
+	first := firstSeq(newest) // 0 if it is empty, and then none follows it
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("audit: verify: %w", err)
+		}
+		info, err := f.Stat()
+		number := firstSeq(f)
+		_ = f.Close() // nothing was written
+		if err != nil {
+			return nil, fmt.Errorf("audit: verify: %w", err)
+		}
+		if !os.SameFile(info, own) && (first == 0 || number < first) {
+			earlier = append(earlier, path)
+		}
+	}
+	return earlier, nil
 }
 
-// Verify reads the files of a log, in the order of [Files], in bounded memory. The error is about files that cannot be read;
-// what is wrong with the log is in the report.
-func Verify(ctx context.Context, files []string, o VerifyOptions) (Report, error) {
-	v := &verifier{o: o, kept: make(map[uint64]Checkpoint)}
-	for _, c := range o.Checkpoints {
-		if !c.SignedBy(o.Key) {
-			v.problem(0, fmt.Sprintf("a checkpoint that was given, of line %d, is not signed by the key, or is of another log", c.Seq))
+// collect lists the files that paths stand for, in the order in which they were written.
+func collect(paths []string) ([]string, error) {
+	var files []string
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		switch {
+		case err == nil && info.IsDir():
+			found, err := filesIn(path)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, found...)
+		case isRotated(path) && err == nil:
+			files = append(files, path)
+		default:
+			found, err := Files(path)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, found...)
+		}
+	}
+	return inOrder(files)
+}
+
+// filesIn lists the files of the log in a folder.
+func filesIn(dir string) ([]string, error) {
+	found, err := filepath.Glob(filepath.Join(strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir), "*.jsonl"))
+	if err != nil {
+		return nil, fmt.Errorf("audit: list %s: %w", dir, err)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("audit: there is no .jsonl file in %s: %w", dir, os.ErrNotExist)
+	}
+	return found, nil
+}
+
+// isRotated reports whether a path looks like that of a rotated file.
+func isRotated(path string) bool {
+	stem, _ := splitName(path)
+	i := strings.LastIndexByte(stem, '-')
+	digits := stem[i+1:]
+	return i >= 0 && len(digits) >= rotatedDigits && strings.Trim(digits, "0123456789") == ""
+}
+
+// inOrder sorts files by the number of their first line and takes out those that are named twice. Where the first line
+// is none, the file keeps its place behind the one before it.
+func inOrder(files []string) ([]string, error) {
+	type numbered struct {
+		path  string
+		first uint64
+		info  os.FileInfo
+	}
+	var found []numbered
+	var before uint64
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("audit: verify: %w", err)
+		}
+		info, err := f.Stat()
+		first := firstSeq(f)
+		_ = f.Close() // nothing was written
+		if err != nil {
+			return nil, fmt.Errorf("audit: verify: %w", err)
+		}
+		if slices.ContainsFunc(found, func(n numbered) bool { return os.SameFile(n.info, info) }) {
 			continue
 		}
-		if other, ok := v.kept[c.Seq]; ok && other != c {
-			v.problem(0, fmt.Sprintf("two checkpoints that were given are of line %d, and differ: the log was rebuilt between them", c.Seq))
-		}
-		v.kept[c.Seq] = c
+		before = cmp.Or(first, before)
+		found = append(found, numbered{path, before, info})
 	}
-	for _, file := range files {
-		if err := v.read(ctx, file); err != nil {
-			return v.Report, err
-		}
+	slices.SortStableFunc(found, func(a, b numbered) int { return cmp.Compare(a.first, b.first) })
+	ordered := make([]string, len(found))
+	for i, n := range found {
+		ordered[i] = n.path
 	}
-	v.end()
-	return v.Report, nil
+	return ordered, nil
 }
 
-func (v *verifier) problem(line int, text string) {
-	if len(v.Problems) == maxProblems {
-		v.More = true
-		return
-	}
-	v.Problems = append(v.Problems, Problem{v.file, line, text})
+func (v *verifier) readFile(ctx context.Context, path string, f io.Reader) error {
+	v.report.Files++
+	v.here = place{file: path}
+	v.atStart = true
+	return v.read(ctx, f)
 }
 
-// read goes through one file.
-func (v *verifier) read(ctx context.Context, path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("audit: %w", err)
-	}
-	defer f.Close()
-	v.file, v.line = path, 0
-	v.Files++
-	lines := newLineReader(f)
-	for ctx.Err() == nil {
+func (v *verifier) read(ctx context.Context, r io.Reader) error {
+	lines := newLineReader(r)
+	fresh := true // the next piece begins a line
+	for {
 		line, err := lines.next()
 		if errors.Is(err, io.EOF) {
-			break
+			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("audit: read %s: %w", path, err)
+			return err
 		}
-		v.line++
-		switch {
-		case line.long:
-			v.problem(v.line, "it is too long to be a line of an audit log")
-		case !line.ended:
-			v.problem(v.line, "the file ends within a line: the writer was stopped while it wrote, or the end was cut off; a writer that starts again says so in a recovered line")
-		default:
-			v.take(line.text)
+		if fresh {
+			v.here.line++
 		}
-	}
-	v.unexplained()
-	return ctx.Err()
-}
-
-// take judges one line.
-func (v *verifier) take(text []byte) {
-	r, err := ParseRecord(text)
-	if err != nil {
-		v.unexplained()
-		v.torn, v.tornLine = append([]byte(nil), text...), v.line
-		return
-	}
-	if r.Type == typeRecovered && v.torn != nil {
-		sum := sha256.Sum256(v.torn)
-		if r.Bytes == int64(len(v.torn)) && r.SHA256 == hex.EncodeToString(sum[:]) {
-			v.torn = nil
-			v.Recovered++
+		fresh = line.ended
+		v.line(line)
+		if v.here.line%progressEvery == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if v.progress != nil {
+				v.progress(&v.report)
+			}
 		}
-	}
-	v.unexplained()
-	v.chain(&r)
-	sum := sha256.Sum256(text)
-	hash := hex.EncodeToString(sum[:])
-	if kept, ok := v.kept[r.Seq]; ok {
-		if kept.hash() != hash {
-			v.problem(v.line, "a checkpoint that was kept elsewhere has another line here: the log was rebuilt")
-		} else {
-			v.Kept++
-		}
-	}
-	v.next, v.prev = r.Seq+1, hash
-	v.Records++
-	v.Last, v.Until = r.Seq, r.Time
-	switch r.Type {
-	case typeEvent:
-		v.Events++
-	case typeLost:
-		v.Lost += r.Count
-	case typeCheckpoint:
-		v.checkpoint(&r)
-		return
-	case typeStart: // the writer was away; what it wrote before may have waited for that long
-		if v.unsigned.IsZero() || r.Time.Sub(v.unsigned) > maxUnsigned {
-			v.unsigned = r.Time
-		}
-		return
-	}
-	switch {
-	case v.unsigned.IsZero():
-		v.unsigned = r.Time
-	case r.Time.Sub(v.unsigned) > maxUnsigned:
-		v.problem(v.line, "no checkpoint has signed the lines of more than two minutes: checkpoints were taken out")
-		v.unsigned = r.Time
-	}
-}
-
-// chain holds a line against the one before.
-func (v *verifier) chain(r *Record) {
-	switch {
-	case v.next == 0:
-		v.First, v.From = r.Seq, r.Time
-		if r.Seq == 1 && r.Prev != noPrev {
-			v.problem(v.line, "the first line names one before it")
-		}
-	case r.Seq > v.next:
-		v.problem(v.line, fmt.Sprintf("lines %d to %d are missing", v.next, r.Seq-1))
-	case r.Seq < v.next:
-		v.problem(v.line, fmt.Sprintf("line %d stands behind line %d: lines were moved or repeated", r.Seq, v.next-1))
-	case r.Prev != v.prev:
-		v.problem(v.line, fmt.Sprintf("the line before, %d, is not the one that was written: it was altered", v.next-1))
-	}
-}
-
-// checkpoint checks a signature. It vouches for the line before, and so for all lines before that.
-func (v *verifier) checkpoint(r *Record) {
-	v.Checkpoints++
-	c := checkpointOf(r)
-	if !c.SignedBy(v.o.Key) {
-		v.problem(v.line, "the checkpoint is not signed by the key: the log was rebuilt, or is another one's")
-		return
-	}
-	v.Signed, v.SignedAt, v.unsigned = r.Seq, r.Time, time.Time{}
-}
-
-// unexplained tells of a line that is none, if no recovered line has explained it.
-func (v *verifier) unexplained() {
-	if v.torn == nil {
-		return
-	}
-	v.problem(v.tornLine, "it is no line of an audit log: it was altered, or torn and not recovered")
-	v.torn = nil
-}
-
-// end judges the whole.
-func (v *verifier) end() {
-	v.file = ""
-	if v.Records == 0 {
-		v.problem(0, "there is no line of an audit log")
-		return
-	}
-	for seq := range v.kept {
-		if seq > v.Last {
-			v.problem(0, fmt.Sprintf("the log ends with line %d, and a checkpoint that was kept elsewhere vouches for line %d: its end was cut off", v.Last, seq))
-		}
-	}
-	if v.Signed == 0 {
-		v.problem(0, "no checkpoint in it is signed by the key: nothing vouches for it")
 	}
 }

@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 
 	"sallyport.dev/mcp"
 )
 
-// errAnswer is an event stream that says what no upstream may say there. An agent could take it for the answer to a call
+// errAnswer is an answer that says what no upstream may say there. An agent could take it for the answer to a call
 // that another request made, or for an order to send its messages elsewhere.
-var errAnswer = errors.New("connector: the upstream's event stream breaks the protocol")
+var errAnswer = errors.New("connector: the upstream's answer breaks the protocol")
 
 // answer follows the event stream that answers a call, and stops it where it leaves the protocol. What it lets by passes
 // unchanged, but for the place of HTTP+SSE's messages and for the lists that its Lists filters.
@@ -18,6 +19,12 @@ type answer struct {
 	mcp.EventFilter
 	call    *mcp.Call
 	pending *mcp.Pending
+	// maxResult bounds each response, in bytes of its event, where it is not known which of the server's rules it belongs to;
+	// 0 for any number. requestID names the call to the agent that gets an error instead.
+	maxResult int64
+	requestID string
+	denied    func(e *mcp.Error) // notes an error in the place of a response
+
 	resumed bool // the agent has asked for what it missed, which may be answers to anything it has asked
 
 	// mayAsk reports whether the server may make a request of the client. One that may not is taken out of the stream, and
@@ -65,10 +72,15 @@ func (a *answer) judge(e *mcp.Event) error {
 	case e.Batch && a.call.Endpoint == mcp.EndpointMCP && a.call.Version != mcp.V20250326:
 		return fmt.Errorf("%w: a batch, which this revision does not have", errAnswer)
 	}
-	if a.mayAsk != nil && e.Asks { // before the response counts as given
-		if err := judgeInput(e.Data(), a.mayAsk); err != nil {
-			return err
-		}
+	var refused *mcp.Error
+	switch {
+	case a.maxResult > 0 && e.Size > a.maxResult && slices.ContainsFunc(e.Messages, func(m mcp.Message) bool { return m.Kind == mcp.Response }):
+		refused = mcp.ResultTooLarge()
+	case a.mayAsk != nil && e.Asks:
+		refused = judgeInput(e.Data(), a.mayAsk)
+	}
+	if refused != nil { // before the response counts as given
+		return a.instead(e, refused)
 	}
 	for i := range e.Messages {
 		if err := a.message(&e.Messages[i]); err != nil {
@@ -76,6 +88,20 @@ func (a *answer) judge(e *mcp.Event) error {
 		}
 	}
 	return a.askedFor(e)
+}
+
+// instead puts an error in the place of a response that must not pass, so that the stream goes on for the other calls that it serves.
+// That of a call alone ends, and so does one of which the event cannot be replaced.
+func (a *answer) instead(e *mcp.Event, refused *mcp.Error) error {
+	if len(a.call.Messages) > 0 || e.Data() == nil || e.Batch || len(e.Messages) != 1 || e.Messages[0].ID == nil {
+		return refused
+	}
+	if err := a.message(&e.Messages[0]); err != nil {
+		return err
+	}
+	e.Replace(mcp.ErrorMessage(refused, a.requestID, e.Messages[0].ID))
+	a.denied(refused)
+	return nil
 }
 
 // askedFor withholds a request of the server that policy does not allow. One in a batch stops the stream: the rest of it
@@ -107,6 +133,8 @@ func (a *answer) message(m *mcp.Message) error {
 	switch m.Kind {
 	case mcp.Response:
 		switch {
+		case string(m.ID) == "null" && !m.Failed:
+			return fmt.Errorf("%w: a result that answers nothing", errAnswer)
 		case a.call.Endpoint == mcp.EndpointSSE, a.resumed, string(m.ID) == "null":
 		case !a.pending.Take(m.ID):
 			return fmt.Errorf("%w: a response that no request of the call waits for", errAnswer)

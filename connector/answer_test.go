@@ -204,3 +204,21 @@ func TestBetweenEvents(t *testing.T) {
 		}
 	}
 }
+
+// On HTTP+SSE's stream, too, an error takes the place of a response that is too long, or asks what may not be asked.
+func TestAResponseIsReplaced(t *testing.T) {
+	asks := `{"jsonrpc":"2.0","id":"a","error":{"code":-32042,"message":"x","data":{"elicitations":[{"mode":"url","url":"https://evil.example/"}]}}}`
+	for text, reason := range map[string]string{
+		`{"jsonrpc":"2.0","id":"a","result":"` + strings.Repeat("x", 300) + `"}`: "result_too_large",
+		asks: "result_denied",
+	} {
+		a := newAnswer(callOf(t, mcp.EndpointSSE, mcp.V20241105, ""), false, nil)
+		var denied *mcp.Error
+		a.Elicits, a.maxResult, a.requestID, a.denied = true, 200, "r1", func(e *mcp.Error) { denied = e }
+		a.mayAsk = func(*mcp.Message, bool) bool { return false }
+		out, err := a.Write([]byte("data: " + text + "\n\n" + notification))
+		if err != nil || denied == nil || denied.Reason != reason || !strings.HasPrefix(string(out), `data: {"jsonrpc":"2.0","id":"a","error":{`) || reasonOf(string(out)) != reason || !strings.HasSuffix(string(out), "\n\n"+notification) {
+			t.Errorf("%v %v %s", err, denied, out)
+		}
+	}
+}

@@ -1,12 +1,14 @@
 package connector
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -20,9 +22,9 @@ import (
 
 // Bounds of what waits for a human.
 const (
-	maxPending         = 1000 // messages
-	maxPendingOfCaller = 10   // of one principal
-	maxShownParams     = 64 << 10
+	maxPending         = 1000     // messages
+	maxPendingOfCaller = 10       // of one principal
+	maxShownParams     = 64 << 10 // bytes of params without _meta
 )
 
 // What comes of asking a human, other than yes. All deny.
@@ -31,6 +33,7 @@ var (
 	errNoApproval   = errors.New("connector: nobody has approved it in time")
 	errManyPending  = errors.New("connector: too much waits for approval already")
 	errNotPending   = errors.New("connector: no such message waits for approval: it has been answered, has expired, or its caller has left")
+	errMuchToShow   = fmt.Errorf("connector: its params have more than %d bytes without _meta, which is as much as a human is asked about", maxShownParams)
 	errWebhookReply = errors.New("connector: the webhook's answer does not count")
 )
 
@@ -46,7 +49,8 @@ type Approval struct {
 	Method    string `json:"method"`
 	// Name is that of the tool or the prompt, or the URI of the resource.
 	Name string `json:"name"`
-	// Params are what is asked for, if they are at most 64 KiB; SHA256 is their hash in hexadecimal in any case.
+	// Params are what is asked for, without _meta, which is for programs and would hide the rest if it was long; nil if there are none. SHA256
+	// is the hash of all of them in hexadecimal.
 	Params  jsontext.Value `json:"params,omitempty"`
 	SHA256  string         `json:"sha256"`
 	Since   time.Time      `json:"since"`
@@ -74,17 +78,18 @@ func newApprovals() *approvals { return &approvals{pending: make(map[string]*pen
 
 // begin makes a message wait; end is called when it no longer does.
 func (a *approvals) begin(n *note, d policy.Decision, m mcp.Message) (p *pending, end func(), err error) {
+	shown, err := shownParams(m.Params)
+	if err != nil {
+		return nil, nil, err
+	}
 	sum := sha256.Sum256(m.Params)
 	now := time.Now()
 	p = &pending{answer: make(chan answerOf, 1), Approval: Approval{
 		ID: rand.Text()[:10], Rule: d.Rule, RequestID: n.requestID, Issuer: n.principal.Issuer, Subject: n.principal.Subject,
-		Server: n.server, Method: m.Method, Name: m.Name, SHA256: hex.EncodeToString(sum[:]), Since: now, Expires: now.Add(d.Approve.Timeout),
+		Server: n.server, Method: m.Method, Name: m.Name, Params: shown, SHA256: hex.EncodeToString(sum[:]), Since: now, Expires: now.Add(d.Approve.Timeout),
 	}}
 	if n.source.IsValid() {
 		p.Source = n.source.String()
-	}
-	if len(m.Params) <= maxShownParams {
-		p.Params = slices.Clone(m.Params)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -103,6 +108,40 @@ func (a *approvals) begin(n *note, d policy.Decision, m mcp.Message) (p *pending
 		defer a.mu.Unlock()
 		delete(a.pending, p.ID)
 	}, nil
+}
+
+// shownParams is a copy of params without _meta, byte for byte otherwise. What is longer than somebody can be asked about is an error.
+func shownParams(params []byte) (jsontext.Value, error) {
+	if params == nil {
+		return nil, nil
+	}
+	members := jsontext.NewDecoder(bytes.NewReader(params))
+	if open, err := members.ReadToken(); err != nil || open.Kind() != '{' {
+		return nil, errors.Join(errNotApproved, err) // cannot be: they were read before, and are an object
+	}
+	shown := []byte{'{'}
+	for members.PeekKind() == '"' {
+		name, err := members.ReadValue()
+		if err != nil {
+			return nil, err
+		}
+		name = name.Clone() // good until the next read
+		value, err := members.ReadValue()
+		if err != nil {
+			return nil, err
+		}
+		if text, err := jsontext.AppendUnquote(nil, name); err != nil || string(text) == "_meta" {
+			continue
+		}
+		if len(shown) > 1 {
+			shown = append(shown, ',')
+		}
+		shown = append(append(append(shown, name...), ':'), value...)
+		if len(shown) >= maxShownParams {
+			return nil, errMuchToShow
+		}
+	}
+	return append(shown, '}'), nil
 }
 
 // answer answers for one that waits, once.

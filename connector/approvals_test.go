@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sallyport.dev/auth/authtest"
+	"sallyport.dev/connector/pins"
 	"sallyport.dev/mcp"
 	"sallyport.dev/policy"
 )
@@ -83,6 +84,44 @@ func TestApprovals(t *testing.T) {
 		t.Errorf("a call that was not approved: %d %s", got.StatusCode, got.body)
 	}
 	if !strings.Contains(r.log.String(), "does not approve it") {
+		t.Error("the log does not say why")
+	}
+}
+
+// Whoever answers for a call sees all of its arguments: what is for programs alone does not push them out of sight, and what is longer than
+// somebody reads is not asked about.
+func TestApprovalsShowArguments(t *testing.T) {
+	every := policy.Rule{Name: "waits", Allow: true, Approve: &policy.Approve{Timeout: time.Minute}}
+	r, call := serving(t, http.HandlerFunc(ok), rules(t, every))
+	pad := strings.Repeat("x", 66_000)
+	for name, c := range map[string]struct{ params, want string }{
+		"_meta, long":       {`,"params":{"_meta":{"pad":"` + pad + `"},"name":"drop" , "arguments": {"all": true}}`, `{"name":"drop","arguments":{"all": true}}`},
+		"_meta at the end":  {`,"params":{"name":"drop","arguments":{"_meta":1},"_meta":{}}`, `{"name":"drop","arguments":{"_meta":1}}`},
+		"_meta alone":       {`,"params":{"_meta":{}}`, `{}`},
+		"nothing in params": {`,"params":{}`, `{}`},
+		"no params":         {``, ``},
+		"60 KiB":            {`,"params":{"name":"drop","arguments":{"a":"` + pad[:60<<10] + `"}}`, `{"name":"drop","arguments":{"a":"` + pad[:60<<10] + `"}}`},
+	} {
+		done := make(chan answered, 1)
+		go func() {
+			done <- call(http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"vendor/drop"`+c.params+`}`, nil)
+		}()
+		a := waiting(t, r.Connector, 1)[0]
+		if string(a.Params) != c.want || (a.Params == nil) != (c.want == "") || len(a.SHA256) != 64 {
+			t.Errorf("%s: %.100s", name, a.Params)
+		}
+		if _, err := r.approvals.answer(a.ID, true, "test"); err != nil {
+			t.Error(err)
+		}
+		if got := <-done; got.StatusCode != 200 {
+			t.Errorf("%s: %d", name, got.StatusCode)
+		}
+	}
+	got := call(http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"drop","arguments":{"a":"`+pad+`"}}}`, nil)
+	if got.StatusCode != 403 || reasonOf(got.body) != "denied" || !strings.Contains(got.body, "at most 65536 bytes of arguments") || len(r.approvals.list()) != 0 {
+		t.Errorf("66,000 bytes of arguments: %d %s", got.StatusCode, got.body)
+	}
+	if !strings.Contains(r.log.String(), "more than 65536 bytes without _meta") {
 		t.Error("the log does not say why")
 	}
 }
@@ -205,5 +244,91 @@ func TestAnswersAsEvents(t *testing.T) {
 	asEvents(resp)
 	if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, []byte("event: message\ndata: "+long+"\n\n")) {
 		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// A yes is no leave to do what has been forbidden while the call waited.
+func TestApprovalsAreNoOlderThanTheRules(t *testing.T) {
+	list := func(text string) string {
+		return `{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"drop","description":"` + text + `","inputSchema":{"type":"object"}}]}}`
+	}
+	reader := policy.Rule{When: `mcp.tool == "read"`, Allow: true}
+	for name, test := range map[string]struct {
+		body   string
+		header http.Header
+		change func(t *testing.T, reload func(...policy.Rule), u *answering, call func(method, body string, header http.Header) answered)
+		reason string
+		rule   string
+	}{
+		"nothing has changed": {change: func(*testing.T, func(...policy.Rule), *answering, func(string, string, http.Header) answered) {}},
+		"the same rules again": {change: func(_ *testing.T, reload func(...policy.Rule), _ *answering, _ func(string, string, http.Header) answered) {
+			reload(human(time.Minute), reader)
+		}},
+		"the caller is denied": {reason: "denied", rule: "has-left", change: func(_ *testing.T, reload func(...policy.Rule), _ *answering, _ func(string, string, http.Header) answered) {
+			reload(policy.Rule{Name: "has-left"}, policy.Rule{Allow: true})
+		}},
+		"no rule allows it": {reason: "denied", rule: "default", change: func(_ *testing.T, reload func(...policy.Rule), _ *answering, _ func(string, string, http.Header) answered) {
+			reload(reader)
+		}},
+		"its time is over": {reason: "denied", rule: "early", change: func(_ *testing.T, reload func(...policy.Rule), _ *answering, _ func(string, string, http.Header) answered) {
+			reload(human(time.Minute), policy.Rule{Name: "early", When: `now > timestamp("` + time.Now().Add(50*time.Millisecond).UTC().Format(time.RFC3339Nano) + `")`})
+			time.Sleep(60 * time.Millisecond)
+		}},
+		"the tool has changed": {reason: "tool_quarantined", change: func(t *testing.T, _ func(...policy.Rule), u *answering, call func(string, string, http.Header) answered) {
+			u.says(200, "application/json", list("evil"))
+			if a := call(http.MethodPost, listTools, nil); a.StatusCode != 200 {
+				t.Errorf("%d %s", a.StatusCode, a.body)
+			}
+		}},
+		"what stands beside it in a batch is denied": {body: "[" + tool(1, "drop") + "," + tool(2, "read") + "]", header: http.Header{"Mcp-Protocol-Version": {"2025-03-26"}}, reason: "denied", rule: "default",
+			change: func(_ *testing.T, reload func(...policy.Rule), _ *answering, _ func(string, string, http.Header) answered) {
+				reload(human(time.Minute))
+			}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := new(answering)
+			var calls atomic.Int64
+			rule := rules(t, human(time.Minute), reader)
+			var cfg Config
+			r, call := serving(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				if strings.Contains(string(body), "tools/call") {
+					calls.Add(1)
+					ok(w, r)
+					return
+				}
+				u.ServeHTTP(w, r)
+			}), func(c *Config) {
+				rule(c)
+				c.StateDir = t.TempDir()
+				s := c.Servers["wiki"]
+				s.Pins = pins.Quarantine
+				c.Servers["wiki"] = s
+				cfg = *c
+			})
+			u.says(200, "application/json", strings.Replace(list("good"), `[{`, `[{"name":"read","inputSchema":{"type":"object"}},{`, 1))
+			call(http.MethodPost, listTools, nil)
+			body := test.body
+			if body == "" {
+				body = tool(1, "drop")
+			}
+			done := make(chan answered, 1)
+			go func() { done <- call(http.MethodPost, body, test.header) }()
+			waits := waiting(t, r.Connector, 1)[0]
+			test.change(t, func(list ...policy.Rule) {
+				next := cfg
+				rules(t, list...)(&next)
+				if _, err := r.Reload(next); err != nil {
+					t.Fatal(err)
+				}
+			}, u, call)
+			if _, err := r.approvals.answer(waits.ID, true, "ann"); err != nil {
+				t.Fatal(err)
+			}
+			a := <-done
+			if reasonOf(a.body) != test.reason || !strings.Contains(a.body, test.rule) || (calls.Load() > 0) != (test.reason == "") {
+				t.Errorf("%d %s, and the server got %d calls", a.StatusCode, a.body, calls.Load())
+			}
+		})
 	}
 }

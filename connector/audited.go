@@ -3,6 +3,7 @@ package connector
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sallyport.dev/audit"
@@ -33,7 +34,8 @@ func (c *Connector) openAudit() (stop func(), err error) {
 	}, nil
 }
 
-// auditDecision notes a decision about one message, to be written with what becomes of the call.
+// auditDecision notes a decision about one message, to be written with what becomes of the call. Messages of a batch that do nothing but keep
+// a conversation going have one line if they are alike: a thousand of them are a few bytes each, and would be most of a megabyte of log.
 func (c *Connector) auditDecision(n *note, m mcp.Message, d policy.Decision) {
 	if c.audit.Load() == nil {
 		return
@@ -44,12 +46,29 @@ func (c *Connector) auditDecision(n *note, m mcp.Message, d policy.Decision) {
 	}
 	e := audit.Event{
 		Time: n.start, RequestID: n.requestID, Issuer: n.principal.Issuer, Subject: n.principal.Subject, Server: n.server,
-		Method: m.Method, Tool: m.Name, Arguments: audit.ArgumentsHash(arguments), Rule: d.Rule, Decision: word(d.Allow), WouldDeny: d.WouldDeny,
+		Method: m.Method, Tool: m.PublicName(), Arguments: audit.ArgumentsHash(arguments), Rule: d.Rule, Decision: word(d.Allow), WouldDeny: d.WouldDeny,
 	}
 	if m.Method == "" {
 		e.Method = n.verb
 	}
+	if policy.Opens(&m) {
+		for i := range n.events {
+			if other := &n.events[i]; other.Method == e.Method && other.Tool == e.Tool && other.Decision == e.Decision && other.Rule == e.Rule && slices.Equal(other.WouldDeny, e.WouldDeny) {
+				other.Alike++
+				return
+			}
+		}
+	}
 	n.events = append(n.events, e)
+}
+
+// auditAgain notes that a message which had been allowed was denied in the end, by another decision.
+func (n *note) auditAgain(m mcp.Message, d policy.Decision) {
+	for i := range n.events {
+		if e := &n.events[i]; e.Method == m.Method && e.Tool == m.Name {
+			e.Rule, e.Decision, e.WouldDeny = d.Rule, word(d.Allow), d.WouldDeny
+		}
+	}
 }
 
 func word(allow bool) string {
@@ -120,6 +139,14 @@ func (u *upstream) credentialNames() (names []string) {
 		for _, v := range u.command.env {
 			if v.source != nil {
 				names = append(names, u.name+"/env/"+v.name)
+			}
+		}
+		return names
+	}
+	if u.database != nil {
+		for i, l := range u.database.logins {
+			if l.source != nil {
+				names = append(names, fmt.Sprintf("%s/login/%d", u.name, i+1))
 			}
 		}
 		return names

@@ -32,6 +32,16 @@ func (c *Connector) Warnings() []string {
 			}
 			continue
 		}
+		if database := now.servers[name].database; database != nil {
+			warnings = append(warnings, database.warnings()...)
+			if s.AllowPlaintext {
+				warnings = append(warnings, fmt.Sprintf("servers.%s: allow_plaintext: the connection to the database may go without TLS", name))
+			}
+			for _, ref := range s.refs() {
+				warnings = append(warnings, ref.Warnings()...)
+			}
+			continue
+		}
 		u := now.servers[name].origin()
 		if u.Scheme == "http" && len(s.Credentials) > 0 {
 			warnings = append(warnings, fmt.Sprintf("servers.%s: credentials go over plain http", name))

@@ -74,14 +74,21 @@ type Upstream struct {
 	AllowedIPs []string `yaml:"allowed_ips"`
 }
 
-// Server is one MCP server: over HTTP, or a local command.
+// Server is one MCP server: over HTTP, a local command, or a database that the connector speaks MCP for.
 type Server struct {
-	// URL is the upstream's MCP endpoint, over streamable HTTP. Required unless sse_url or command is set.
+	// URL is the upstream's MCP endpoint, over streamable HTTP. Required unless another of sse_url, command, postgres, mysql and
+	// sqlite is set.
 	URL string `yaml:"url"`
 	// SSEURL is where the upstream's event stream over HTTP+SSE begins (revision 2024-11-05), for agents that use the
 	// server's …/sse. With url it must have the same scheme, host and port. Optional.
 	SSEURL string `yaml:"sse_url"`
-	// AllowPlaintext lets credentials go over plain http. Default false.
+	// Postgres is a PostgreSQL database that the connector speaks MCP for. Optional.
+	Postgres *Postgres `yaml:"postgres"`
+	// MySQL is a MySQL or MariaDB database that the connector speaks MCP for. Optional.
+	MySQL *MySQL `yaml:"mysql"`
+	// SQLite is a SQLite database that the connector speaks MCP for. Optional.
+	SQLite *SQLite `yaml:"sqlite"`
+	// AllowPlaintext lets credentials go over plain http, or over a connection to a database without TLS. Default false.
 	AllowPlaintext bool `yaml:"allow_plaintext"`
 	// CAFile is a file with the CA certificates to trust for the upstream, in PEM, instead of the system's. Optional.
 	CAFile string `yaml:"ca_file"`
@@ -94,7 +101,8 @@ type Server struct {
 	// quarantine, after which it gets no more calls. Default log.
 	OnReflection string `yaml:"on_reflection"`
 	// Pins is what happens with a tool whose definition is not the one that was pinned at first sight, or is suspicious: off,
-	// report, or quarantine, which keeps it out of lists and refuses its calls. Default report with a state_dir, else off.
+	// report, or quarantine, which keeps it out of lists and refuses its calls. Default report with a state_dir, else off; off for a
+	// database, whose tools say what is in its schema.
 	Pins pins.Mode `yaml:"pins"`
 	// CallTimeout bounds a call until its answer is complete, or, for an event stream over HTTP, until it begins. Default
 	// 300s.
@@ -218,6 +226,9 @@ func (s Server) check(name, stateDir string) error {
 	}
 	if stateDir == "" && s.Pins != "" && s.Pins != pins.Off {
 		return fmt.Errorf("pins: %s: set state_dir, where they are kept", s.Pins)
+	}
+	if s.isDatabase() {
+		return s.checkDatabase()
 	}
 	if s.isLocal() {
 		return s.checkLocal()

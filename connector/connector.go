@@ -210,6 +210,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	defer stop(nil)
 	stopLocal := c.runLocal(ctx)
 	defer stopLocal()
+	defer c.lookAtDatabases(ctx)()
 	defer c.control(ctx)()
 	var crew sync.WaitGroup
 	for i := range c.cfg.Connections {

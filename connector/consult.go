@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -194,8 +195,12 @@ func (n *note) answerCheck(ctx context.Context) func(message []byte) error {
 		if err != nil {
 			return mcp.ResultDenied("", errNoVerdict)
 		}
+		var id []byte // of the one request that is answered; nil if none of the call's is, so that it could be taken for each
+		if !refs.ID.IsZero() && slices.ContainsFunc(n.call.IDs(), func(other []byte) bool { return mcp.SameID(refs.ID.Of(message), other) }) {
+			id = refs.ID.Of(message)
+		}
 		for _, check := range n.checks {
-			if !refs.ID.IsZero() && string(refs.ID.Of(message)) != "null" && !mcp.SameID(refs.ID.Of(message), check.message.ID) {
+			if id != nil && !mcp.SameID(id, check.message.ID) {
 				continue
 			}
 			if err := n.consult(ctx, check.decision, check.message, message); err != nil {

@@ -2,17 +2,27 @@ package connector
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"sallyport.dev/mcp"
 	"sallyport.dev/policy"
 	"sallyport.dev/telemetry"
 )
 
+// What comes of a call that has waited for a human, other than that it goes on.
+var (
+	errNoLonger   = errors.New("connector: it was approved, and policy no longer allows it")
+	errServerGone = errors.New("connector: it was approved, and its server is no longer configured")
+)
+
 // decide asks the customer's policy about each message of a call, and lets through only what it allows whole, within the
-// limits of the rules that allow it.
+// limits of the rules that allow it, with the consent of those whom the rules have asked, and on record.
 func (c *Connector) decide(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := noteFrom(r.Context())
@@ -20,53 +30,27 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 		if addr, err := netip.ParseAddr(r.Header.Get(mcp.HeaderSource)); err == nil {
 			n.source = addr
 		}
-		var taken []func() // gives back what the limits have lent
 		defer func() {
-			for _, giveBack := range taken {
+			for _, giveBack := range n.taken {
 				giveBack()
 			}
 		}()
-		for _, m := range messagesOf(n.call) {
-			d := n.routes.cfg.Policy.Decide(n.asks(m))
-			n.decided(d)
-			c.auditDecision(n, m, d)
-			if !d.Allow {
-				c.refuse(w, r, mcp.Denied(d.Rule).For(n.call))
-				return
-			}
-			if refused := c.quarantined(n, m); refused != nil {
-				n.decision.Allow = false // so that the audit log does not call it allowed
+		if !n.routes.cfg.Policy.IsOpen() { // whose rules judge arguments
+			if refused := mcp.CheckParams(r.Header, n.call); refused != nil {
 				c.refuse(w, r, refused.For(n.call))
 				return
 			}
-			if d.Limits != nil {
-				giveBack, refused := c.limits.take(n, d, m)
-				if refused != nil {
-					n.decision.Allow = false
-					c.refuse(w, r, refused.For(n.call))
-					return
-				}
-				taken = append(taken, giveBack)
+		}
+		for _, m := range messagesOf(n.call) {
+			if refused := c.admit(w, r, n, m); refused != nil {
+				c.refuse(w, r, refused.For(n.call))
+				return
 			}
-			if d.Check != nil && d.Check.Arguments {
-				if err := n.consult(r.Context(), d, m, nil); err != nil {
-					c.refuse(w, r, n.overruled(d, err).For(n.call))
-					return
-				}
-			}
-			if d.Check != nil && d.Check.Result && m.Kind == mcp.Request {
-				if n.call.Endpoint != mcp.EndpointMCP {
-					c.refuse(w, r, n.overruled(d, errElsewhere).For(n.call))
-					return
-				}
-				m.ID, m.Params, m.Arguments = bytes.Clone(m.ID), bytes.Clone(m.Params), nil // the body is let go of before the answer comes
-				n.checks = append(n.checks, resultCheck{d, m})
-			}
-			if d.Approve != nil {
-				if err := c.askHuman(r.Context(), n, d, m, n.beating(w, r)); err != nil {
-					c.refuse(w, r, n.overruled(d, err).For(n.call))
-					return
-				}
+		}
+		if n.waited {
+			if refused := c.again(n); refused != nil {
+				c.refuse(w, r, refused.For(n.call))
+				return
 			}
 		}
 		if !n.routes.cfg.Policy.ShowsAll(n.server) {
@@ -75,12 +59,91 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 		for _, rule := range n.decision.WouldDeny {
 			c.log.Warn("a rule in report mode would have denied the call", telemetry.KeyRequestID, n.requestID, telemetry.KeyRule, rule, telemetry.KeyServer, n.server, telemetry.KeyPrincipal, n.principal.String())
 		}
-		if e := c.auditBegin(n); e != nil {
-			c.refuse(w, r, e.For(n.call))
+		if refused := c.auditBegin(n); refused != nil {
+			c.refuse(w, r, refused.For(n.call))
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// admit decides one message, and says why it may not pass. While it waits for a human it may begin the answer.
+func (c *Connector) admit(w http.ResponseWriter, r *http.Request, n *note, m mcp.Message) *mcp.Error {
+	d := n.routes.cfg.Policy.Decide(n.asks(m))
+	n.decided(d)
+	c.auditDecision(n, m, d)
+	if !d.Allow {
+		return mcp.Denied(d.Rule)
+	}
+	if refused := c.quarantined(n, &n.upstream.cfg, m); refused != nil {
+		n.decision.Allow = false // so that the audit log does not call it allowed
+		return refused
+	}
+	if d.Limits != nil {
+		giveBack, refused := c.limits.take(n, d, m)
+		if refused != nil {
+			n.decision.Allow = false
+			return refused
+		}
+		n.taken = append(n.taken, giveBack)
+	}
+	if err := n.checked(r.Context(), d, m); err != nil {
+		return n.overruled(d, err)
+	}
+	if d.Approve != nil {
+		if err := c.askHuman(r.Context(), n, d, m, n.beating(w, r)); err != nil {
+			return n.overruled(d, err)
+		}
+		n.waited = true
+	}
+	return nil
+}
+
+// again decides a call once more that has waited for a human, by the policy and the pins of now: a yes is no leave to do what has
+// been forbidden meanwhile. What has been counted and checked stays so.
+func (c *Connector) again(n *note) *mcp.Error {
+	now := c.current()
+	if now.servers[n.server] == nil {
+		return n.overruled(policy.Decision{Rule: n.decision.Rule}, errServerGone)
+	}
+	for _, m := range messagesOf(n.call) {
+		request := n.asks(m)
+		request.Time = time.Now()
+		d := now.cfg.Policy.Decide(request)
+		n.decided(d)
+		if !d.Allow {
+			n.auditAgain(m, d)
+			return n.overruled(d, errNoLonger)
+		}
+		for _, cfg := range []*Server{&n.upstream.cfg, &now.servers[n.server].cfg} {
+			if refused := c.quarantined(n, cfg, m); refused != nil {
+				n.decision.Allow = false
+				return refused
+			}
+		}
+	}
+	return nil
+}
+
+// checked has a decision service decide about a message, and remembers that it is to see the answer.
+func (n *note) checked(ctx context.Context, d policy.Decision, m mcp.Message) error {
+	if d.Check == nil {
+		return nil
+	}
+	if d.Check.Arguments {
+		if err := n.consult(ctx, d, m, nil); err != nil {
+			return err
+		}
+	}
+	if !d.Check.Result || m.Kind != mcp.Request {
+		return nil
+	}
+	if n.call.Endpoint != mcp.EndpointMCP {
+		return errElsewhere
+	}
+	m.ID, m.Params, m.Arguments = bytes.Clone(m.ID), bytes.Clone(m.Params), nil // the body is let go of before the answer comes
+	n.checks = append(n.checks, resultCheck{d, m})
+	return nil
 }
 
 // shows reports whether an element of a list may be in it. What a list shows is presentation: a call is decided, whether a
@@ -107,6 +170,9 @@ func (n *note) overruled(d policy.Decision, why error) *mcp.Error {
 	n.decision.Allow, n.decision.Rule = false, d.Rule
 	e := mcp.Denied(d.Rule)
 	e.Err = why
+	if errors.Is(why, errMuchToShow) {
+		e.Message = fmt.Sprintf("This call would wait for a human, who is asked about at most %d bytes of arguments. Nothing was sent to the server; send less in one call.", maxShownParams)
+	}
 	return e
 }
 

@@ -172,8 +172,9 @@ func TestResultsAreBounded(t *testing.T) {
 		"as much as allowed":          {"big", known(100), 200, "", true},
 		"one byte more":               {"big", known(101), 502, "result_too_large", true},
 		"chunked":                     {"big", chunked(100), 200, "", true},
-		"chunked and one byte more":   {"big", chunked(101), 200, "", false},
+		"chunked and one byte more":   {"big", chunked(101), 502, "result_too_large", true},
 		"a stream":                    {"big", streamed, 200, "result_too_large", true},
+		"chunked and far more":        {"big", chunked(200 << 10), 502, "result_too_large", true},
 		"another rule without limits": {"free", known(1000), 200, "", true},
 	} {
 		answer = test.answer
@@ -184,5 +185,80 @@ func TestResultsAreBounded(t *testing.T) {
 		if len(a.body) > 800 && test.tool == "big" {
 			t.Errorf("%s: %d bytes come back", name, len(a.body))
 		}
+	}
+}
+
+// Where an answer cannot be told to belong to a call, the smallest limit of the server's rules bounds it, and an error takes its place.
+func TestResultsAreBoundedOnSharedStreams(t *testing.T) {
+	u := new(answering)
+	_, call := serving(t, u, rules(t, policy.Rule{When: `mcp.tool == "big"`, Allow: true, Limits: policy.Limits{Result: 9000}}, policy.Rule{When: `mcp.tool == "small"`, Allow: true, Limits: policy.Limits{Result: 300}},
+		policy.Rule{FromServer: true, Allow: true}))
+	event := func(message string) string { return "id: e2\ndata: " + message + "\n\n" }
+	padded := func(n int, member string) string {
+		return `{"jsonrpc":"2.0","id":1,"` + member + `":{"x":"` + strings.Repeat("x", n) + `"}}`
+	}
+	const behind = `data: {"jsonrpc":"2.0","id":2,"result":{"behind":1}}` + "\n\n"
+	for name, test := range map[string]struct {
+		event  string
+		passes bool
+		ends   bool // the stream is cut, because the event has begun to pass
+	}{
+		"as much as allowed":      {event(padded(200, "result")), true, false},
+		"more":                    {event(padded(400, "result")), false, false},
+		"an error":                {event(padded(400, "error")), false, false},
+		"a request of the server": {event(`{"jsonrpc":"2.0","id":5,"method":"sampling/createMessage","params":{"x":"` + strings.Repeat("x", 400) + `"}}`), true, false},
+		"far more than is held":   {event(padded(100<<10, "result")), false, true},
+		"in lines":                {strings.Replace(event(padded(400, "result")), `,"result"`, ",\ndata: \"result\"", 1), false, true},
+	} {
+		u.says(200, "text/event-stream", test.event+behind)
+		a := call(http.MethodGet, "", http.Header{"Mcp-Session-Id": {"s"}, "Accept": {"text/event-stream"}, "Last-Event-Id": {"e1"}})
+		if strings.Contains(a.body, test.event) != test.passes || strings.Contains(a.body, behind) == test.ends || (a.err != nil) != test.ends {
+			t.Errorf("%s: %d %v %.400s", name, a.StatusCode, a.err, a.body)
+		}
+		if !test.passes && !test.ends && (reasonOf(a.body) != "result_too_large" || !strings.Contains(a.body, "id: e2\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\"")) {
+			t.Errorf("%s: %s", name, a.body)
+		}
+	}
+}
+
+// A header that mirrors an argument has the value of one; headers of another revision do not reach the server.
+func TestMirroredArguments(t *testing.T) {
+	seen := make(chan http.Header, 1)
+	upstream := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen <- r.Header
+		ok(w, r)
+	})
+	_, call := serving(t, upstream, rules(t, policy.Rule{When: `mcp.args.path == "/srv/ok"`, Allow: true}))
+	body := strings.Replace(modernTool, `"name":"x"`, `"name":"x","arguments":{"path":"/srv/ok","n":42,"f":1.5,"yes":true,"none":null,"deep":[{"city":"Nürnberg"}]}`, 1)
+	for value, want := range map[string]int{
+		"/srv/ok": 200, "42": 200, "1.50": 200, "true": 200, "=?base64?TsO8cm5iZXJn?=": 200, "=?base64?L3Nydi9vaw==?=": 200,
+		"/etc/passwd": 400, "": 400, "null": 400, "43": 400, "path": 400, "=?base64?L2V0Yy9wYXNzd2Q=?=": 400, "=?base64?!?=": 400, "042": 400, "0x2a": 400,
+	} {
+		header := modernHead()
+		header["Mcp-Param-Path"] = []string{value}
+		a := call(http.MethodPost, body, header)
+		if a.StatusCode != want || want == 400 && (reasonOf(a.body) != "header_mismatch" || a.outcome() != mcp.OutcomeRefused) {
+			t.Errorf("%q: %d %s", value, a.StatusCode, a.body)
+		}
+		if want == 200 {
+			if got := (<-seen).Get("Mcp-Param-Path"); got != value {
+				t.Errorf("%q reached the server as %q", value, got)
+			}
+		}
+	}
+	a := call(http.MethodPost, strings.Replace(tool(1, "x"), `{"n":1}`, `{"path":"/srv/ok"}`, 1), http.Header{"Mcp-Protocol-Version": {"2025-11-25"}, "Mcp-Method": {"tools/call"}, "Mcp-Name": {"drop"}, "Mcp-Param-Path": {"/etc/passwd"}})
+	if a.StatusCode != 200 {
+		t.Fatalf("%d %s", a.StatusCode, a.body)
+	}
+	for name := range <-seen {
+		if strings.HasPrefix(name, "Mcp-") && name != "Mcp-Protocol-Version" {
+			t.Errorf("%s reached a server of 2025-11-25", name)
+		}
+	}
+	_, call = serving(t, upstream, func(c *Config) { c.Policy = policy.Open() })
+	header := modernHead()
+	header["Mcp-Param-Path"] = []string{"/elsewhere"}
+	if a := call(http.MethodPost, body, header); a.StatusCode != 200 || (<-seen).Get("Mcp-Param-Path") != "/elsewhere" {
+		t.Errorf("with an open policy: %d %s", a.StatusCode, a.body)
 	}
 }

@@ -180,7 +180,7 @@ func TestWhatHoldsNoListPasses(t *testing.T) {
 
 // TestWithoutKeepListsPassUnread: what is no JSON and longer than a filter reads.
 func TestWithoutKeepListsPassUnread(t *testing.T) {
-	long := `{"tools":[` + strings.Repeat(" ", mcp.MaxList)
+	long := `{"jsonrpc":"2.0","id":7,"result":{"tools":[` + strings.Repeat(" ", mcp.MaxList) + `]}}`
 	got := callWith(t, says(200, "application/json", long), nil, callOf(t, mcp.EndpointMCP, mcp.V20251125, listTools), nil)
 	if got.Code != 200 || got.Body.String() != long || got.Header().Get("ETag") == "" {
 		t.Errorf("%d, %d bytes", got.Code, got.Body.Len())

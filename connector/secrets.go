@@ -76,6 +76,11 @@ func (s *Server) refs() (refs []secret.Ref) {
 			refs = append(refs, ref)
 		}
 	}
+	if kind := s.database(); kind != nil {
+		for _, l := range kind.access().all() {
+			refs = append(refs, l.refs()...)
+		}
+	}
 	return refs
 }
 

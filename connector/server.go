@@ -45,6 +45,8 @@ type note struct {
 	decision  policy.Decision
 	verb      string        // HTTP method
 	events    []audit.Event // of the audit log
+	taken     []func()      // give back what limits have lent
+	waited    bool          // a human has been asked
 	streaming bool          // the answer has begun, as an event stream
 	maxResult int64         // bytes that the answer may have; 0 for any number
 	call      *mcp.Call
@@ -194,7 +196,7 @@ func (c *Connector) logCall(r *http.Request, n *note) {
 	}
 	if n.call != nil && len(n.call.Messages) > 0 {
 		m := n.call.Messages[0]
-		attrs = append(attrs, slog.String(telemetry.KeyMethod, m.Method))
+		attrs = append(attrs, slog.String(telemetry.KeyMethod, telemetry.Short(m.Method)))
 		if m.Method == "tools/call" {
 			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
 		}

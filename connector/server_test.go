@@ -315,15 +315,16 @@ func TestBrokenStreams(t *testing.T) {
 		event  bool
 		clean  bool // all was answered before the end
 	}{
-		"between two events":   {answer: head + chunk(notification), event: true},
-		"before any event":     {answer: head, event: true},
-		"within an event":      {answer: head + chunk(notification+"data: canary"), event: true}, // which is held back
-		"within a long event":  {answer: head + chunk(notification+"data: "+strings.Repeat("x", 70<<10))},
-		"behind an event's id": {answer: head + chunk("id: 4\n"+notification)},
-		"behind the response":  {answer: head + chunk(`data: {"jsonrpc":"2.0","id":7,"result":{}}`+"\n\n"), clean: true},
-		"no event stream":      {answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk("{")},
-		"a body cut short":     {answer: "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"},
-		"a bad trailer":        {answer: head + chunk(notification) + "0\r\ncanary\r\n\r\n", event: true},
+		"between two events":    {answer: head + chunk(notification), event: true},
+		"before any event":      {answer: head, event: true},
+		"within an event":       {answer: head + chunk(notification+"data: canary"), event: true}, // which is held back
+		"within a long event":   {answer: head + chunk(notification+"data: "+strings.Repeat("x", 70<<10))},
+		"behind an event's id":  {answer: head + chunk("id: 4\n"+notification)},
+		"behind the response":   {answer: head + chunk(`data: {"jsonrpc":"2.0","id":7,"result":{}}`+"\n\n"), clean: true},
+		"no event stream":       {answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk("{"), event: true}, // whose beginning is held back, too
+		"a body cut short":      {answer: "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{", event: true},
+		"a long body cut short": {answer: "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 70<<10)},
+		"a bad trailer":         {answer: head + chunk(notification) + "0\r\ncanary\r\n\r\n", event: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newFakeGateway(t)
@@ -442,5 +443,19 @@ func TestEventStreamWithALength(t *testing.T) {
 	a := g.call(t, g.next(t), r.Instance(), http.MethodPost, listTools, nil)
 	if a.body != events || a.Header.Get("Content-Length") != "" || a.ContentLength >= 0 || a.err != nil {
 		t.Errorf("%q, length %q, %v", a.body, a.Header.Get("Content-Length"), a.err)
+	}
+}
+
+// TestLogCutsMethods: no line repeats more of a stranger's words than 128 bytes of each.
+func TestLogCutsMethods(t *testing.T) {
+	r, call := serving(t, http.HandlerFunc(ok), rules(t, policy.Rule{Allow: true}))
+	if got := call(http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"`+strings.Repeat("m", 250)+`","params":{}}`, nil); got.StatusCode != 200 {
+		t.Errorf("%d %s", got.StatusCode, got.body)
+	}
+	r.stop()
+	err := <-r.done
+	r.done <- err
+	if log := r.log.String(); err != nil || !strings.Contains(log, strings.Repeat("m", 128)+"…") || strings.Contains(log, strings.Repeat("m", 129)) {
+		t.Errorf("%v\n%s", err, log)
 	}
 }

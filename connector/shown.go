@@ -36,6 +36,10 @@ func (c *Connector) Credentials(ctx context.Context) (shown []ShownCredential) {
 			shown = append(shown, u.command.credentials(ctx)...)
 			continue
 		}
+		if u.database != nil {
+			shown = append(shown, u.database.credentials(ctx)...)
+			continue
+		}
 		for i, b := range u.bindings {
 			cred := &u.cfg.Credentials[i]
 			s := ShownCredential{

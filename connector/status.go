@@ -1,11 +1,15 @@
 package connector
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"sallyport.dev/connector/pins"
 )
 
 // Status is what a running connector says of itself: names, numbers and times, and no value of a secret, an argument or an
@@ -15,14 +19,20 @@ type Status struct {
 	Instance string    `json:"instance"`
 	Gateway  string    `json:"gateway"`
 	Started  time.Time `json:"started"`
-	// Configuration is when the one in use was read.
-	Configuration time.Time `json:"configuration"`
+	// Configuration is when the one in use was read, and ConfigurationVersion what tells it from others: the SHA-256 of it in YAML, whose
+	// secrets are references.
+	Configuration        time.Time `json:"configuration"`
+	ConfigurationVersion string    `json:"configuration_version"`
 	// Waiting are the keys that have changed since, and count after a restart.
 	Waiting     []string           `json:"waiting,omitempty"`
 	Sessions    []SessionStatus    `json:"sessions"`
 	Servers     []ServerStatus     `json:"servers"`
 	Policy      PolicyStatus       `json:"policy"`
 	Credentials []CredentialStatus `json:"credentials,omitempty"`
+	// Approvals is how many calls wait for a human.
+	Approvals int `json:"approvals"`
+	// Audit is the audit log, if there is one.
+	Audit *AuditStatus `json:"audit,omitempty"`
 	// Warnings are what is open or weak.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -47,6 +57,11 @@ type ServerStatus struct {
 	LastAnswer  time.Time `json:"last_answer,omitzero"`
 	LastFailure time.Time `json:"last_failure,omitzero"`
 	Failure     string    `json:"failure,omitempty"`
+	// Pins is what happens with tools that are not as pinned: off, report or quarantine. Tools are those that are kept, by
+	// state; PinsUnreadable says that they cannot be read.
+	Pins           pins.Mode      `json:"pins"`
+	Tools          map[string]int `json:"tools,omitempty"`
+	PinsUnreadable bool           `json:"pins_unreadable,omitempty"`
 	// Masked is how many secrets were found in its answers, and Quarantined that it gets no more calls for that.
 	Masked      int64 `json:"masked,omitempty"`
 	Quarantined bool  `json:"quarantined,omitempty"`
@@ -62,6 +77,15 @@ type PolicyStatus struct {
 	NotEnforced []string `json:"not_enforced,omitempty"`
 	// Limited is how many pairs of a rule and a caller are being counted.
 	Limited int `json:"limited,omitempty"`
+}
+
+// AuditStatus is the audit log.
+type AuditStatus struct {
+	Mode string `json:"mode"`
+	Path string `json:"path"`
+	// Lost is how many events were not written since the connector started, and Error why nothing can be written now.
+	Lost  int64  `json:"lost"`
+	Error string `json:"error,omitempty"`
 }
 
 // CredentialStatus is one credential, by name.
@@ -129,18 +153,48 @@ func (c *Connector) Status() Status {
 	now := c.current()
 	s := Status{
 		Version: c.cfg.Version, Instance: c.instance, Gateway: c.cfg.Gateway, Started: c.started,
-		Configuration: now.read, Waiting: now.waiting, Sessions: c.sessions.status(), Warnings: c.Warnings(),
+		Configuration: now.read, ConfigurationVersion: now.version(), Waiting: now.waiting, Sessions: c.sessions.status(), Warnings: c.Warnings(),
 		Policy: PolicyStatus{Mode: "rules", Rules: now.cfg.Policy.Len(), NotEnforced: now.cfg.Policy.NotEnforced(), Limited: c.limits.len()},
 	}
 	if now.cfg.Policy.IsOpen() {
 		s.Policy.Mode = "OPEN"
 	}
+	s.Approvals = len(c.approvals.list())
+	if log := c.audit.Load(); log != nil {
+		s.Audit = &AuditStatus{Mode: string(c.cfg.Audit.Mode), Path: c.cfg.Audit.Path(c.cfg.StateDir), Lost: log.Lost()}
+		if err := log.Err(); err != nil {
+			s.Audit.Error = err.Error()
+		}
+	}
 	for _, name := range now.names {
 		u := now.servers[name]
-		s.Servers = append(s.Servers, u.serverStatus())
+		server := u.serverStatus()
+		c.pinStatus(u, &server)
+		s.Servers = append(s.Servers, server)
 		s.Credentials = append(s.Credentials, u.credentialStatus()...)
 	}
 	return s
+}
+
+// pinStatus counts the tools of a server by state.
+func (c *Connector) pinStatus(u *upstream, s *ServerStatus) {
+	if s.Pins = c.pinsOf(&u.cfg); s.Pins == pins.Off {
+		return
+	}
+	tools, err := c.pins.Tools(u.name)
+	s.PinsUnreadable = err != nil
+	for _, tool := range tools {
+		if s.Tools == nil {
+			s.Tools = make(map[string]int)
+		}
+		s.Tools[tool.State.String()]++
+	}
+}
+
+// version tells configurations apart.
+func (r *routes) version() string {
+	sum := sha256.Sum256([]byte(inYAML(r.cfg) + inYAML(r.cfg.Policy.Rules()))) // an open policy has none
+	return hex.EncodeToString(sum[:6])
 }
 
 func (u *upstream) serverStatus() ServerStatus {
@@ -148,9 +202,12 @@ func (u *upstream) serverStatus() ServerStatus {
 	s := u.health.status
 	u.health.mu.Unlock()
 	s.Name, s.Masked, s.Quarantined = u.name, u.guard.hits.Load(), u.guard.closed()
-	if u.command != nil {
+	switch {
+	case u.command != nil:
 		s.Upstream = u.cfg.Command[0]
-	} else {
+	case u.database != nil:
+		s.Upstream = u.database.kind.key() + ": " + u.database.kind.place()
+	default:
 		s.Upstream = u.origin().Scheme + "://" + u.origin().Host
 	}
 	return s
@@ -162,6 +219,14 @@ func (u *upstream) credentialStatus() (list []CredentialStatus) {
 			if v.source != nil {
 				ref := u.cfg.Env[v.name].Secret
 				list = append(list, CredentialStatus{Name: u.name + "/env/" + v.name, As: "env " + v.name, From: ref.String(), Personal: u.command.isPersonal()})
+			}
+		}
+		return list
+	}
+	if u.database != nil {
+		for i, l := range u.database.logins {
+			if l.source != nil {
+				list = append(list, CredentialStatus{Name: fmt.Sprintf("%s/login/%d", u.name, i+1), As: l.as(), From: l.from(), Personal: l.isPersonal()})
 			}
 		}
 		return list

@@ -24,6 +24,7 @@ import (
 	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/mint"
 	"sallyport.dev/mcp"
+	"sallyport.dev/telemetry"
 )
 
 const (
@@ -50,16 +51,17 @@ type upstream struct {
 	transport http.RoundTripper
 	guard     *guard // against its secrets in what it answers
 
-	pools    *credential.Pools    // of connections; nil for a command
+	pools    *credential.Pools    // of connections; nil for what is not HTTP
 	bindings []credential.Binding // which transport puts in last
 	closers  []func()             // of what stands behind the bindings
 	minters  []*mint.Minter
-	command  *command          // nil for a server over HTTP
+	command  *command          // nil for all others
+	database *databaseUpstream // nil for all others
 	sessions *upstreamSessions // nil where all principals have the same credentials
 	versions func(context.Context, credential.Principal) (credential.Version, error)
 
 	health health
-	since  func() []time.Time // by binding, when its value came into use; nil for a command
+	since  func() []time.Time // by binding, when its value came into use; nil for what is not HTTP
 
 	calls sync.WaitGroup // under way
 }
@@ -71,8 +73,11 @@ func (c *Connector) newUpstream(name string, cfg Server, r *routes, before *upst
 	if before != nil {
 		guard = before.guard.successor(guard, inYAML(before.cfg) == inYAML(cfg))
 	}
-	if cfg.isLocal() {
+	switch {
+	case cfg.isLocal():
 		return c.newCommand(name, cfg, guard)
+	case cfg.isDatabase():
+		return c.newDatabase(name, cfg, r, guard)
 	}
 	streamable, err := parseURL(cfg.URL)
 	if err != nil {
@@ -175,8 +180,11 @@ func (u *upstream) close() {
 
 // check fetches every credential that is not a principal's, and drops the values.
 func (u *upstream) check(ctx context.Context) (facts []string, errs []error) {
-	if u.command != nil {
+	switch {
+	case u.command != nil:
 		return u.command.check(ctx)
+	case u.database != nil:
+		return u.database.check(ctx)
 	}
 	for i, b := range u.bindings {
 		if u.cfg.Credentials[i].namesPrincipal() {
@@ -249,11 +257,19 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, e.For(n.call))
 		return
 	}
-	if !n.routes.cfg.Policy.IsOpen() && !n.call.Version.Sessionful() && !mcp.IsEventStream(resp.Header) {
-		if e := u.judgeBody(ctx, resp, c.mayAsk(n)); e != nil {
+	asks := asking{results: !n.call.Version.Sessionful(), errors: true}
+	if n.routes.cfg.Policy.IsOpen() {
+		asks = asking{}
+	}
+	if !mcp.IsEventStream(resp.Header) {
+		buf := c.buffers.Large()
+		e := u.judgeBody(ctx, resp, *buf, n.call, asks, c.mayAsk(n))
+		c.buffers.Put(buf)
+		if e != nil {
 			c.refuse(w, r, e.For(n.call))
 			return
 		}
+		asks = asking{} // it has been judged, whatever form it gets
 	}
 	if n.streaming && !mcp.IsEventStream(resp.Header) {
 		asEvents(resp)
@@ -280,8 +296,14 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	resumed := r.Method == http.MethodGet && r.Header.Get("Last-Event-ID") != ""
 	a := newAnswer(n.call, resumed, place)
 	a.Lists = lists
+	a.requestID, a.denied = n.requestID, func(e *mcp.Error) {
+		c.log.Warn("an answer on a stream was replaced by an error", telemetry.KeyRequestID, n.requestID, telemetry.KeyServer, n.server, telemetry.KeyOutcome, e.Reason, telemetry.KeyPrincipal, n.principal.String())
+	}
+	if len(n.call.Messages) == 0 {
+		a.maxResult = n.routes.cfg.Policy.SmallestResult(n.server)
+	}
 	if !n.routes.cfg.Policy.IsOpen() {
-		a.Asks = !n.call.Version.Sessionful()
+		a.Asks, a.Elicits = asks.results, asks.errors
 		a.mayAsk, a.refused = c.mayAsk(n), c.refuser(ctx, n, r, a)
 	}
 	c.respond(ctx, w, resp, a)

@@ -11,13 +11,15 @@ import (
 // methodListTools is the request whose answers are pinned.
 const methodListTools = "tools/list"
 
-// unknownCursor stands for that of a request that is not known. Only what is said of tools that are gone depends on it.
+// unknownCursor stands for that of a request that is not known. It is one that no list was followed to.
 const unknownCursor = "\x00"
 
 // pinsOf is what happens with tools of a server that are not the pinned ones. Without a state_dir there is nowhere to pin.
 func (c *Connector) pinsOf(s *Server) pins.Mode {
 	switch {
 	case c.pins == nil:
+		return pins.Off
+	case s.Pins == "" && s.isDatabase():
 		return pins.Off
 	case s.Pins == "":
 		return pins.Report
@@ -63,8 +65,8 @@ func (c *Connector) listRules(ctx context.Context, n *note) mcp.ListRules {
 }
 
 // quarantined refuses a call of a tool that is not the pinned one, if its server's configuration says so.
-func (c *Connector) quarantined(n *note, m mcp.Message) *mcp.Error {
-	if m.Method != "tools/call" || c.pinsOf(&n.upstream.cfg) != pins.Quarantine {
+func (c *Connector) quarantined(n *note, cfg *Server, m mcp.Message) *mcp.Error {
+	if m.Method != "tools/call" || c.pinsOf(cfg) != pins.Quarantine {
 		return nil
 	}
 	state := c.pins.Status(n.server, m.Name)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"sallyport.dev/audit"
 	"sallyport.dev/secret"
 )
 
@@ -27,6 +28,9 @@ type Config struct {
 	// certificates.
 	// Required; must exist and belong to this gateway alone.
 	StateDir string `yaml:"state_dir"`
+	// Audit is a log of what the gateway itself denies: the word strict or best_effort, or keys of its own. Both let the
+	// gateway go on when it cannot be written. Optional.
+	Audit audit.Config `yaml:"audit"`
 	// SessionKey refers to the key, of 32 characters or more, that MCP session ids are made with. It must be the same on all
 	// gateways of a domain, so that a session goes on at another one. Default: made in state_dir, for one gateway alone.
 	SessionKey secret.Ref `yaml:"session_key"`

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -45,6 +46,7 @@ type Gateway struct {
 	tunnels  *tunnels
 	sessions *sessions
 	handler  http.Handler
+	denials  atomic.Pointer[denials] // for the audit log; nil if there is none, or the gateway does not run
 
 	mcpSessions *mcpSessions
 
@@ -267,6 +269,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	closeAudit, err := g.openAudit()
+	if err != nil {
+		return err
+	}
+	defer closeAudit()
 	if err := g.bind(); err != nil {
 		return err
 	}

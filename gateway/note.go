@@ -49,7 +49,10 @@ func noteFrom(ctx context.Context) *note {
 func (g *Gateway) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := &note{requestID: rand.Text(), start: time.Now()}
-		defer g.logCall(r, n)
+		defer func() {
+			g.auditDenial(n)
+			g.logCall(r, n)
+		}()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
 		if r.ProtoMajor == 2 {
 			// What is left of a short answer is written when this returns, out of

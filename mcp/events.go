@@ -54,11 +54,14 @@ type Event struct {
 	Messages []Message
 	// Batch says that the messages stand in an array.
 	Batch bool
-	// Asks says that a result has the member inputRequests, if EventFilter.Asks wants to know.
+	// Asks says that the message may ask something of the client, if EventFilter.Asks or Elicits wants to know.
 	Asks bool
 	// Alien says that the data is no message to any reader, whatever it makes of names, spaces and bad JSON: it has no
 	// object, or is one without the members of a message.
 	Alien bool
+
+	// Size is how long the event is, in bytes, without the line end that ends it.
+	Size int64
 
 	data     []byte // of an event that is held whole and has one line of data
 	replace  []byte
@@ -85,8 +88,8 @@ type EventFilter struct {
 	// Lists takes out of the answers that pass what their caller may not use. An event that may be such an answer is held
 	// whole, and the stream stops before it if it is longer than MaxList or cannot be filtered. Optional.
 	Lists *ListFilter
-	// Asks has results searched for what they ask of the client. Optional.
-	Asks bool
+	// Asks has results searched for what they ask of the client, and Elicits errors for URLs that it is to visit. Optional.
+	Asks, Elicits bool
 
 	hold    int    // how much of an event is held back; default maxHeld
 	held    []byte // of the open event: what has come and not passed
@@ -356,6 +359,7 @@ func (f *EventFilter) data(p []byte) {
 		f.newline = false
 	}
 	f.event.HasData = true
+	f.scan.list.failures = f.Elicits
 	f.scan.list.wanted = f.Asks || f.Lists != nil && f.Lists.shape
 	f.object = f.object || bytes.IndexByte(p, '{') >= 0
 	f.scan.write(p)
@@ -402,6 +406,10 @@ func (f *EventFilter) endEvent(data []byte, begin, end int) ([]byte, error) {
 	}
 	e.Alien = !f.object || f.scan.alien()
 	e.Asks = f.scan.list.asks
+	e.Size = int64(end - begin)
+	if f.passing {
+		e.Size = f.size - int64(len(data)-end)
+	}
 	from, to := begin+f.from, begin+f.to
 	if f.datas == 1 && !f.passing {
 		e.data = data[from:to:to]

@@ -14,13 +14,20 @@ const maxInputRequests = 100
 
 var errInput = errors.New("mcp: what a result asks of the client cannot be read")
 
+// urlElicitation is what an entry of an error's elicitations asks for.
+const urlElicitation = "elicitation/create"
+
 // InputRequests reads what a response asks of the client: the members of result.inputRequests (MCP 2026-07-28,
-// InputRequiredResult). Each has a method, such as elicitation/create, and params. What tolerant readers could read in another
-// way is an error, which quotes nothing.
+// InputRequiredResult), or the entries of error.data.elicitations (MCP 2025-11-25, URLElicitationRequiredError), each of which
+// are the params of an elicitation/create. Each has a method and params. What tolerant readers could read in another way is an
+// error, which quotes nothing.
 func InputRequests(message []byte) ([]Message, error) {
 	result, err := memberOf(message, "result")
-	if err != nil || result == nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case result == nil:
+		return elicitations(message)
 	}
 	asked, err := memberOf(result, "inputRequests")
 	if err != nil || asked == nil {
@@ -58,6 +65,40 @@ func InputRequests(message []byte) ([]Message, error) {
 	return requests, nil
 }
 
+// elicitations reads the URLs that an error has the client visit. The code of the error does not matter: who knows it reads them,
+// and who does not know it may read them too.
+func elicitations(message []byte) ([]Message, error) {
+	failure, err := memberOf(message, "error")
+	if err != nil || failure == nil || failure[0] != '{' {
+		return nil, err
+	}
+	data, err := memberOf(failure, "data")
+	if err != nil || data == nil || data[0] != '{' {
+		return nil, err
+	}
+	asked, err := memberOf(data, "elicitations")
+	if err != nil || asked == nil {
+		return nil, err
+	}
+	value, err := Value(asked)
+	entries, ok := value.([]any)
+	if err != nil || !ok || len(entries) > maxInputRequests {
+		return nil, errInput
+	}
+	raw, err := Elements(asked)
+	if err != nil || len(raw) != len(entries) {
+		return nil, errInput
+	}
+	var requests []Message
+	for i, entry := range entries {
+		if _, ok := entry.(map[string]any); !ok {
+			return nil, errInput
+		}
+		requests = append(requests, Message{Kind: Request, Method: urlElicitation, Params: raw[i]})
+	}
+	return requests, nil
+}
+
 // memberOf returns the raw value of an object's member, or nil if it has none. A name that is almost the same, or twice, is
 // an error.
 func memberOf(object []byte, name string) (value []byte, err error) {
@@ -89,22 +130,4 @@ func memberOf(object []byte, name string) (value []byte, err error) {
 		return nil, errInput
 	}
 	return value, nil
-}
-
-// AskScanner looks through a JSON text that comes in pieces for a result that asks something of the client. Its memory does
-// not grow with the text. The zero AskScanner is not ready: see [NewAskScanner].
-type AskScanner struct{ scan messageScanner }
-
-// NewAskScanner returns one for one text.
-func NewAskScanner() *AskScanner {
-	return &AskScanner{messageScanner{list: listScan{wanted: true}}}
-}
-
-// Bad reports whether the text is no JSON-RPC message, or one that readers take for different ones.
-func (s *AskScanner) Bad() bool { return s.scan.bad }
-
-// Write reads the next piece, and reports whether the text asks something so far.
-func (s *AskScanner) Write(p []byte) (asks bool) {
-	s.scan.write(p)
-	return s.scan.list.asks
 }

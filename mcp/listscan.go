@@ -11,14 +11,19 @@ var listNames = []string{lists[0].member, lists[1].member, lists[2].member, list
 // InputRequiredResult).
 var askNames = []string{"inputRequests"}
 
+// elicitNames is the member of an error's data in which a server has the client visit URLs (MCP 2025-11-25,
+// URLElicitationRequiredError).
+var elicitNames = []string{"elicitations"}
+
 // listScan is what a messageScanner looks for in results, if it is asked to: a member that holds a list, or one that asks the
 // client something.
 type listScan struct {
-	wanted bool
-	found  bool // such a member, spelled in whatever way, with an array for its value
-	asks   bool // a member, spelled in whatever way, that asks
-	names  bool // the next string in the result is a member's name
-	named  bool // the last name was that of a list
+	wanted   bool
+	failures bool // errors are looked through for what asks, too
+	found    bool // such a member, spelled in whatever way, with an array for its value
+	asks     bool // a member, spelled in whatever way, that asks; in an error, whatever text is its name
+	names    bool // the next string in the result is a member's name
+	named    bool // the last name was that of a list
 }
 
 // inResult is nested for a value whose own members matter: the result's.

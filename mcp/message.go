@@ -1,5 +1,7 @@
 package mcp
 
+import "strings"
+
 // Kind says which of the three JSON-RPC 2.0 message forms a Message has.
 type Kind uint8
 
@@ -47,8 +49,33 @@ type Message struct {
 	// Arguments is the raw value of params.arguments of tools/call and prompts/get, of whatever kind; nil where absent and
 	// for other methods. It shares memory with the body, too.
 	Arguments []byte
+	// Failed says that a response of a server is an error. It is not set for what clients send.
+	Failed bool
 
 	hasName bool // the key that Name stands for was present
+}
+
+// PublicName is Name without what may be a secret or a value in the URI of a resource: the user before its host, its query and its fragment.
+func (m *Message) PublicName() string {
+	switch {
+	case strings.HasPrefix(m.Method, "resources/"), m.Method == "completion/complete" && m.Ref == RefResource:
+	default:
+		return m.Name
+	}
+	name := m.Name
+	if i := strings.IndexAny(name, "?#"); i >= 0 {
+		name = name[:i]
+	}
+	if scheme, rest, ok := strings.Cut(name, "://"); ok {
+		host, path, below := strings.Cut(rest, "/")
+		if i := strings.LastIndexByte(host, '@'); i >= 0 {
+			name = scheme + "://" + host[i+1:]
+			if below {
+				name += "/" + path
+			}
+		}
+	}
+	return name
 }
 
 // What completion/complete can refer to (Message.Ref).

@@ -1,10 +1,15 @@
 package mcp
 
 import (
+	"bytes"
 	"encoding/base64"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The headers of MCP that are read, in the canonical form of net/http.
@@ -13,6 +18,7 @@ const (
 	headerSession = "Mcp-Session-Id"
 	headerMethod  = "Mcp-Method"
 	headerName    = "Mcp-Name"
+	prefixParam   = "Mcp-Param-"
 )
 
 // maxSessionID bounds Mcp-Session-Id, in bytes: an upstream's id of up to 512 and what a gateway puts before it.
@@ -40,7 +46,11 @@ func (c *Call) readHead(h http.Header) *Error {
 		if c.Version.modern() {
 			return InvalidRequest("this revision does not have the HTTP+SSE transport")
 		}
+		unmirrored(h)
 		return nil
+	}
+	if !c.Version.modern() {
+		unmirrored(h)
 	}
 	session, ok := h[headerSession]
 	if !ok {
@@ -57,6 +67,66 @@ func (c *Call) readHead(h http.Header) *Error {
 	}
 	c.SessionID = session[0]
 	return nil
+}
+
+// unmirrored deletes the headers that mirror a body, of a call in a revision that does not have them: nobody has compared them, and
+// an upstream that reads them all the same would take another call for it than was judged.
+func unmirrored(h http.Header) {
+	for name := range h {
+		if name == headerMethod || name == headerName || strings.HasPrefix(name, prefixParam) {
+			delete(h, name)
+		}
+	}
+}
+
+// CheckParams compares the Mcp-Param-* headers of a call with its arguments, which they mirror (2026-07-28, "Custom Headers from
+// Tool Parameters"): each must have the value of an argument that is a string, a number or a boolean, at whatever depth. Which
+// argument that is only the tool's schema says, which is not known here.
+func CheckParams(h http.Header, c *Call) *Error {
+	for name, values := range h {
+		if !strings.HasPrefix(name, prefixParam) {
+			continue
+		}
+		text, ok := decodeName(values[0])
+		if !ok {
+			return HeaderMismatch("an Mcp-Param-* header is malformed")
+		}
+		if !slices.ContainsFunc(c.Messages, func(m Message) bool { return hasScalar(m.Arguments, text) }) {
+			return HeaderMismatch("an Mcp-Param-* header has a value that no argument has")
+		}
+	}
+	return nil
+}
+
+// hasScalar reports whether a JSON text that Parse has accepted has a scalar that is written as text in a header.
+func hasScalar(raw []byte, text string) bool {
+	d := jsontext.NewDecoder(bytes.NewBuffer(raw))
+	for {
+		within, n := d.StackIndex(d.StackDepth())
+		token, err := d.ReadToken()
+		switch {
+		case err != nil:
+			return false
+		case within == '{' && n%2 == 0: // a name, or the end
+		case token.Kind() == '"', token.Kind() == 't', token.Kind() == 'f':
+			if token.String() == text {
+				return true
+			}
+		case token.Kind() == '0' && sameNumber(token.String(), text):
+			return true
+		}
+	}
+}
+
+// sameNumber compares two numbers: whole ones by their digits, others by the value that a float64 has of them.
+func sameNumber(a, b string) bool {
+	const digits = "-0123456789"
+	if a == b || strings.Trim(b, digits+"+.eE") != "" || strings.Trim(a, digits) == "" && strings.Trim(b, digits) == "" {
+		return a == b
+	}
+	x, errX := strconv.ParseFloat(a, 64)
+	y, errY := strconv.ParseFloat(b, 64)
+	return errX == nil && errY == nil && x == y
 }
 
 // sessionID reports whether s consists of 1 to 1024 characters from 0x21 to 0x7E, as the revisions with sessions say.

@@ -32,6 +32,16 @@ func (p *Pending) Take(id []byte) bool {
 	return false
 }
 
+// waits reports whether a request with this raw id has no answer yet.
+func (p *Pending) waits(id []byte) bool {
+	for _, waiting := range p.ids {
+		if waiting != nil && sameID(waiting, id) {
+			return true
+		}
+	}
+	return false
+}
+
 // Left returns the raw ids that wait, in the order of the requests.
 func (p *Pending) Left() (ids [][]byte) {
 	for _, id := range p.ids {

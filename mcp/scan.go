@@ -41,6 +41,12 @@ const (
 	memberError
 )
 
+// The names that matter in an answer whose status says that the call has failed.
+var (
+	failureNames = []string{"error"}
+	orderNames   = []string{"method", "result"}
+)
+
 // messageScanner reads what tells JSON-RPC messages apart, their ids and methods, from a JSON text that comes in pieces.
 // Its memory does not grow with the text. What lies deeper than a message's own members is passed over: brackets are
 // counted and strings are skipped, and that is all. Its zero value is ready.
@@ -53,6 +59,7 @@ type messageScanner struct {
 	other   bool // an object has none of the members that tell messages apart
 	batch   bool
 	escaped bool // the byte before was a backslash
+	lenient bool // an error may have no id, and a name of its own
 	depth   int  // of scanNested
 	member  uint8
 	seen    uint8
@@ -66,7 +73,7 @@ type messageScanner struct {
 
 // reset makes the scanner ready for another text. The messages that it has given out stay with their owner.
 func (s *messageScanner) reset() {
-	*s = messageScanner{keep: s.keep[:0], list: listScan{wanted: s.list.wanted}}
+	*s = messageScanner{keep: s.keep[:0], lenient: s.lenient, list: listScan{wanted: s.list.wanted, failures: s.list.failures}}
 }
 
 // result returns the messages of the whole text, or false if it was none of JSON-RPC.
@@ -191,6 +198,9 @@ func (s *messageScanner) inString(p []byte) int {
 		}
 		s.state = scanResult
 	default:
+		if s.keeping {
+			s.list.asks = s.list.asks || lookalike(s.keep, elicitNames)
+		}
 		s.state = scanNested
 	}
 	return n
@@ -201,7 +211,9 @@ func (s *messageScanner) nested(p []byte) int {
 	for i, c := range p {
 		switch c {
 		case '"':
-			s.keeping, s.state = false, scanInNested
+			if s.keeping, s.state = s.list.failures && s.member == memberError, scanInNested; s.keeping {
+				s.keep = append(s.keep[:0], c)
+			}
 			return i + 1
 		case '{', '[':
 			s.depth++
@@ -237,7 +249,7 @@ func (s *messageScanner) remember(p []byte) {
 	limit := maxScannedName
 	switch {
 	case s.state == scanInName:
-	case s.state == scanInResult:
+	case s.state == scanInResult, s.state == scanInNested:
 		limit = maxScannedMember
 	case s.member == memberID:
 		limit = maxID
@@ -246,7 +258,7 @@ func (s *messageScanner) remember(p []byte) {
 	}
 	if s.keep = append(s.keep, p[:min(len(p), limit+1)]...); len(s.keep) > limit {
 		s.keeping = false // too long a name is none of ours; too long an id or method is refused
-		s.bad = s.state != scanInName && s.state != scanInResult
+		s.bad = s.state != scanInName && s.state != scanInResult && s.state != scanInNested
 	}
 }
 
@@ -267,9 +279,16 @@ func (s *messageScanner) named() {
 		s.member = memberError
 	case `"jsonrpc"`, `"params"`:
 	default:
-		s.bad = lookalike(s.keep, envelopeNames)
+		switch {
+		case s.lenient && lookalike(s.keep, failureNames):
+			s.member = memberError
+		case s.lenient:
+			s.bad = lookalike(s.keep, orderNames)
+		default:
+			s.bad = lookalike(s.keep, envelopeNames)
+		}
 	}
-	s.bad = s.bad || s.seen&s.member != 0
+	s.bad = s.bad || s.seen&s.member != 0 && !(s.lenient && s.member == memberError)
 	s.seen |= s.member
 }
 
@@ -307,9 +326,12 @@ func (s *messageScanner) endMessage() {
 		m.Kind = Response
 	case s.seen&(memberMethod|memberResult|memberError) == 0:
 		s.other = true
+	case s.lenient && s.seen&(memberMethod|memberResult) == 0:
+		m.Kind = Response
 	default:
 		s.bad = true
 	}
+	m.Failed = s.seen&memberError != 0
 	if s.messages = append(s.messages, *m); len(s.messages) > maxBatch {
 		s.bad = true
 	}

@@ -317,7 +317,10 @@ func TestShows(t *testing.T) {
 // A URI that leads elsewhere than it seems to is allowed by no rule.
 func TestResourcesThatClimb(t *testing.T) {
 	p := mustNew(t, when(`mcp.resource.startsWith("file:///docs/")`))
-	for _, uri := range []string{"file:///docs/a", "file:///docs/a%20b", "file:///docs/a%2Fb", "file:///docs/..a", "file:///docs/v1.2", "file:///docs/", "file:///docs/a?x=1.2"} {
+	for _, uri := range []string{"file:///docs/a", "file:///docs/a%20b", "file:///docs/a%2Fb", "file:///docs/..a", "file:///docs/v1.2", "file:///docs/", "file:///docs/a?x=1.2",
+		"file:///docs/Größe", "file:///docs/%C3%BC.md", "file:///docs/日本語…/100.md", "file:///docs/می\u200cخواهم.md", "file:///docs/Screen%20Shot%201.02%E2%80%AFPM.png",
+		"file:///docs/问题：一？", "file:///docs/ünder.%20Seite%20.md", "file:///docs/❤\ufe0f", "file:///docs/a.%20b/c", "file:///docs/a%252Fb", "file:///docs/C:\\x",
+	} {
 		if d := p.Decide(ask("resources/read", uri)); !d.Allow {
 			t.Errorf("%s: %+v", uri, d)
 		}
@@ -326,6 +329,22 @@ func TestResourcesThatClimb(t *testing.T) {
 		"file:///docs/../etc/passwd", "file:///docs/./a", "file:///docs/..", "file:///docs/%2e%2e/etc", "file:///docs/%2E%2e/etc", "file:///docs/.%2e/etc",
 		"file:///docs/..%2fetc", "file:///docs/..%5cetc", `file:///docs/..\etc`, "file:///docs/%252e%252e/etc", "file:///docs/%25252e%25252e/etc",
 		"file:///docs/a%zz", "file:///docs/..;x/etc", "file:///docs/..#x",
+
+		// What parsers of URLs leave out, wherever it stands.
+		"file:///docs/.\t./etc", "file:///docs/\t../etc", "file:///docs/.\n./etc", "file:///docs/..\r/etc", "file:///docs/.%2\te/etc", "file:///docs/.%09./etc",
+		"file:///docs/.%0a./etc", "file:///docs/.%250D./etc", "file:///docs/a\tb", "file:///docs/a%09b", "file:///docs/a%2509b", "\tfile:///docs/a",
+		// What ends a text, or its reader cuts off an end.
+		"file:///docs/..\x00/etc", "file:///docs/..%00/etc", "file:///docs/a%00b", "file:///docs/a\x7f", "file:///docs/a%7F", "file:///docs/a\u0085", "file:///docs/a%C2%85",
+		"file:///docs/.. ", "file:///docs/..%20/etc", "file:///docs/%20../etc", "file:///docs/. ./etc", "file:///docs/.%20./etc", "file:///docs/..%2520/etc", "file:///docs/... /etc",
+		"file:///docs/a b", "file:///docs/a\u00a0b", "file:///docs/..%C2%A0/etc", "file:///docs/..%E3%80%80/etc", "file:///docs/a\u2028b", "file:///docs/a%E2%80%A9b",
+		// What is not seen.
+		"file:///docs/.\ufeff./etc", "file:///docs/.%EF%BB%BF./etc", "file:///docs/a\ufeff", "file:///docs/.\u200b./etc", "file:///docs/.\u00ad./etc", "file:///docs/a\u200bb",
+		"file:///docs/.\u200d./etc", "file:///docs/.%E2%80%8D./etc", "file:///docs/a\u202eb", "file:///docs/.\ufe0f./etc", "file:///docs/.\u034f./etc", "file:///docs/.\U000e0041./etc",
+		// What is taken for a dot, a slash or an escape.
+		"file:///docs/．．/etc", "file:///docs/.．/etc", "file:///docs/%EF%BC%8E%EF%BC%8E/etc", "file:///docs/‥/etc", "file:///docs/…/etc", "file:///docs/․․/etc", "file:///docs/。。/etc", "file:///docs/｡｡/etc",
+		"file:///docs/﹒﹒/etc", "file:///docs/..／etc", "file:///docs/a／b", "file:///docs/..＼etc", "file:///docs/a%EF%BC%BCb", "file:///docs/％2e％2e/etc", "file:///docs/a℀b",
+		// What is no UTF-8, and which old decoders take for a dot or a slash.
+		"file:///docs/%c0%ae%c0%ae/etc", "file:///docs/..%c0%afetc", "file:///docs/%e0%80%ae%e0%80%ae/etc", "file:///docs/\xff", "file:///docs/%u002e%u002e/etc", "file:///docs/%fe%ff",
 	} {
 		for _, method := range []string{"resources/read", "resources/subscribe", "resources/unsubscribe"} {
 			if d := p.Decide(ask(method, uri)); d.Allow {

@@ -1,11 +1,6 @@
 package policy
 
-import (
-	"net/url"
-	"strings"
-
-	"sallyport.dev/mcp"
-)
+import "sallyport.dev/mcp"
 
 // What decides when no rule does.
 const (
@@ -31,7 +26,7 @@ func (p Policy) Decide(request Request) Decision {
 	}
 	v := verdict{facts: facts{request: &request, values: p.values}}
 	d := p.judge(&v)
-	if v.denied || request.FromServer || !opens(&request.Message) {
+	if v.denied || request.FromServer || !Opens(&request.Message) {
 		return d
 	}
 	if !d.Allow {
@@ -165,8 +160,8 @@ func (r *rule) allows(reason string, would []string) Decision {
 	return d
 }
 
-// opens reports whether a message does nothing by itself.
-func opens(m *mcp.Message) bool {
+// Opens reports whether a message does nothing by itself, but opens a conversation or keeps it going.
+func Opens(m *mcp.Message) bool {
 	switch m.Method {
 	case "", // an event stream, the end of a session, or an answer to what the server was allowed to ask
 		"initialize", "notifications/initialized", "ping", "server/discover",
@@ -178,29 +173,10 @@ func opens(m *mcp.Message) bool {
 }
 
 // suspicious says why no rule can be trusted to understand a request: a name that is longer than a condition reads, or a
-// resource's URI that leads elsewhere than it seems to, by . or .. in its path, encoded or not.
+// resource's URI that may lead elsewhere than it seems to.
 func (r *Request) suspicious() string {
 	if len(r.Message.Name) > maxName {
 		return "what the method acts on has a name of more than 4096 bytes"
 	}
-	uri := r.resource()
-	if uri == "" || !strings.ContainsAny(uri, ".%") {
-		return ""
-	}
-	for range 3 { // plain, encoded, and encoded twice
-		for segment := range strings.FieldsFuncSeq(uri, func(c rune) bool { return c == '/' || c == '\\' || c == '?' || c == '#' || c == ';' }) {
-			if segment == "." || segment == ".." {
-				return "the resource's URI has . or .. in its path, so that a rule could not tell where it leads"
-			}
-		}
-		decoded, err := url.PathUnescape(uri)
-		if err != nil {
-			return "the resource's URI has a broken percent escape"
-		}
-		if decoded == uri {
-			return ""
-		}
-		uri = decoded
-	}
-	return "the resource's URI is escaped more than twice, so that a rule could not tell where it leads"
+	return misleading(r.resource())
 }

@@ -118,6 +118,18 @@ func (p Policy) ChecksResults(server string) bool {
 	return false
 }
 
+// SmallestResult returns the smallest of the limits on results that the rules for a server have, or 0 if none has one: it holds for
+// whatever may be an answer to a call by any of them.
+func (p Policy) SmallestResult(server string) (bytes int64) {
+	for i := range p.rules {
+		r := &p.rules[i]
+		if most := r.Limits.Result; most > 0 && (bytes == 0 || most < bytes) && r.Allow && !r.FromServer && r.covers(&Request{Server: server}) {
+			bytes = most
+		}
+	}
+	return bytes
+}
+
 // Approvals returns how humans are asked, for all rules that have them asked.
 func (p Policy) Approvals() []*Approve {
 	var approvals []*Approve
@@ -127,6 +139,15 @@ func (p Policy) Approvals() []*Approve {
 		}
 	}
 	return approvals
+}
+
+// Rules returns the rules as they were written, with what they left out filled in.
+func (p Policy) Rules() []Rule {
+	rules := make([]Rule, 0, len(p.rules))
+	for i := range p.rules {
+		rules = append(rules, p.rules[i].Rule)
+	}
+	return rules
 }
 
 // Len returns the number of rules.

@@ -96,11 +96,10 @@ func newApprovalsAnswer(answer, short string) *cobra.Command {
 func printApproval(cmd *cobra.Command, a *connector.Approval) {
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%s  %q of %q asks for %s %q at %s, rule %s, waits until %s\n", a.ID, a.Subject, a.Issuer, a.Method, telemetry.Short(a.Name), a.Server, a.Rule, a.Expires.Local().Format(time.TimeOnly))
-	switch {
-	case a.Params != nil:
+	if a.Params != nil {
 		fmt.Fprintf(out, "    %q\n", string(a.Params))
-	default:
-		fmt.Fprintln(out, "    its params have more than 64 KiB")
+	} else {
+		fmt.Fprintln(out, "    without params")
 	}
 	fmt.Fprintf(out, "    sha256 %s\n", a.SHA256)
 }

@@ -1,24 +1,26 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 
 	"sallyport.dev/audit"
-	"sallyport.dev/connector"
+	"sallyport.dev/config"
 )
 
 func newAudit() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "audit",
-		Short:   "Read a connector's audit log, and verify that nobody has changed it",
-		Example: "  sallyport audit verify -c connector.yaml --checkpoint kept.jsonl\n  sallyport audit grep -c connector.yaml --decision deny",
+		Short:   "Verify, follow or search an audit log, or print the key that signs it",
+		Example: "  sallyport audit verify --key KEY --checkpoint kept.checkpoint /var/log/sallyport/audit.jsonl\n  sallyport audit tail -c connector.yaml -f",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -27,215 +29,187 @@ func newAudit() *cobra.Command {
 }
 
 // auditFlags say which log is meant.
-type auditFlags struct{ roleFlags }
+type auditFlags struct{ file string }
 
 func (f *auditFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&f.path, "config", "c", "", "connector.yaml, whose log is meant where no LOG is given")
+	cmd.Flags().StringVarP(&f.file, "config", "c", "", "connector.yaml or gateway.yaml, for its log where no LOG is given, and for its key")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // only completions need it
+	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"jsonl"}, cobra.ShellCompDirectiveFilterFileExt
+	}
 }
 
-// files are the files that are meant: those that were given, or all of the configuration's log.
-func (f *auditFlags) files(cmd *cobra.Command, args []string) ([]string, error) {
-	if len(args) > 0 {
-		return args, nil
-	}
-	cfg, err := f.config(cmd)
+// auditKeys are what either role's file says of its log. The other keys are looked at by whoever starts the role.
+type auditKeys struct {
+	StateDir string       `yaml:"state_dir"`
+	Audit    audit.Config `yaml:"audit"`
+}
+
+// read gives what the configuration says of its log.
+func (f *auditFlags) read() (keys auditKeys, err error) {
+	file, err := os.Open(f.file)
 	if err != nil {
-		return nil, err
+		return keys, fmt.Errorf("-c: %w", err)
 	}
-	files, err := audit.Files(cfg.Audit.Path(cfg.StateDir))
-	return files, failed(err)
+	defer file.Close()
+	if err := yaml.NewDecoder(io.LimitReader(file, config.MaxSize)).Decode(&keys); err != nil {
+		return keys, fmt.Errorf("-c: %s: %w", f.file, err)
+	}
+	switch {
+	case !keys.Audit.Enabled():
+		return keys, fmt.Errorf("-c: %s: audit: it is not set: write audit: best_effort, or audit: strict", f.file)
+	case keys.StateDir == "":
+		return keys, fmt.Errorf("-c: %s: state_dir: required, for the key that signs the log", f.file)
+	}
+	return keys, nil
 }
 
-// config reads the configuration, which must have an audit log.
-func (f *auditFlags) config(cmd *cobra.Command) (*connector.Config, error) {
-	if f.path == "" {
-		return nil, fmt.Errorf("-c FILE, or the files of the log, are required; see %s --help", cmd.CommandPath())
+// paths are the files that are meant.
+func (f *auditFlags) paths(cmd *cobra.Command, args []string) ([]string, error) {
+	switch {
+	case len(args) > 0:
+		return args, nil
+	case f.file == "":
+		return nil, fmt.Errorf("LOG or -c FILE is required; see %s --help", cmd.CommandPath())
 	}
-	var cfg connector.Config
-	if err := f.load(cmd, &cfg); err != nil {
-		return nil, err
+	keys, err := f.read()
+	return []string{keys.Audit.Path(keys.StateDir)}, err
+}
+
+// publicKey reads the key that the configuration's log is signed with.
+func (f *auditFlags) publicKey() (audit.PublicKey, error) {
+	keys, err := f.read()
+	if err != nil {
+		return audit.PublicKey{}, err
 	}
-	if !cfg.Audit.Enabled() {
-		return nil, fmt.Errorf("%s: audit: it is not set: write audit: best_effort, or audit: strict", f.path)
+	key, err := audit.ReadPublicKey(keys.StateDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("there is no key yet; it is made when the role of %s first starts with audit: %w", f.file, err)
 	}
-	return &cfg, nil
+	return key, err
+}
+
+// verifyFlags are the flags of verify.
+type verifyFlags struct {
+	auditFlags
+	key         string
+	checkpoints []string
 }
 
 func newAuditVerify() *cobra.Command {
-	var flags auditFlags
-	var keyText string
-	var kept []string
+	var flags verifyFlags
 	cmd := &cobra.Command{
 		Use:   "verify (-c FILE | LOG…)",
-		Short: "Say whether a log is as it was written",
-		Long: `Goes through a log and holds each line against the one before, each checkpoint against the key, and the whole
-against checkpoints that were kept elsewhere (--checkpoint, one a line). Only those show that the end of a log was
-cut off, or that whoever has the key has rebuilt it.
+		Short: "Say whether an audit log is what was written",
+		Long: `Reads a log, rotated files too, and checks the number and hash of every line, the signatures of its
+checkpoints, and every checkpoint that was kept elsewhere. LOG is the log, single files of it, or
+a folder with one log. Each problem is printed with its file and line, and what it means.
 
-With -c the key is the one in state_dir. Give LOG files in the order in which they were written, and --key, as
-sallyport audit key prints it.
+Take the key and the checkpoints from where whoever can change the log cannot: that the end of a log
+was cut off shows only against a checkpoint that was kept.
 
-Exits 1 if something is wrong with the log, 2 if a file cannot be used.`,
-		Example: "  sallyport audit verify -c connector.yaml --checkpoint kept.jsonl\n  sallyport audit verify --key sallyport-audit-ed25519:… audit-*.jsonl audit.jsonl",
+Exits 0 if the log is intact, 1 if it is not, and 2 if it or the key cannot be read.`,
+		Example: "  sallyport audit verify --key sallyport-audit-ed25519:… --checkpoint kept.checkpoint audit.jsonl\n  sallyport audit verify -c connector.yaml",
 	}
 	flags.add(cmd)
-	cmd.Flags().StringVar(&keyText, "key", "", "public key that is trusted; by default that of the configuration")
-	cmd.Flags().StringArrayVar(&kept, "checkpoint", nil, "file of checkpoints that were kept elsewhere; may be given again")
+	cmd.Flags().StringVar(&flags.key, "key", "", "public key of the log, as sallyport audit key prints it (default that of -c)")
+	cmd.Flags().StringArrayVar(&flags.checkpoints, "checkpoint", nil, "file with checkpoints that were kept, one a line; repeat it for more")
+	_ = cmd.MarkFlagFilename("checkpoint") // only completions need it
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		files, err := flags.files(cmd, args)
+		paths, err := flags.paths(cmd, args)
 		if err != nil {
 			return err
 		}
-		options, err := flags.verifyOptions(cmd, keyText, kept)
+		opts, err := flags.options(cmd)
 		if err != nil {
 			return err
 		}
-		report, err := audit.Verify(cmd.Context(), files, options)
-		if err != nil {
+		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), nil)
+		defer stop()
+		opts.Progress = progress(cmd.ErrOrStderr())
+		report, err := audit.Verify(ctx, paths, opts)
+		if errors.Is(err, context.Canceled) {
 			return failed(err)
 		}
-		return printReport(cmd.OutOrStdout(), &report, len(options.Checkpoints))
-	}
-	return cmd
-}
-
-// verifyOptions reads the key and the checkpoints that were kept.
-func (f *auditFlags) verifyOptions(cmd *cobra.Command, keyText string, kept []string) (o audit.VerifyOptions, err error) {
-	switch {
-	case keyText != "":
-		if o.Key, err = audit.ParsePublicKey(keyText); err != nil {
-			return o, fmt.Errorf("--key: %w", err)
-		}
-	case f.path == "":
-		return o, errors.New("--key is required where LOG files are given; sallyport audit key prints it")
-	default:
-		cfg, err := f.config(cmd)
-		if err != nil {
-			return o, err
-		}
-		if o.Key, err = audit.ReadPublicKey(cfg.StateDir); err != nil {
-			return o, failed(err)
-		}
-	}
-	for _, path := range kept {
-		file, err := os.Open(path)
-		if err != nil {
-			return o, fmt.Errorf("--checkpoint: %w", err)
-		}
-		more, err := audit.ReadCheckpoints(file)
-		_ = file.Close() // it was only read
-		if err != nil {
-			return o, fmt.Errorf("--checkpoint: %s: %w", path, err)
-		}
-		o.Checkpoints = append(o.Checkpoints, more...)
-	}
-	return o, nil
-}
-
-func printReport(out io.Writer, r *audit.Report, given int) error {
-	fmt.Fprintf(out, "%d files, lines %d to %d, %d events\n", r.Files, r.First, r.Last, r.Events)
-	if r.First > 1 {
-		fmt.Fprintf(out, "lines 1 to %d are not here: rotation deletes old files\n", r.First-1)
-	}
-	if r.Lost > 0 {
-		fmt.Fprintf(out, "%d events could not be written, and are told of\n", r.Lost)
-	}
-	if r.Recovered > 0 {
-		fmt.Fprintf(out, "%d lines were cut short by a crash, and are told of\n", r.Recovered)
-	}
-	if r.Signed > 0 {
-		fmt.Fprintf(out, "%d checkpoints, the last one of line %d at %s; %d lines after it are not signed\n", r.Checkpoints, r.Signed, r.SignedAt.Format("2006-01-02T15:04:05Z07:00"), r.Last-r.Signed)
-	}
-	if given > 0 {
-		fmt.Fprintf(out, "%d of %d checkpoints that were kept elsewhere are in it\n", r.Kept, given)
-	} else {
-		fmt.Fprintln(out, "no checkpoint was kept elsewhere: that the end was not cut off, or all of it rebuilt with the key, is not shown")
-	}
-	for _, p := range r.Problems {
-		fmt.Fprintf(out, "PROBLEM  %s\n", p)
-	}
-	if r.More {
-		fmt.Fprintln(out, "PROBLEM  and more")
-	}
-	if len(r.Problems) > 0 {
-		return failed(fmt.Errorf("the log is not as it was written: %d problems", len(r.Problems)))
-	}
-	fmt.Fprintln(out, "the log is as it was written")
-	return nil
-}
-
-func newAuditKey() *cobra.Command {
-	var flags auditFlags
-	cmd := &cobra.Command{
-		Use:     "key -c FILE",
-		Short:   "Print the public key that a log's checkpoints are verified with",
-		Example: "  sallyport audit key -c connector.yaml > audit.pub",
-		Args:    exactArgs(0, 0),
-	}
-	flags.add(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := flags.config(cmd)
 		if err != nil {
 			return err
 		}
-		key, err := audit.ReadPublicKey(cfg.StateDir)
-		if err != nil {
-			return failed(fmt.Errorf("%w: it is made when the connector runs first with audit", err))
+		if err := printReport(cmd.OutOrStdout(), &report, len(opts.Checkpoints) > 0); err != nil {
+			return failed(err)
 		}
-		fmt.Fprintln(cmd.OutOrStdout(), key)
+		if !report.Intact() {
+			return failed(errors.New("the audit log is not what was written"))
+		}
 		return nil
 	}
 	return cmd
 }
 
-// shown gives a line of a log for people.
-func shown(r *audit.Record) string {
-	at := r.Time.Local().Format("2006-01-02 15:04:05")
-	switch r.Type {
-	case "event", "begin":
-		e := &r.Event
-		what := strings.TrimSpace(e.Method + " " + quotedUnlessPlain(e.Tool))
-		if r.Type == "begin" {
-			return fmt.Sprintf("%s  begin  %s at %s by %s, rule %s", at, what, e.Server, quotedUnlessPlain(e.Subject), e.Rule)
+// options reads the key and the kept checkpoints.
+func (f *verifyFlags) options(cmd *cobra.Command) (opts audit.VerifyOptions, err error) {
+	switch {
+	case f.key != "":
+		if opts.PublicKey, err = audit.ParsePublicKey(f.key); err != nil {
+			return opts, fmt.Errorf("--key: %w", err)
 		}
-		return fmt.Sprintf("%s  %-5s  %s at %s by %s, rule %s, %s, delivered %s, status %d, %s", at, e.Decision, what, e.Server, quotedUnlessPlain(e.Subject), e.Rule, e.Outcome, e.Delivered, e.Status, e.Duration)
-	case "lost":
-		return fmt.Sprintf("%s  lost   %d events since %s", at, r.Count, r.Since.Local().Format("15:04:05"))
-	case "recovered":
-		return fmt.Sprintf("%s  %s  %d bytes of a line that was cut short", at, r.Type, r.Bytes)
-	case "start":
-		return fmt.Sprintf("%s  start  version %s, %s", at, r.Version, r.Reason)
+	case f.file != "":
+		if opts.PublicKey, err = f.publicKey(); err != nil {
+			return opts, err
+		}
+	default:
+		return opts, fmt.Errorf("--key or -c FILE is required: without a key anybody could have made the log; see %s --help", cmd.CommandPath())
 	}
-	return fmt.Sprintf("%s  %s of line %d", at, r.Type, r.Seq)
+	for _, path := range f.checkpoints {
+		file, err := os.Open(path)
+		if err != nil {
+			return opts, fmt.Errorf("--checkpoint: %w", err)
+		}
+		kept, err := audit.ReadCheckpoints(file)
+		_ = file.Close() // nothing was written
+		if err == nil && len(kept) == 0 {
+			err = errors.New("there is no checkpoint in it")
+		}
+		if err != nil {
+			return opts, fmt.Errorf("--checkpoint: %s: %w", path, err)
+		}
+		opts.Checkpoints = append(opts.Checkpoints, kept...)
+	}
+	return opts, nil
 }
 
-// quotedUnlessPlain quotes what a stranger chose, unless it is a plain word.
-func quotedUnlessPlain(text string) string {
-	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
-		return fmt.Sprintf("%q", text)
+// progress says how far it is, once a second, after the first one.
+func progress(errOut io.Writer) func(*audit.Report) {
+	next := time.Now().Add(time.Second)
+	return func(r *audit.Report) {
+		if now := time.Now(); now.After(next) {
+			next = now.Add(time.Second)
+			fmt.Fprintf(errOut, "%d lines so far, up to %s, %d problems\n", r.Records, r.LastTime.Format(time.RFC3339), int64(len(r.Problems))+r.More)
+		}
 	}
-	return text
 }
 
-// scanLog calls each with the records of files, oldest first, and the line of each.
-func scanLog(files []string, each func(line []byte, r *audit.Record) error) error {
-	for _, path := range files {
-		file, err := os.Open(filepath.Clean(path))
+func newAuditKey() *cobra.Command {
+	var flags auditFlags
+	cmd := &cobra.Command{
+		Use:   "key -c FILE",
+		Short: "Print the public half of the key that signs an audit log",
+		Long: `Prints the public half of audit.key in state_dir. Keep it where whoever can change the log cannot, and
+give it to sallyport audit verify.`,
+		Example: "  sallyport audit key -c connector.yaml > audit.pub",
+		Args:    exactArgs(0, 0),
+	}
+	flags.add(cmd)
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if flags.file == "" {
+			return fmt.Errorf("-c FILE is required; see %s --help", cmd.CommandPath())
+		}
+		key, err := flags.publicKey()
 		if err != nil {
 			return err
 		}
-		err = audit.Scan(file, func(line []byte) error {
-			r, err := audit.ParseRecord(line)
-			if err != nil {
-				return nil //nolint:nilerr // verify tells of it
-			}
-			return each(line, &r)
-		})
-		_ = file.Close() // it was only read
-		if err != nil {
-			return err
-		}
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), key)
+		return failed(err)
 	}
-	return nil
+	return cmd
 }

@@ -1,9 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -12,179 +13,174 @@ import (
 	"sallyport.dev/audit"
 )
 
-// followEvery is how often a log that is followed is looked at.
-const followEvery = 500 * time.Millisecond
+// mostTail bounds how many lines tail holds at once.
+const mostTail = 100_000
 
 func newAuditTail() *cobra.Command {
 	var flags auditFlags
 	var lines int
 	var follow, raw bool
 	cmd := &cobra.Command{
-		Use:     "tail (-c FILE | LOG…)",
-		Short:   "Show the last lines of a log",
-		Example: "  sallyport audit tail -c connector.yaml -n 50\n  sallyport audit tail -c connector.yaml -f",
+		Use:   "tail (-c FILE | LOG)",
+		Short: "Show the last lines of an audit log, and those to come",
+		Long: `Shows the last lines of a log, one call a line: when, decision, server, method and tool, rule, outcome,
+duration, who, request id. Rotated files are read too, and with -f the next ones. Nothing is verified.`,
+		Example: "  sallyport audit tail -c connector.yaml -n 50 -f",
+		Args:    exactArgs(0, 1),
 	}
 	flags.add(cmd)
-	cmd.Flags().IntVarP(&lines, "lines", "n", 20, "how many")
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on as lines are written, until interrupted")
-	cmd.Flags().BoolVar(&raw, "json", false, "print them as they stand in the log")
+	cmd.Flags().IntVarP(&lines, "lines", "n", 20, "how many lines, 0 to 100000")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is written")
+	cmd.Flags().BoolVar(&raw, "json", false, "print the lines as they are in the log")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		files, err := flags.files(cmd, args)
+		paths, err := flags.paths(cmd, args)
 		if err != nil {
 			return err
 		}
-		if lines < 0 || lines > 1_000_000 {
-			return errors.New("--lines: 0 to 1000000")
+		if lines < 0 || lines > mostTail {
+			return fmt.Errorf("-n: 0 to %d", mostTail)
 		}
-		var last []string
-		var seq uint64
-		keep := func(line []byte, r *audit.Record) error {
-			if seq = max(seq, r.Seq); lines == 0 {
-				return nil
-			}
-			if len(last) == lines {
-				last = last[1:]
-			}
-			last = append(last, printed(line, r, raw))
-			return nil
-		}
-		if err := scanLog(files, keep); err != nil {
-			return failed(err)
-		}
-		for _, text := range last {
-			fmt.Fprintln(cmd.OutOrStdout(), text)
-		}
-		if !follow {
-			return nil
-		}
-		return failed(followLog(cmd, files[len(files)-1], seq, raw))
+		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), nil)
+		defer stop()
+		out := cmd.OutOrStdout()
+		return readFailed(audit.Tail(ctx, paths[0], lines, follow, func(line []byte) error {
+			r, err := audit.ParseRecord(line)
+			return printRecord(out, &r, line, raw, err)
+		}))
 	}
 	return cmd
 }
 
-// followLog prints what is added to a file, and goes on with the next one when it is rotated, until interrupted.
-func followLog(cmd *cobra.Command, path string, seq uint64, raw bool) error {
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	var before os.FileInfo
-	for {
-		select {
-		case <-cmd.Context().Done():
-			return nil
-		case <-tick.C:
-		}
-		info, err := os.Stat(path)
-		if err != nil || before != nil && os.SameFile(info, before) && info.Size() == before.Size() {
-			continue
-		}
-		before = info
-		files, err := audit.Files(path) // a rotation may have moved lines that were not shown yet
-		if err != nil {
-			files = []string{path}
-		}
-		err = scanLog(files[max(0, len(files)-2):], func(line []byte, r *audit.Record) error {
-			if r.Seq > seq {
-				seq = r.Seq
-				fmt.Fprintln(cmd.OutOrStdout(), printed(line, r, raw))
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+// readFailed makes a log that is not there wrong usage, and everything else a failure.
+func readFailed(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
+	return failed(err)
 }
 
-func printed(line []byte, r *audit.Record, raw bool) string {
-	if raw {
-		return string(line)
-	}
-	return shown(r)
-}
-
-// auditFilter says which events are wanted. What is empty matches all.
-type auditFilter struct {
-	principal, server, method, tool, rule, decision, outcome, requestID, since, until string
-	from, to                                                                          time.Time
+// grepFlags are what grep looks for.
+type grepFlags struct {
+	auditFlags
+	principal, server, method, tool, rule, decision, outcome, requestID string
+	since, until                                                        string
+	raw                                                                 bool
 }
 
 func newAuditGrep() *cobra.Command {
-	var flags auditFlags
-	var filter auditFilter
-	var raw bool
+	var flags grepFlags
 	cmd := &cobra.Command{
-		Use:     "grep (-c FILE | LOG…)",
-		Short:   "Show the events of a log that match",
-		Long:    "Shows the events for which all that is given holds, oldest first. Exits 1 if there is none.",
-		Example: "  sallyport audit grep -c connector.yaml --decision deny --since 2026-11-26T00:00:00Z\n  sallyport audit grep -c connector.yaml --principal olga --tool delete_order --json",
+		Use:   "grep (-c FILE | LOG…)",
+		Short: "Search an audit log",
+		Long: `Shows the calls in a log, rotated files too, that everything asked for is true of. Texts are compared whole.
+A time is written as 2026-03-04T05:06:07Z, or as how long ago it was, such as 90m; it is that of the
+line, which is written when the call ends. Nothing is verified.`,
+		Example: "  sallyport audit grep -c connector.yaml --decision deny --since 24h\n  sallyport audit grep --principal 'https://idp.example.com|alice' --json audit.jsonl",
 	}
 	flags.add(cmd)
-	f := cmd.Flags()
-	f.StringVar(&filter.principal, "principal", "", "subject of the caller, or issuer|subject")
-	f.StringVar(&filter.server, "server", "", "name of the server")
-	f.StringVar(&filter.method, "method", "", "method, such as tools/call")
-	f.StringVar(&filter.tool, "tool", "", "tool, prompt or resource")
-	f.StringVar(&filter.rule, "rule", "", "rule that decided")
-	f.StringVar(&filter.decision, "decision", "", "allow or deny")
-	f.StringVar(&filter.outcome, "outcome", "", "what became of the call, such as upstream or denied")
-	f.StringVar(&filter.requestID, "request-id", "", "id of the call, as in the logs")
-	f.StringVar(&filter.since, "since", "", "not before, as in 2026-11-26T10:00:00Z")
-	f.StringVar(&filter.until, "until", "", "before, likewise")
-	f.BoolVar(&raw, "json", false, "print them as they stand in the log")
+	for name, to := range map[string]struct {
+		value *string
+		what  string
+	}{
+		"principal": {&flags.principal, "who called: a subject, or issuer|subject"}, "server": {&flags.server, "name of the MCP server"},
+		"method": {&flags.method, "JSON-RPC method"}, "tool": {&flags.tool, "name of the tool"}, "rule": {&flags.rule, "rule that decided"},
+		"decision": {&flags.decision, "allow or deny"}, "outcome": {&flags.outcome, "what became of the call"}, "request-id": {&flags.requestID, "id of the call"},
+		"since": {&flags.since, "earliest time"}, "until": {&flags.until, "latest time"},
+	} {
+		cmd.Flags().StringVar(to.value, name, "", to.what)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("decision", cobra.FixedCompletions([]string{"allow", "deny"}, cobra.ShellCompDirectiveNoFileComp)) // only completions need it
+	cmd.Flags().BoolVar(&flags.raw, "json", false, "print the lines as they are in the log")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := filter.times(); err != nil {
-			return err
-		}
-		files, err := flags.files(cmd, args)
+		paths, err := flags.paths(cmd, args)
 		if err != nil {
 			return err
 		}
-		found := 0
-		err = scanLog(files, func(line []byte, r *audit.Record) error {
-			if r.Type != "event" || !filter.matches(r) {
-				return nil
+		now := time.Now()
+		since, err := parseWhen("--since", flags.since, now)
+		if err != nil {
+			return err
+		}
+		until, err := parseWhen("--until", flags.until, now)
+		if err != nil {
+			return err
+		}
+		if flags.decision != "" && flags.decision != "allow" && flags.decision != "deny" {
+			return errors.New("--decision: allow or deny")
+		}
+		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), nil)
+		defer stop()
+		out := bufio.NewWriter(cmd.OutOrStdout())
+		for _, path := range paths {
+			err := eachLine(path, func(line []byte) error {
+				r, err := audit.ParseRecord(line)
+				if err == nil && flags.matches(&r) && (since.IsZero() || !r.Time.Before(since)) && (until.IsZero() || !r.Time.After(until)) {
+					err = printRecord(out, &r, line, flags.raw, nil)
+				} else {
+					err = nil // other lines, and what is none
+				}
+				return errors.Join(err, ctx.Err())
+			})
+			if err != nil {
+				return readFailed(errors.Join(err, out.Flush()))
 			}
-			found++
-			_, err := io.WriteString(cmd.OutOrStdout(), printed(line, r, raw)+"\n")
-			return err
-		})
-		if err != nil {
-			return failed(err)
 		}
-		if found == 0 {
-			return failed(errors.New("no event matches"))
-		}
-		return nil
+		return failed(out.Flush())
 	}
 	return cmd
 }
 
-func (f *auditFilter) times() (err error) {
-	for _, t := range []struct {
-		flag, text string
-		into       *time.Time
-	}{{"since", f.since, &f.from}, {"until", f.until, &f.to}} {
-		if t.text == "" {
-			continue
+// eachLine goes through all files of the log at path.
+func eachLine(path string, each func(line []byte) error) error {
+	files, err := audit.Files(path)
+	if err != nil {
+		return err
+	}
+	for _, name := range files {
+		file, err := os.Open(name)
+		if err != nil {
+			return err
 		}
-		if *t.into, err = time.Parse(time.RFC3339, t.text); err != nil {
-			return fmt.Errorf("--%s: write it as in 2026-11-26T10:00:00Z", t.flag)
+		err = audit.Scan(file, each)
+		_ = file.Close() // nothing was written
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (f *auditFilter) matches(r *audit.Record) bool {
+// matches reports whether everything that was asked for is true of a call.
+func (f *grepFlags) matches(r *audit.Record) bool {
 	e := &r.Event
-	for _, m := range []struct{ want, got string }{
-		{f.server, e.Server}, {f.method, e.Method}, {f.tool, e.Tool}, {f.rule, e.Rule}, {f.decision, e.Decision}, {f.outcome, e.Outcome}, {f.requestID, e.RequestID},
-	} {
-		if m.want != "" && m.want != m.got {
-			return false
-		}
+	if r.Type != "event" && r.Type != "begin" {
+		return false
 	}
 	if f.principal != "" && f.principal != e.Subject && f.principal != e.Issuer+"|"+e.Subject {
 		return false
 	}
-	return !r.Time.Before(f.from) && (f.to.IsZero() || r.Time.Before(f.to))
+	for asked, is := range map[*string]string{
+		&f.server: e.Server, &f.method: e.Method, &f.tool: e.Tool, &f.rule: e.Rule,
+		&f.decision: e.Decision, &f.outcome: e.Outcome, &f.requestID: e.RequestID,
+	} {
+		if *asked != "" && *asked != is {
+			return false
+		}
+	}
+	return true
+}
+
+// parseWhen reads a time, or how long before now it was; the zero time if there is none.
+func parseWhen(flag, text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, fmt.Errorf("%s: write 2026-03-04T05:06:07Z, or how long ago, such as 90m", flag)
+	}
+	return t, nil
 }

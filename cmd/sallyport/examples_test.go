@@ -203,28 +203,10 @@ func TestBehindBalancerAndWikiTokenExamples(t *testing.T) {
 	}
 }
 
-// whoami asks a server for what reached it, over the plaintext listener, as a balancer would.
+// whoami asks a server for what reached it.
 func (s *site) whoami(t *testing.T, server string) (status int, answer string) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodPost, "http://"+s.plain+"/t/acme/"+server+"/mcp",
-		strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Host = "tunnel.example.com"
-	req.Header = http.Header{
-		"Authorization": {"Bearer " + s.tokens["ci.token"]}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
-	}
-	resp, err := testClient(t).Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(resp.Body)
-	_ = resp.Body.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
+	return s.call(t, server, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}`)
 }
 
 func testClient(t *testing.T) *http.Client {
@@ -325,4 +307,27 @@ func TestDeployReadmeListsEveryFile(t *testing.T) {
 	if err != nil || listed != 0 {
 		t.Errorf("README.md lists %d files more than there are (%v)", listed, err)
 	}
+}
+
+// call posts a message to a server of the tunnel, as the token ci, over the plaintext listener, as a balancer would.
+func (s *site) call(t *testing.T, server, body string) (status int, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.plain+"/t/acme/"+server+"/mcp", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "tunnel.example.com"
+	req.Header = http.Header{
+		"Authorization": {"Bearer " + s.tokens["ci.token"]}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
+	}
+	resp, err := testClient(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
 }

@@ -193,7 +193,7 @@ func TestDemoOnceWithoutIsolation(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	expect(t, string(out), []string{
-		"an agent calls three private MCP servers", "The fourth, a local command, is left out: servers.local: isolation: cell: isolation is not available: make namespaces",
+		"an agent calls four private MCP servers", "The fifth, a local command, is left out: servers.local: isolation: cell: isolation is not available: make namespaces",
 		"  notes   whoami", "All of this was checked",
 	})
 	if strings.Contains(string(out), "  local  ") {
@@ -203,10 +203,10 @@ func TestDemoOnceWithoutIsolation(t *testing.T) {
 
 func TestDemoServesToolsAndCall(t *testing.T) {
 	p, c := startDemo(t)
-	if len(c.Servers) != 4 || c.Servers[0].Name != "diag" || c.Servers[1].Name != "notes" || c.Servers[2].Name != "tickets" || c.Servers[3].Name != "local" {
+	if len(c.Servers) != 5 || c.Servers[0].Name != "orders" || c.Servers[1].Name != "diag" || c.Servers[2].Name != "notes" || c.Servers[3].Name != "tickets" || c.Servers[4].Name != "local" {
 		t.Fatalf("servers are %+v", c.Servers)
 	}
-	diag, notes, local := c.Servers[0].URL, c.Servers[1].URL, c.Servers[3].URL
+	orders, diag, notes, local := c.Servers[0].URL, c.Servers[1].URL, c.Servers[2].URL, c.Servers[4].URL
 	tokenFile := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(tokenFile, []byte(c.Token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -221,6 +221,7 @@ func TestDemoServesToolsAndCall(t *testing.T) {
 	}{
 		{"tools", []string{"tools", "--token", c.Token, "--ca", c.CAFile, diag}, "", 0, []string{"echo    Returns what it was sent.", "slow ", "seconds\n"}, nil},
 		{"tools as JSON", []string{"tools", "--token", c.Token, "--ca", c.CAFile, "--json", notes}, "", 0, []string{`"tools":[{`, `"name":"search"`}, nil},
+		{"a query", []string{"call", "--token", c.Token, "--ca", c.CAFile, orders, "query", `{"sql":"SELECT item FROM orders WHERE cents > ? ORDER BY id","params":[20000]}`}, "", 0, []string{"[\"item\"]\n[\"Fountain pen\"]\n[\"Library shelf\"]\n"}, nil},
 		{"call", []string{"call", "--token-file", tokenFile, "--ca", c.CAFile, notes, "search", `{"query":"vpn"}`}, "", 0, []string{"vpn: Getting onto the VPN\n"}, nil},
 		{"call without arguments", []string{"call", "--token", c.Token, "--ca", c.CAFile, notes, "whoami"}, "", 0, []string{"credential: Authorization: present (sha256:"}, nil},
 		{"call from standard input", []string{"call", "--token", c.Token, "--ca", c.CAFile, diag, "echo", "-"}, `{"text":"from stdin"}`, 0, []string{"from stdin\n"}, nil},
@@ -278,7 +279,7 @@ func TestPrintedLinesWorkAsPasted(t *testing.T) {
 	p.until(t, &p.out, "Ctrl-C ends the demo")
 	for _, c := range []struct{ begin, want string }{
 		{"curl ", `Authorization: present (sha256:`},
-		{tokenVariable + "=", "vpn: Getting onto the VPN"},
+		{tokenVariable + "=", "Barbara"},
 	} {
 		line := ""
 		for l := range strings.Lines(p.out.String()) {
@@ -291,7 +292,7 @@ func TestPrintedLinesWorkAsPasted(t *testing.T) {
 			t.Errorf("%q: %v\n%s", line, err, out)
 		}
 	}
-	expect(t, p.out.String(), []string{"claude mcp add --transport http sallyport-notes https://127.0.0.1:", "NODE_EXTRA_CA_CERTS="})
+	expect(t, p.out.String(), []string{"claude mcp add --transport http sallyport-orders https://127.0.0.1:", "NODE_EXTRA_CA_CERTS="})
 	p.until(t, &p.out, "-> connector -> notes  tools/call whoami  200")
 	p.stop(t, os.Interrupt)
 	if p.errOut.String() != "" {
@@ -311,12 +312,12 @@ func TestDemoWithServersOfTheUsers(t *testing.T) {
     ca_file: %s
     credentials:
       - { header: { name: Authorization, value: "Bearer {secret}" }, secret: "file:%s" }
-`, theirs.Servers[1].URL, theirs.CAFile, token))
+`, theirs.Servers[2].URL, theirs.CAFile, token))
 	p, c := startDemo(t, "--connector-config", partial)
-	if len(c.Servers) != 5 || c.Servers[4].Name != "mine" {
+	if len(c.Servers) != 6 || c.Servers[5].Name != "mine" {
 		t.Fatalf("servers are %+v", c.Servers)
 	}
-	r := execute(t, "", "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[4].URL, "search", `{"query":"vpn"}`)
+	r := execute(t, "", "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[5].URL, "search", `{"query":"vpn"}`)
 	if r.code != 0 || !strings.Contains(r.out, "Getting onto the VPN") {
 		t.Errorf("exit code %d\n%s%s", r.code, r.out, r.errOut)
 	}

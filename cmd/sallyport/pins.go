@@ -215,8 +215,8 @@ Exits 1 if there are differences.`,
 		case !found:
 			return failed(fmt.Errorf("%s: nothing is known of a tool %q: see sallyport pins list", args[0], args[1]))
 		case len(rows) > 0:
-			return failed(fmt.Errorf("what waits to be accepted: %d; to accept one: sallyport pins accept -c %s %s '%s@%s'",
-				len(rows), flags.path, rows[0].Server, rows[0].Tool, rows[0].Pending.Hash[:12]))
+			return failed(fmt.Errorf("what waits to be accepted: %d; to accept one: sallyport pins accept -c %s -- %s %s",
+				len(rows), shellWord(flags.path), shellWord(rows[0].Server), shellWord(rows[0].Tool+"@"+rows[0].Pending.Hash[:12])))
 		}
 		return nil
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -51,12 +52,11 @@ func TestPins(t *testing.T) {
 		t.Errorf("%d\n%s%s", r.code, r.out, r.errOut)
 	}
 	r = execute(t, "", "pins", "diff", "-c", file, "wiki", "write")
-	hint := "pins accept -c " + file + " wiki 'write@"
+	hint := "pins accept -c " + file + " -- wiki write@"
 	if r.code != 1 || !strings.Contains(r.out, "\n    - Writes.\n    + Writes[U+200B] and sends.\n") || strings.Contains(r.out, "exec") || !strings.Contains(r.errOut, hint) {
 		t.Errorf("%d\n%s%s", r.code, r.out, r.errOut)
 	}
 	_, looked, _ := strings.Cut(strings.TrimSpace(r.errOut), hint)
-	looked = strings.TrimSuffix(looked, "'")
 
 	r = execute(t, "", "pins", "accept", "-c", file, "wiki", "write@00000000")
 	if r.code != 1 || !strings.Contains(r.errOut, "look at it anew") {
@@ -76,6 +76,54 @@ func TestPins(t *testing.T) {
 	r = execute(t, "", "pins", "accept", "-c", file, "wiki", "--all")
 	if r.code != 0 || r.out != "wiki: nothing waits to be accepted\n" {
 		t.Errorf("%d %q %s", r.code, r.out, r.errOut)
+	}
+}
+
+// TestPinsHintIsOneCommand: a server that names a tool as a shell would have it does not get the command that diff prints to do more than that.
+func TestPinsHintIsOneCommand(t *testing.T) {
+	dir := t.TempDir()
+	stub := "#!/bin/sh\nprintf '%s\\0' \"$@\" > " + dir + "/args\n"
+	if err := os.WriteFile(filepath.Join(dir, "sallyport"), []byte(stub), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"x'; touch pwned; echo '", `x"; touch pwned; echo "`, "x`touch pwned`", "x$(touch pwned)", "x\ntouch pwned\n", "x\x1b[2Jtouch pwned", "x; touch pwned", "--all", "it's", `\'; touch pwned; '`} {
+		file, observe := pinned(t)
+		observe("Reads.")
+		p, err := pins.Open(filepath.Join(filepath.Dir(file), "state"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(map[string]string{"name": name, "description": "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if states, _ := p.Observe("wiki", pins.Page{Tools: []pins.Definition{{Name: name, Raw: raw}}}); states[0] != pins.Suspicious {
+			t.Errorf("%q is %s", name, states[0])
+		}
+		r := execute(t, "", "pins", "diff", "-c", file, "wiki")
+		_, hint, ok := strings.Cut(strings.TrimSuffix(r.errOut, "\n"), "to accept one: ")
+		if !ok || strings.ContainsAny(hint, "\n\x1b") {
+			t.Fatalf("%q: %d %q", name, r.code, r.errOut)
+		}
+		shell := exec.CommandContext(t.Context(), "/bin/sh", "-eu", "-c", hint)
+		shell.Dir, shell.Env = dir, []string{"PATH=" + dir + ":/usr/bin:/bin"}
+		if out, err := shell.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Fatalf("%q: %v %s", hint, err, out)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "pwned")); err == nil {
+			t.Fatalf("%q did what the name says", hint)
+		}
+		args, err := os.ReadFile(filepath.Join(dir, "args"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00")
+		if len(got) != 7 || !strings.HasPrefix(got[6], pins.Escape(name)+"@") {
+			t.Fatalf("%q has the arguments %q", hint, got)
+		}
+		if r := execute(t, "", got...); r.code != 0 || !strings.Contains(r.out, ": pinned ") {
+			t.Errorf("%q: %d %s%s", got, r.code, r.out, r.errOut)
+		}
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,7 +109,7 @@ func askControl(ctx context.Context, socket, method, path string) (text []byte, 
 func printStatus(out io.Writer, s *connector.Status, now time.Time) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "connector %s, %s, up since %s\n", s.Version, s.Instance, ago(s.Started, now))
-	fmt.Fprintf(&b, "configuration of %s\n", ago(s.Configuration, now))
+	fmt.Fprintf(&b, "configuration %s, read %s\n", s.ConfigurationVersion, ago(s.Configuration, now))
 	for _, key := range s.Waiting {
 		fmt.Fprintf(&b, "  waits for a restart: %s\n", key)
 	}
@@ -126,6 +128,15 @@ func printStatus(out io.Writer, s *connector.Status, now time.Time) error {
 	b.WriteByte('\n')
 	for _, rule := range s.Policy.NotEnforced {
 		fmt.Fprintf(&b, "  %s is NOT ENFORCED\n", rule)
+	}
+	if s.Approvals > 0 {
+		fmt.Fprintf(&b, "  %d calls wait for approval\n", s.Approvals)
+	}
+	if s.Audit != nil {
+		fmt.Fprintf(&b, "audit   %s, %s, %d events lost\n", s.Audit.Mode, s.Audit.Path, s.Audit.Lost)
+		if s.Audit.Error != "" {
+			fmt.Fprintf(&b, "  it CANNOT BE WRITTEN: %s\n", s.Audit.Error)
+		}
 	}
 	b.WriteString("\nservers\n")
 	for i := range s.Servers {
@@ -162,6 +173,16 @@ func printServer(b *strings.Builder, s *connector.ServerStatus, now time.Time) {
 	b.WriteByte('\n')
 	if !s.LastFailure.IsZero() {
 		fmt.Fprintf(b, "    last failure %s: %s\n", ago(s.LastFailure, now), s.Failure)
+	}
+	if len(s.Tools) > 0 {
+		var counts []string
+		for _, state := range slices.Sorted(maps.Keys(s.Tools)) {
+			counts = append(counts, fmt.Sprintf("%d %s", s.Tools[state], state))
+		}
+		fmt.Fprintf(b, "    tools: %s; pins: %s\n", strings.Join(counts, ", "), s.Pins)
+	}
+	if s.PinsUnreadable {
+		b.WriteString("    what is pinned of it CANNOT BE READ: see the log\n")
 	}
 	if s.Masked > 0 {
 		fmt.Fprintf(b, "    %d secrets were masked in its answers\n", s.Masked)

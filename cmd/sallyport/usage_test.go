@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -33,6 +35,27 @@ func TestWrongUsageExits2(t *testing.T) {
 		{"tools --token x http://tunnel.example.com/t/acme/wiki/mcp", "write https://"},
 		{"call --token x http://192.0.2.1/t/acme/wiki/mcp echo", "192.0.2.1 is called over http://"},
 		{"version extra", "--help"},
+		{"audit nope", `unknown command "nope"`},
+		{"audit verify", "LOG or -c FILE is required"},
+		{"audit verify /nonexistent.jsonl", "--key or -c FILE is required"},
+		{"audit verify --key x /nonexistent.jsonl", "--key: audit: not a public key"},
+		{"audit verify -c /nonexistent.yaml", "-c: open /nonexistent.yaml"},
+		{"audit verify -c testdata/audit-off.yaml", "audit: it is not set"},
+		{"audit verify -c testdata/audit-nowhere.yaml", "state_dir: required"},
+		{"audit verify -c testdata/audit-mode.yaml", "line 2"},
+		{"audit verify -c testdata/audit-new.yaml", "there is no key yet"},
+		{"audit verify --key sallyport-audit-ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA /nonexistent/a.jsonl", "/nonexistent"},
+		{"audit verify --key sallyport-audit-ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA --checkpoint /nonexistent a.jsonl", "--checkpoint"},
+		{"audit tail", "LOG or -c FILE is required"},
+		{"audit tail a b", "tail (-c FILE | LOG)"},
+		{"audit tail -n -1 a", "-n: 0 to"},
+		{"audit tail /nonexistent/a.jsonl", "/nonexistent"},
+		{"audit grep --since yesterday a", "--since: write"},
+		{"audit grep --until -5m a", "--until: write"},
+		{"audit grep --decision maybe a", "allow or deny"},
+		{"audit grep /nonexistent/a.jsonl", "/nonexistent"},
+		{"audit key", "-c FILE is required"},
+		{"audit key -c testdata/audit-new.yaml", "there is no key yet"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			r := execute(t, "", strings.Fields(c.args)...)
@@ -74,6 +97,9 @@ func TestVersion(t *testing.T) {
 
 // TestHangUpDrains as SIGTERM does, however often it comes.
 func TestHangUpDrains(t *testing.T) {
+	hangUps := make(chan os.Signal, 1) // so that the demo does not inherit that they are ignored, where this runs under nohup
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
 	p, c := startDemo(t)
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
@@ -82,6 +108,8 @@ func TestHangUpDrains(t *testing.T) {
 	select {
 	case <-p.done:
 	case <-time.After(10 * time.Second):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it shows where it waits
+		<-p.done
 		t.Fatalf("it goes on:\n%s", p.errOut.String())
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
@@ -95,7 +123,7 @@ func TestHangUpDrains(t *testing.T) {
 // TestSecondSignalExitsAtOnce while a call keeps the first one from being obeyed.
 func TestSecondSignalExitsAtOnce(t *testing.T) {
 	p, c := startDemo(t)
-	call := exec.Command(binary(), "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[0].URL, "slow", `{"seconds":30,"steps":1}`)
+	call := exec.Command(binary(), "call", "--token", c.Token, "--ca", c.CAFile, c.Servers[1].URL, "slow", `{"seconds":30,"steps":1}`)
 	if err := call.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,8 @@
 // Pins belong to a server and a tool's name. Where an upstream shows principals different definitions of one tool, those
 // that are not the pinned one are Changed; such a server is for [Report].
 //
-// At first sight everything that is not suspicious is pinned, until a list has ended, or for a minute. An empty list
-// pins nothing and ends nothing.
+// At first sight everything that is not suspicious is pinned, until a list that was followed from its
+// beginning has ended, or for a minute. An empty list pins nothing and ends nothing.
 //
 // It does not know who calls, sends nothing and logs nothing: it keeps files, and tells its caller what it found. A tool
 // that does something else under the same definition is not noticed.

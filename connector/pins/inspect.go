@@ -14,7 +14,7 @@ const (
 	kindNew       = "new"       // a tool that is not pinned
 	kindGone      = "gone"      // a pinned tool that the list lacks
 	kindCollision = "collision" // a name that is mistaken for another one of the list
-	kindName      = "name"      // a name with characters that are not seen, or spaces where none are seen
+	kindName      = "name"      // a name with characters that are not seen, that mean something to a shell, or spaces where none are seen
 	kindHidden    = "hidden"    // a text with characters that are not seen
 	kindHeader    = "header"    // an x-mcp-header that no schema may have
 	kindMalformed = "malformed" // a definition that readers read differently, or not at all
@@ -29,6 +29,9 @@ const (
 	maxPlaces    = 5    // places in a definition that one text names
 	maxShown     = 8    // characters that are shown of one place
 )
+
+// shellChars are those that end a word in a shell, or begin what it replaces: a name is pasted into command lines.
+const shellChars = "'\"`$;\\|&<>"
 
 // Finding is something that whoever runs the connector should know.
 type Finding struct {
@@ -126,6 +129,10 @@ func badName(name string) string {
 			return fmt.Sprintf("the name has the space U+%04X, which is mistaken for another", r)
 		case r == ' ' && end:
 			return "the name begins or ends with a space"
+		case strings.ContainsRune(shellChars, r):
+			return fmt.Sprintf("the name has the character %c, which a shell does not take as part of a word", r)
+		case r == '-' && i == 0:
+			return "the name begins with -, and is taken for a flag where it is pasted"
 		}
 	}
 	return ""

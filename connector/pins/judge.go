@@ -48,9 +48,9 @@ func (r report) finding() Finding {
 	return r.Finding
 }
 
-// judge says how the definitions of a page stand to the record, and changes the record to what is known now. missing are
-// the tools that the whole list lacks.
-func judge(rec *record, page Page, sights []sight, missing []string, now time.Time) outcome {
+// judge says how the definitions of a page stand to the record, and changes the record to what is known now. whole says that
+// a list ends with the page that was followed from its beginning, and missing are the tools that it lacks.
+func judge(rec *record, whole bool, sights []sight, missing []string, now time.Time) outcome {
 	out := outcome{states: make([]State, len(sights))}
 	since := now.Sub(rec.Begun)
 	first := !rec.Settled && (rec.Begun.IsZero() || since >= 0 && since < window)
@@ -72,7 +72,7 @@ func judge(rec *record, page Page, sights []sight, missing []string, now time.Ti
 	}
 	j.settle(sights)
 	j.gone(missing)
-	if page.Next == "" && !rec.Settled && len(rec.Tools) > 0 {
+	if (whole || !first) && !rec.Settled && len(rec.Tools) > 0 {
 		rec.Settled, out.urgent = true, true
 	}
 	return out

@@ -125,15 +125,15 @@ func (s *server) observe(page Page, sights []sight, now time.Time) ([]State, []F
 	}
 	s.page++
 	unchanged := s.mark(sights)
-	missing := s.missing(page, sights)
-	if unchanged && len(missing) == 0 && !s.lost && (s.rec.Settled || page.Next != "") {
+	missing, whole := s.missing(page, sights)
+	if unchanged && len(missing) == 0 && !s.lost && (s.rec.Settled || !whole) {
 		states := make([]State, len(sights))
 		for i := range states {
 			states[i] = Pinned
 		}
 		return states, nil
 	}
-	out := judge(s.rec.clone(), page, sights, missing, now)
+	out := judge(s.rec.clone(), whole, sights, missing, now)
 	if s.lost {
 		s.lost = false
 		out.reports = append(out.reports, report{Finding: Finding{Kind: kindState,
@@ -146,7 +146,7 @@ func (s *server) observe(page Page, sights []sight, now time.Time) ([]State, []F
 	if (out.urgent || out.dirty && (since < 0 || since >= writeEvery)) && !now.Before(s.holdOff) {
 		lost := out.reports
 		rec, id, err := s.store.update(s.name, func(fresh *record) (bool, error) {
-			out = judge(fresh, page, sights, missing, now)
+			out = judge(fresh, whole, sights, missing, now)
 			return out.urgent || out.dirty, nil
 		})
 		if err != nil {
@@ -203,21 +203,21 @@ func (s *server) mark(sights []sight) bool {
 	return unchanged
 }
 
-// missing returns the tools that a list which ends with this page lacks. A list is followed by its cursors, so that those
-// of several callers may come mixed; of one whose beginning is not known it is nothing.
-func (s *server) missing(page Page, sights []sight) []string {
+// missing returns the tools that a list which ends with this page lacks, and whether one does that was followed from its beginning. A list
+// is followed by its cursors, so that those of several callers may come mixed; of one whose beginning is not known nothing is missing, and
+// nothing has ended: anybody may ask for the last page alone.
+func (s *server) missing(page Page, sights []sight) (missing []string, whole bool) {
 	before, known := s.lists[page.Cursor]
 	if page.Cursor == "" {
 		before, known = nil, true
 	}
 	if !known {
-		return nil
+		return nil, false
 	}
 	if page.Next != "" {
 		s.follow(page.Next, before, sights)
-		return nil
+		return nil, false
 	}
-	var missing []string
 	for name := range s.rec.Tools {
 		if k := s.seen[name]; k != nil && k.page == s.page {
 			continue
@@ -226,7 +226,7 @@ func (s *server) missing(page Page, sights []sight) []string {
 			missing = append(missing, name)
 		}
 	}
-	return missing
+	return missing, true
 }
 
 // follow remembers what was on the pages before the one that a cursor leads to.

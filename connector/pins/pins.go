@@ -75,7 +75,7 @@ func (s State) Reason() string {
 // Page is a result of tools/list as the upstream has sent it.
 type Page struct {
 	Tools []Definition
-	// Cursor is that of the request, empty for the first page. Only what is said of tools that are gone depends on it.
+	// Cursor is that of the request, empty for the first page. When the first list has ended, and which tools are gone, depends on it.
 	Cursor string
 	// Next is the result's nextCursor, empty at the end of the list.
 	Next string
@@ -123,6 +123,9 @@ func (p *Pins) Observe(server string, page Page) ([]State, []Finding) {
 	defer s.mu.Unlock()
 	return s.observe(page, sights, p.now())
 }
+
+// Tools returns what is kept of a server, by name; nothing if it was never listed.
+func (p *Pins) Tools(server string) ([]Tool, error) { return p.store.Tools(server) }
 
 // Status returns how a tool stands now, by the definition that anybody was shown last.
 func (p *Pins) Status(server, tool string) State {

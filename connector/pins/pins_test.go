@@ -184,7 +184,32 @@ func TestFirstSightLastsForAllPages(t *testing.T) {
 	h.list(t, Page{Tools: []Definition{tool("b", "B.")}, Cursor: "2", Next: "2"}, []State{Pinned})
 	h.list(t, Page{Tools: []Definition{tool("a", "Other.")}, Cursor: "2", Next: "2"}, []State{Changed}, "changed a")
 	h.list(t, Page{Tools: []Definition{tool("c", "C.")}, Cursor: "2"}, []State{Pinned})
-	h.list(t, Page{Tools: []Definition{tool("d", "D.")}, Cursor: "2", Next: "2"}, []State{New}, "new d")
+	h.list(t, Page{Tools: []Definition{tool("d", "D.")}, Next: "2"}, []State{Pinned}) // whose first page this process has not seen
+	h.list(t, Page{Tools: []Definition{tool("b", "B.")}, Cursor: "2", Next: "3"}, []State{Pinned})
+	h.list(t, Page{Tools: []Definition{tool("e", "E.")}, Cursor: "3"}, []State{Pinned}, "gone a", "gone c")
+	h.list(t, Page{Tools: []Definition{tool("f", "F.")}, Cursor: "2", Next: "2"}, []State{New}, "new f")
+}
+
+// Whoever asks for the last page alone does not end the list that others are pinned by.
+func TestLastPageAloneEndsNothing(t *testing.T) {
+	for _, cursor := range []string{"page=2", "\x00"} {
+		h := start(t, t.TempDir())
+		last := Page{Tools: []Definition{tool("last", "Last.")}, Cursor: cursor}
+		h.list(t, last, []State{Pinned})
+		h.list(t, last, []State{Pinned})
+		h.list(t, Page{Tools: []Definition{tool("read", "Reads."), tool("write", "Writes.")}, Next: "page=2"}, []State{Pinned, Pinned})
+		h.is(t, "read", Pinned)
+		h.list(t, Page{Tools: []Definition{tool("last", "Last.")}, Cursor: "page=2"}, []State{Pinned}) // and now it is the end of a list
+		h.list(t, Page{Tools: []Definition{tool("other", "Other.")}, Next: "page=2"}, []State{New}, "new other")
+	}
+
+	// Where nobody lists from the beginning, the minute ends it, for good.
+	h := start(t, t.TempDir())
+	h.list(t, Page{Tools: []Definition{tool("last", "Last.")}, Cursor: "page=2"}, []State{Pinned})
+	h.at = h.at.Add(window)
+	h.list(t, Page{Tools: []Definition{tool("read", "Reads.")}, Next: "page=2"}, []State{New}, "new read")
+	h.at = h.at.Add(-window)
+	h.list(t, whole(tool("read", "Reads."), tool("write", "Writes."), tool("last", "Last.")), []State{New, New, Pinned}, "new write")
 }
 
 func TestFirstSightEndsAfterAMinute(t *testing.T) {

@@ -25,7 +25,7 @@ type record struct {
 	Server  string `json:"server"`
 	// Begun is when the first tool was seen.
 	Begun time.Time `json:"begun,omitzero"`
-	// Settled says that the list that is pinned at first sight has ended.
+	// Settled says that the list that is pinned at first sight has ended, or the time for it.
 	Settled bool              `json:"settled"`
 	Tools   map[string]*entry `json:"tools"`
 }

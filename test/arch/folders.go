@@ -54,7 +54,7 @@ var folders = map[string]folder{
 	"credential": {may: []string{"secret"}, testsMay: throughLoader, why: "credential puts a value in; it does not know who asked"},
 	"cell":       {may: []string{"secret"}, why: "cell keeps strangers' code apart; it knows no protocol, and whoever knows one must not be needed for that"},
 	"secret":     {why: "the unprintable value is the bottom leaf"},
-	"audit":      {why: "audit records events that others describe"},
+	"audit":      {testsMay: throughLoader, why: "audit records events that others describe"},
 	"store":      {may: []string{"secret"}, why: "store keeps state; it decides nothing"},
 	"telemetry":  {why: "telemetry is set-up and names; it must not learn the domain"},
 	"config":     {may: []string{"secret"}, why: "config decodes files and knows no role"},

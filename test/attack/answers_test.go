@@ -18,7 +18,7 @@ func answerAttacks() []attack {
 	broken := want{status: 502, code: -32014, reason: "outcome_unknown", hits: 1}
 	invalid := want{status: 502, code: -32019, reason: "upstream_invalid", hits: 1}
 	aborted := want{status: 200, cut: true, hits: 1}
-	unsent := want{status: 502, code: -32012, reason: "outcome_unknown", hits: 1} // nothing of the answer had gone on
+	const begun = `{"jsonrpc":"2.0","id":1,"result":"`
 	secret := "X-Note: " + offenceCanary + "\r\n"
 	ok := sized(asJSON, answered)
 	whole := func(body string) want {
@@ -50,11 +50,11 @@ func answerAttacks() []attack {
 			want: want{status: 200, hits: 1}},
 		{id: "83", what: "hanging up without an answer", script: raw(), want: broken},
 		{id: "83", what: "hanging up in the head", script: raw("HTTP/1.1 200 OK\r\n", secret), want: broken},
-		{id: "83", what: "hanging up in a chunk", script: raw(openChunks(asJSON, `{"jsonrpc"`), "20\r\nabc"), want: aborted},
-		{id: "83", what: "hanging up between two chunks", script: raw(openChunks(asJSON, `{"jsonrpc"`)), want: aborted},
-		{id: "83", what: "a chunk size that is none", script: raw(openChunks(asJSON, `{"jsonrpc"`), "xyz\r\n"), want: aborted},
-		{id: "83", what: "a Content-Length above the body's", script: raw("HTTP/1.1 200 OK\r\n", asJSON, "Content-Length: 100\r\n\r\n{}"), want: unsent},
-		{id: "83", what: "a Content-Length above a long body's", script: raw("HTTP/1.1 200 OK\r\n", asJSON, "Content-Length: 300000\r\n\r\n", strings.Repeat("x", 200_000)), want: aborted},
+		{id: "83", what: "hanging up in a chunk", script: raw(openChunks(asJSON, `{"jsonrpc"`), "20\r\n:\"2"), want: broken},
+		{id: "83", what: "hanging up between two chunks", script: raw(openChunks(asJSON, `{"jsonrpc"`)), want: broken},
+		{id: "83", what: "a chunk size that is none", script: raw(openChunks(asJSON, `{"jsonrpc"`), "xyz\r\n"), want: broken},
+		{id: "83", what: "a Content-Length above the body's", script: raw("HTTP/1.1 200 OK\r\n", asJSON, "Content-Length: 100\r\n\r\n{}"), want: broken},
+		{id: "83", what: "a Content-Length above a long body's", script: raw("HTTP/1.1 200 OK\r\n", asJSON, "Content-Length: 300000\r\n\r\n", begun, strings.Repeat("x", 200_000)), want: aborted},
 		{id: "83", what: "a Content-Length below the body's", script: raw("HTTP/1.1 200 OK\r\nConnection: close\r\n", asJSON, "Content-Length: 2\r\n\r\n{}"+offenceCanary), want: whole("{}")},
 		{id: "83", what: "the same on a connection that is kept, then another call", key: "kept", script: linger("HTTP/1.1 200 OK\r\n" + asJSON + "Content-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\n" + asJSON +
 			"Content-Length: 34\r\n\r\n" + offenceCanary + "..."), do: twoCalls("kept", stack.AgentToken, secondToken), want: want{status: 200, hits: 2}},
@@ -83,6 +83,7 @@ func answerAttacks() []attack {
 		{id: "84", what: "a GET answered by JSON", script: raw(sized(asJSON, offenceCanary)), send: get, want: invalid},
 		{id: "84", what: "HTTP+SSE's stream as text/plain", script: raw(sized("Content-Type: text/plain\r\n", events)), send: stream, want: invalid},
 	}
+	list = append(list, jsonAnswers(invalid, aborted)...)
 	for _, status := range []string{"301", "302", "303", "307", "308"} {
 		for _, place := range []struct{ what, url string }{
 			{"another host", "http://trap.attack.test/" + offenceCanary}, {"another port of its host", "http://127.0.0.1:1/" + offenceCanary},
@@ -96,6 +97,57 @@ func answerAttacks() []attack {
 		"text/event-stream; charset=utf-16le", "text/event-stream; charset=utf-7", "text/event-stream; charset=utf-8; charset=utf-16", "text/event-stream; charset"} {
 		list = append(list, attack{id: "84", what: "events of the type `" + strings.ReplaceAll(kind, "\r\nContent-Type:", "` and `") + "`", script: raw(sized("Content-Type: "+kind+"\r\n", events)), want: invalid})
 	}
+	return list
+}
+
+// jsonAnswers are answers in JSON that are no response to their call, or that ask what policy forbids.
+func jsonAnswers(invalid, aborted want) []attack {
+	var list []attack
+	denied := want{status: 403, code: -32003, reason: "result_denied", hits: 1}
+	ended := want{status: 200, code: -32003, reason: "result_denied", hits: 1}
+	add := func(what, body string, q request, w want) {
+		list = append(list, attack{id: "84", what: "JSON: " + what, script: raw(sized(asJSON, body)), send: q, want: w})
+	}
+	asks := `{"jsonrpc":"2.0","id":77,"method":"sampling/createMessage","params":{"x":"` + offenceCanary + `"}}`
+	lists := `{"jsonrpc":"2.0","id":8,"result":{"tools":[{"name":"` + offenceCanary + `"}]}}`
+	links := `{"jsonrpc":"2.0","id":1,"error":{"code":-32042,"message":"x","data":{"elicitations":[{"mode":"url","elicitationId":"1","url":"https://evil.example/` + offenceCanary + `","message":"x"}]}}}`
+	pad := `"pad":"` + strings.Repeat("x", 100<<10) + `",`
+	old := []field{{"MCP-Protocol-Version", "2025-03-26"}}
+	latest := modern("tools/call", `"name":"add"`, field{"Mcp-Name", "add"})
+	listing := request{body: `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`}
+	batch := request{fields: old, body: `[{"jsonrpc":"2.0","id":1,"method":"tools/list"},{"jsonrpc":"2.0","id":2,"method":"ping"}]`}
+
+	add("a request to the client", asks, request{}, invalid)
+	add("a request to the client, in 2026-07-28", asks, latest, invalid)
+	add("a request to the client, to a request for a list", asks, listing, invalid)
+	add("a request to the client, in an array", "["+asks+","+answered+"]", request{}, invalid)
+	add("a request to the client, in an array, to a batch", "["+asks+","+answered+"]", batch, invalid)
+	add("a request to the client, with `meth\\u006fd`", strings.Replace(asks, "method", `meth\u006fd`, 1), request{}, invalid)
+	add("a request to the client, with `Method`", strings.Replace(asks, "method", "Method", 1), request{}, invalid)
+	add("a notification", `{"jsonrpc":"2.0","method":"`+offenceCanary+`"}`, request{}, invalid)
+	add("a response for another id", foreign, request{}, invalid)
+	add("a response for another id, in 2026-07-28", foreign, latest, invalid)
+	add("a response for another id, to a batch", "["+answered+","+foreign+"]", batch, invalid)
+	add("a list for another id", lists, request{}, invalid)
+	add("a list for another id, to a request for a list", lists, listing, invalid)
+	add("an array in 2025-11-25", "["+strings.Replace(answered, "{}", `"`+offenceCanary+`"`, 1)+"]", request{}, invalid)
+	add("a response for the id as a string", `{"jsonrpc":"2.0","id":"1","result":"`+offenceCanary+`"}`, request{}, invalid)
+	add("an error for the id as a string", `{"jsonrpc":"2.0","id":"1","error":{"code":1,"message":"`+offenceCanary+`"}}`, request{}, invalid)
+	add("a result for the id null", `{"jsonrpc":"2.0","id":null,"result":"`+offenceCanary+`"}`, request{}, invalid)
+	add("an id in another case beside it", `{"jsonrpc":"2.0","id":1,"ID":8,"result":"`+offenceCanary+`"}`, request{}, invalid)
+	add("an id twice", `{"jsonrpc":"2.0","id":1,"id":8,"result":"`+offenceCanary+`"}`, request{}, invalid)
+	add("a response for another id, behind 64 KiB", strings.Replace(foreign, `"id":8,"result":`, `"result":{`+pad+`"x":0},"id":8,"x":`, 1), request{}, aborted)
+	add("a request to the client, behind a response of 100 KiB", strings.Replace(answered, "{}", "{"+pad+`"x":0}`, 1)+asks, request{}, aborted)
+	add("an error with a URL to visit", links, request{}, denied)
+	add("an error with a URL to visit, with `Elicitations`", strings.Replace(links, "elicitations", "Elicitations", 1), request{}, denied)
+	add("an error with a URL to visit behind 64 KiB", strings.Replace(links, `"message"`, pad+`"message"`, 1), request{}, aborted)
+	list = append(list,
+		attack{id: "84", what: "JSON as text/plain: a request to the client", script: raw(sized("Content-Type: text/plain\r\n", asks)), want: invalid},
+		attack{id: "84", what: "JSON of status 400: a request to the client", script: raw(strings.Replace(sized(asJSON, asks), "200 OK", "400 Bad", 1)), want: invalid},
+		attack{id: "84", what: "JSON of status 500: a response for another id", script: raw(strings.Replace(sized(asJSON, foreign), "200 OK", "500 Oops", 1)), want: invalid},
+		attack{id: "84", what: "an error with a URL to visit, in an event", script: raw(chunked(asEvents, "data: "+links+"\n\n")), want: ended},
+		attack{id: "84", what: "an error with a URL to visit, in an event of several lines", script: raw(chunked(asEvents, "data: "+strings.Replace(links, `,"error"`, ",\ndata: \"error\"", 1)+"\n\n")), want: ended},
+	)
 	return list
 }
 
@@ -117,7 +169,10 @@ func twoCalls(key string, tokens ...string) func(*testing.T, *rig, proto) (answe
 // slowAnswerAttacks keep the connector waiting, which gives a call to this
 // server a second.
 func slowAnswerAttacks() []attack {
-	const tick = 50 * time.Millisecond
+	const (
+		tick  = 50 * time.Millisecond
+		begun = `{"jsonrpc":"2.0","id":1,"result":"`
+	)
 	within := func(w want) want {
 		w.hits = 1
 		w.check = func(t *testing.T, a answer, _ []received) {
@@ -136,10 +191,10 @@ func slowAnswerAttacks() []attack {
 		{id: "83", what: "half a head, then silence", script: linger(head), want: timedOut},
 		{id: "83", what: "a head of one byte each 50 ms", script: drip(head+"X-A: ", "x", tick), want: timedOut},
 		{id: "83", what: "100 Continue each 50 ms", script: drip("", "HTTP/1.1 100 Continue\r\n\r\n", tick), want: timedOut},
-		{id: "83", what: "half a body, then silence", script: linger(head + "Content-Length: 100\r\n\r\n{"), want: within(want{status: 502, code: -32012, reason: "outcome_unknown"})},
-		{id: "83", what: "a body of one byte each 50 ms", script: drip(openChunks(asJSON), "1\r\nx\r\n", tick), want: aborted},
-		{id: "83", what: "a body without end", script: drip(openChunks(asJSON), "8000\r\n"+strings.Repeat("x", 0x8000)+"\r\n", tick), want: aborted},
-		{id: "83", what: "a body without length, chunks and end", script: drip(head+"\r\n", strings.Repeat("x", 0x8000), tick), want: aborted},
+		{id: "83", what: "half a body, then silence", script: linger(head + "Content-Length: 100\r\n\r\n{"), want: timedOut},
+		{id: "83", what: "a body of one byte each 50 ms", script: drip(openChunks(asJSON, begun), "1\r\nx\r\n", tick), want: timedOut},
+		{id: "83", what: "a body without end", script: drip(openChunks(asJSON, begun), "8000\r\n"+strings.Repeat("x", 0x8000)+"\r\n", tick), want: aborted},
+		{id: "83", what: "a body without length, chunks and end", script: drip(head+"\r\n"+begun, strings.Repeat("x", 0x8000), tick), want: aborted},
 	}
 }
 

@@ -26,7 +26,7 @@ func twice(tokens ...string) func(*testing.T, *rig, proto) (answer, error) {
 			crew.Go(func() {
 				body := fmt.Sprintf(`{"jsonrpc":"2.0","id":9007199254740993,"method":"tools/call","params":{"name":"add","arguments":{"who":%d}}}`, i)
 				answers[i], errs[i] = r.perform(t, attack{send: request{target: meetPath, body: body, fields: []field{{"Authorization", "Bearer " + token}}}}, p)
-				if string(answers[i].body) != body {
+				if string(answers[i].body) != string(stack.Echo([]byte(body))) {
 					t.Errorf("agent %d got %q", i, answers[i].body)
 				}
 			})

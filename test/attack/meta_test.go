@@ -3,6 +3,8 @@ package attack
 import (
 	"strings"
 	"testing"
+
+	"sallyport.dev/test/stack"
 )
 
 // metaAttacks put into params._meta and into tool lists what somebody on the
@@ -37,7 +39,7 @@ func schema(t *testing.T, r *rig, p proto) (answer, error) {
 		r.trap.url + `/id","type":"object","properties":{"a":{"$ref":"` + r.trap.url + `/schema.json"}}},"icons":[{"src":"` + r.trap.url + `/icon.png"}]}]}}`
 	body := strings.Replace(list, `"result"`, `"params"`, 1) // which the upstream sends back
 	a, err := r.perform(t, attack{send: request{body: body}}, p)
-	if err == nil && string(a.body) != body {
+	if err == nil && string(a.body) != string(stack.Echo([]byte(body))) {
 		t.Errorf("the agent got %q", a.body)
 	}
 	return a, err

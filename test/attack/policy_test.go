@@ -15,6 +15,7 @@ func guarded(t *testing.T, open []string) policy.Policy {
 	p, err := policy.New([]policy.Rule{
 		{Name: "others", Servers: open, Allow: true},
 		{Name: "others-ask", Servers: open, FromServer: true, Allow: true},
+		{Name: "no-links", Servers: []string{"hostile"}, FromServer: true, When: `mcp.method == "elicitation/create" && mcp.params.mode == "url"`},
 		{Name: "adding", Servers: []string{"guarded"}, When: `mcp.tool == "add" && mcp.args.all(name, name in ["note", "limit"]) && (!has(mcp.args.limit) || mcp.args.limit < 100)`, Allow: true},
 		{Name: "reading", Servers: []string{"guarded"}, When: `mcp.resource.startsWith("file:///docs/")`, Allow: true},
 		{Name: "no-secrets", Servers: []string{"guarded"}, When: `mcp.resource.contains("secret")`},
@@ -102,6 +103,7 @@ func policyAttacks() []attack {
 	add("P1", "arguments: -0.0, below it", with(`{"limit":-0.0}`), passed)
 
 	add("P2", "a resource that is allowed", read("resources/read", "file:///docs/plan.md"), passed)
+	add("P2", "the same, with letters beyond ASCII and an encoded space", read("resources/read", "file:///docs/Größe%20der%20Pläne.md"), passed)
 	for _, c := range []struct{ what, uri string }{
 		{"`..`", "file:///docs/../etc/passwd"},
 		{"`%2e%2e`", "file:///docs/%2e%2e/etc/passwd"},
@@ -117,6 +119,18 @@ func policyAttacks() []attack {
 		{"another scheme", "https://docs/plan.md"},
 		{"a rule that denies it", "file:///docs/secret.md"},
 		{"a space before it", " file:///docs/plan.md"},
+		{"`..` with a tab in it", `file:///docs/.\t./etc/passwd`},
+		{"`..` with a line end behind", `file:///docs/..\r\n/etc/passwd`},
+		{"`.%09.`", "file:///docs/.%09./etc/passwd"},
+		{"`%252e%250a.`", "file:///docs/%252e%250a./etc/passwd"},
+		{"`..` with a NUL behind", `file:///docs/..\u0000/etc/passwd`},
+		{"`..%20`", "file:///docs/..%20/etc/passwd"},
+		{"`..` with a byte order mark in it", `file:///docs/.\ufeff./etc/passwd`},
+		{"`..` with a soft hyphen in it", `file:///docs/.\u00ad./etc/passwd`},
+		{"`..` in full width", "file:///docs/．．/etc/passwd"},
+		{"`／` behind `..`", "file:///docs/..／etc/passwd"},
+		{"`‥`, which is two dots in one", "file:///docs/‥/etc/passwd"},
+		{"`%c0%ae%c0%ae`", "file:///docs/%c0%ae%c0%ae/etc/passwd"},
 	} {
 		add("P2", "a resource: "+c.what, read("resources/read", c.uri), denied)
 	}
@@ -146,5 +160,31 @@ func policyAttacks() []attack {
 	add("70", "`Mcp-Name` says the allowed tool, the body another", call(`"name":"rm",`+modern), want{status: 400, code: -32020, reason: "header_mismatch"}, head("add")...)
 	add("70", "both say another tool", call(`"name":"rm",`+modern), denied, head("rm")...)
 	add("70", "both say the allowed tool", call(`"name":"add","arguments":{},`+modern), passed, head("add")...)
+	return list
+}
+
+// jsonAgain are the bodies that two parsers read differently, sent where a policy reads them too. What is refused there is
+// refused here, and what passes there is decided here.
+func jsonAgain() []attack {
+	decided := map[string]want{
+		"nested 64 deep":             {status: 403, code: -32003, reason: "denied"}, // the arguments are no object
+		"100,000 names in an object": {status: 403, code: -32003, reason: "denied"},
+		"1e999":                      {status: 403, code: -32003, reason: "denied"},
+	}
+	var list []attack
+	for _, a := range jsonAttacks() {
+		a.send.target = guardedPath
+		if w, ok := decided[a.what]; ok {
+			a.want = w
+		}
+		list = append(list, a)
+	}
+	for _, a := range nameAttacks() {
+		a.send.target = guardedPath
+		if a.want.status == 200 { // well-formed and unknown
+			a.want = want{status: 403, code: -32003, reason: "denied"}
+		}
+		list = append(list, a)
+	}
 	return list
 }

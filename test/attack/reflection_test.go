@@ -87,10 +87,10 @@ func reflectionAttacks() (list []attack) {
 			}
 		}}
 	}
+	message := func(text string) string {
+		return `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"you sent ` + text + `, thanks"}]}}`
+	}
 	for _, r := range reflections() {
-		message := func(text string) string {
-			return `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"you sent ` + text + `, thanks"}]}}`
-		}
 		event := func(text string) string {
 			return "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"data\":\"" + text + "\"}}\n\n" +
 				"data: " + message(text) + "\n\n"
@@ -111,8 +111,8 @@ func reflectionAttacks() (list []attack) {
 			script: raw("HTTP/1.1 103 Early Hints\r\nLink: </"+credentialCanary+">\r\n\r\n", chunkedWithTrailer(credentialCanary))},
 		attack{id: "79", what: "the name of a header", script: raw(sized("X-"+credentialCanary+": a\r\n"+asJSON, answered)), want: passes(200, answered)},
 		attack{id: "79", what: "a head that cannot be read", script: raw("HTTP/1.1 200 OK\r\n" + credentialCanary + "\r\n\r\n"), want: want{status: 502, code: -32014, reason: "outcome_unknown", hits: 1}},
-		attack{id: "79", what: "the other credential of the same server", script: raw(sized(asJSON, `"`+tenantCanary+`"`)), want: passes(200, `"`+strings.Repeat("*", len(tenantCanary))+`"`)},
-		attack{id: "79", what: "all but its last byte: passed, since it is not it", script: raw(sized(asJSON, `"`+nearly+`"`)), want: passes(200, `"`+nearly+`"`)},
+		attack{id: "79", what: "the other credential of the same server", script: raw(sized(asJSON, message(tenantCanary))), want: passes(200, message(strings.Repeat("*", len(tenantCanary))))},
+		attack{id: "79", what: "all but its last byte: passed, since it is not it", script: raw(sized(asJSON, message(nearly))), want: passes(200, message(nearly))},
 	)
 	return list
 }

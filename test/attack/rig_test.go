@@ -11,6 +11,7 @@ import (
 
 	"sallyport.dev/auth/authtest"
 	"sallyport.dev/connector"
+	"sallyport.dev/connector/pins"
 	"sallyport.dev/credential/inject"
 	"sallyport.dev/credential/source/vaulttest"
 	"sallyport.dev/gateway"
@@ -61,6 +62,7 @@ type rig struct {
 	foreign *upstream // the same server name in another tunnel
 	quiet   *upstream // for attacks that run beside others
 	guarded *upstream // behind a policy
+	shifty  *upstream // whose lists change
 	meet    *upstream // answers when as many requests as meeting says are there
 	meeting *meeting
 	logged  int    // bytes of the log that have been searched
@@ -89,7 +91,7 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 		hostile: newHostile(t, scripts), hasty: newHostile(t, scripts),
 		old: legacy(), older: legacy(), foreignOld: legacy(), trap: newUpstream(t, nil),
 		trusted: secure("honest"), impostors: map[string]*upstream{"expired": secure("expired"), "renamed": secure("renamed"), "selfsigned": secure("selfsigned")},
-		wiki: newUpstream(t, nil), vault: newUpstream(t, nil), foreign: newUpstream(t, nil), quiet: newUpstream(t, nil), guarded: newUpstream(t, nil),
+		wiki: newUpstream(t, nil), vault: newUpstream(t, nil), foreign: newUpstream(t, nil), quiet: newUpstream(t, nil), guarded: newUpstream(t, nil), shifty: startUpstream(t, loopback, nil, shifty()),
 		meet: newUpstream(t, meeting.attend),
 	}
 	r.moved = newUpstream(t, nil)
@@ -120,6 +122,13 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 	for name, u := range r.impostors {
 		servers[name] = server(u)
 	}
+	for i := range rugs() {
+		for _, p := range []proto{h1, h2} {
+			pinned := server(r.shifty)
+			pinned.URL, pinned.Pins = r.shifty.url+"/private/"+pinnedName(i, p), pins.Quarantine
+			servers[pinnedName(i, p)] = pinned
+		}
+	}
 	open := slices.DeleteFunc(slices.Collect(maps.Keys(servers)), func(name string) bool { return name == "guarded" })
 	named := servers["moved"]
 	named.URL = "http://" + net.JoinHostPort(movedName, port) + "/private"
@@ -145,7 +154,7 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 		Connector: func(cfg *connector.Config) {
 			cfg.Upstream.AllowedIPs = []string{"127.0.0.1/32"}
 			if !second {
-				cfg.Policy = guarded(t, open)
+				cfg.Policy, cfg.StateDir = guarded(t, open), t.TempDir()
 			} else {
 				cfg.TunnelToken = token
 				cfg.Servers = map[string]connector.Server{"wiki": server(r.foreign), "old": stream(r.foreignOld)}
@@ -171,7 +180,7 @@ const others = 11
 func (r *rig) upstreams() []*upstream {
 	return []*upstream{
 		r.vault, r.foreign, r.quiet, r.hasty, r.older, r.foreignOld, r.trap, r.elsewhere, r.impostors["expired"], r.impostors["renamed"], r.impostors["selfsigned"],
-		r.wiki, r.guarded, r.meet, r.hostile, r.old, r.trusted, r.moved,
+		r.wiki, r.guarded, r.shifty, r.meet, r.hostile, r.old, r.trusted, r.moved,
 	}
 }
 

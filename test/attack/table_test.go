@@ -27,6 +27,8 @@ open descriptors and heap return to where they were.
 answer, *aborted* says that it was broken off behind its head, and *then* the further answers on the same connection. *Upstream* says whether a private server got as much as a byte;
 a number says how many calls it got. What is let through arrived with the connector's credentials, without the agent's token, and
 with the body's very bytes.
+
+Attacks on databases are in [databases.md](databases.md), those on local commands' cells in [cells.md](cells.md), those on the file of the audit log in the tests of ` + "`audit`" + `.
 `
 
 // table collects outcomes.

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"sallyport.dev/test/stack"
 )
 
 // received is one request as an upstream got it.
@@ -101,7 +103,7 @@ func (u *upstream) echo(w http.ResponseWriter, r *http.Request, body []byte, n i
 		w.Header().Set(header, fmt.Sprintf("upstream-session-%d", n))
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(body)
+	_, _ = w.Write(stack.Echo(body))
 }
 
 // legacy answers as a server of HTTP+SSE does, but for the messages: it knows

@@ -93,6 +93,7 @@ type childMessage struct {
 	ID     json.RawMessage
 	Method string
 	Params struct{ Name string }
+	Error  json.RawMessage
 }
 
 type childServer struct {
@@ -100,6 +101,7 @@ type childServer struct {
 	knows    string
 	stubborn bool
 	kept     [][]byte
+	asked    json.RawMessage // the call that waits for what the client says
 }
 
 func (c *childServer) result(id json.RawMessage, result any) {
@@ -113,6 +115,8 @@ func (c *childServer) text(id json.RawMessage, text string) {
 
 func (c *childServer) serve(m childMessage) {
 	switch m.Method {
+	case "": // a response
+		c.text(c.asked, map[bool]string{true: "answered", false: "refused " + string(m.Error)}[m.Error == nil])
 	case "initialize":
 		if c.knows == childPicky {
 			fmt.Printf(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32602,"message":"another revision, please"}}`+"\n", m.ID)
@@ -148,6 +152,9 @@ func (c *childServer) tool(id json.RawMessage, name string) {
 			fmt.Printf(log, strings.Repeat("x", 1000))
 		}
 		c.text(id, "flooded")
+	case "ask":
+		c.asked = id
+		fmt.Println(`{"jsonrpc":"2.0","id":"ask-1","method":"roots/list"}`)
 	case "never":
 	case "twice":
 		c.text(id, "once")

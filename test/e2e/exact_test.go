@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+
+	"sallyport.dev/test/stack"
 )
 
 // seen is a request as an upstream got it.
@@ -49,7 +51,7 @@ func (u *exactUpstream) serve(w http.ResponseWriter, r *http.Request) {
 	u.mu.Unlock()
 	if !ok {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
+		_, _ = w.Write(stack.Echo(body))
 		return
 	}
 	conn, _, err := http.NewResponseController(w).Hijack()

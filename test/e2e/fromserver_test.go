@@ -24,7 +24,7 @@ func asking(t *testing.T, method string) (url string) {
 		if strings.Contains(string(body), `"initialize"`) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Mcp-Session-Id", "session-1")
-			_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
+			_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":9007199254740993,"result":{}}`)
 			return
 		}
 		if r.Header.Get("Mcp-Session-Id") != "session-1" {
@@ -118,4 +118,20 @@ func converse(t *testing.T, s *stack.Stack, agent *http.Client, server string) s
 		}
 	}
 	return seen.String()
+}
+
+// A local command is told, too.
+func TestLocalServersAskOnlyWhatPolicyAllows(t *testing.T) {
+	t.Parallel()
+	rules, err := policy.New([]policy.Rule{{Servers: []string{"local"}, Allow: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := stack.New(t, stack.Options{Transport: tunnel.QUIC, Servers: locals(t, childOld), Connector: func(c *connector.Config) { c.Policy = rules }})
+	agent, url := s.Agent(t, true), s.URL("local")
+	session := beginPatiently(t, agent, url)
+	got := inSession(t, agent, http.MethodPost, url, session, callTool("ask", ""))
+	if text := string(got.body); got.status != http.StatusOK || !strings.Contains(text, "refused") || !strings.Contains(text, "-32003") || strings.Contains(text, "roots/list") {
+		t.Errorf("%d %s", got.status, text)
+	}
 }

@@ -142,7 +142,8 @@ func TestUpstreamCertificates(t *testing.T) {
 			var requests atomic.Int64
 			upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				requests.Add(1)
-				_, _ = io.Copy(w, r.Body)
+				body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+				_, _ = w.Write(stack.Echo(body))
 			}))
 			upstream.Config.ErrorLog = nil
 			upstream.TLS = &tls.Config{Certificates: []tls.Certificate{test.cert}, MinVersion: tls.VersionTLS12}

@@ -46,7 +46,7 @@ func TestEveryWayToPutACredentialIn(t *testing.T) {
 			got.Store(r)
 			body.Store(&sent)
 			w.Header().Set("Content-Type", "application/json")
-			_, _ = fmt.Fprintf(w, `{"head":%q,"uri":%q}`, r.Header, r.RequestURI)
+			_, _ = fmt.Fprintf(w, `{"head":%q,"uri":%q}`, fmt.Sprint(r.Header), r.RequestURI)
 		})
 		secretKey := stack.SecretFile(t, dir, "key", upstreamKey)
 		server := func(c connector.Credential) connector.Server {

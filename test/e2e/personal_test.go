@@ -284,7 +284,7 @@ func TestQuarantine(t *testing.T) {
 				fmt.Fprintf(w, `{"you sent":%q}`, r.Header.Get("Authorization"))
 				return
 			}
-			_, _ = w.Write(body)
+			_, _ = w.Write(stack.Echo(body))
 		})
 		server, _ := keyed(t, connector.Server{URL: upstream.URL, AllowPlaintext: true, OnReflection: "quarantine"})
 		s := stack.New(t, stack.Options{Transport: transport, Servers: map[string]connector.Server{"wiki": server, "other": {URL: upstream.URL}}})

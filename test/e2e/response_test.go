@@ -36,8 +36,8 @@ func rawResponses() map[string]string {
 	)
 	responses := map[string]string{
 		"odd JSON":             sized(200, asJSON, "\t{ \"id\":9007199254740993 ,\r\n\"result\" : {\"n\":[1.0,1e999,-0,123456789012345678901234567890],\"s\":\"\\u00e9\\/\"}, \"jsonrpc\":\"2.0\"}\n\n "),
-		"no JSON at all":       sized(200, asJSON, "{\"a\":1,\"a\":2,\xff\x00 not JSON"),
-		"chunked JSON":         chunked(200, asJSON, `{"jsonrpc":"2.0",`, `"id":1,`, `"result":{}}`),
+		"no JSON at all":       sized(200, "Content-Type: text/plain\r\n", "\"a\":1,\"a\":2,\xff\x00 not JSON"),
+		"chunked JSON":         chunked(200, asJSON, `{"jsonrpc":"2.0",`, `"id":`+bigID+`,`, `"result":{}}`),
 		"until close":          "HTTP/1.1 200 OK\r\nConnection: close\r\n" + asJSON + "\r\n{\"until\":\"close\"}",
 		"empty 200":            sized(200, "", ""),
 		"no content type":      sized(200, "", "<html>what is it?</html>"),

@@ -23,7 +23,7 @@ func TestConnectorStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules := "policy:\n  - { name: echoing, servers: [echo], allow: true, limits: { rate: 100/1s } }\n  - { name: try-out, servers: [echo], when: 'mcp.tool == \"x\"', allow: false, mode: report }\n"
-	writeFile(t, d.connector, strings.Replace(string(text), "policy: open\n", rules, 1)+"state_dir: "+state+"\n")
+	writeFile(t, d.connector, strings.Replace(string(text), "policy: open\n", rules, 1)+"state_dir: "+state+"\naudit: best_effort\n")
 	ask := func(more ...string) (out string, code int) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), binary, append([]string{"connector", "status", "-c", d.connector}, more...)...)
@@ -38,7 +38,7 @@ func TestConnectorStatus(t *testing.T) {
 	p.says(t, `"attached"`, 2)
 	d.call(t)
 	out, code := ask()
-	for _, want := range []string{"attached to ", "over quic", "policy  rules, 2", "try-out is NOT ENFORCED", "echo", "http://127.0.0.1", "1 calls answered, 0 failed"} {
+	for _, want := range []string{"attached to ", "over quic", "policy  rules, 2", "try-out is NOT ENFORCED", "echo", "http://127.0.0.1", "1 calls answered, 0 failed", "audit   best_effort, "} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("%d, %s\nlacks %s", code, out, want)
 		}

@@ -208,14 +208,14 @@ func TestUpstreamThatDiesInItsStream(t *testing.T) {
 					t.Errorf("%s: the stream ends in %q", name, got.body)
 				}
 			}
-			// Nothing of this one has been sent on when it breaks, so that there is room for a whole error.
-			if got := ask("JSON with a length", http.MethodPost, pingBody); got.err == nil {
-				mustRefuse(t, got, 502, -32012, "unknown")
+			// Nothing of these has been sent on when they break, so that there is room for a whole error.
+			for _, name := range []string{"JSON", "JSON with a length"} {
+				mustRefuse(t, ask(name, http.MethodPost, pingBody), 502, -32014, "unknown")
 			}
 			if got := ask("behind the response", http.MethodPost, pingBody); got.err != nil || !strings.HasSuffix(string(got.body), "\"result\":{}}\n\n") {
 				t.Errorf("all was answered, and the stream ends with %v after %q", got.err, got.body)
 			}
-			for _, name := range []string{"inside a long event", "with ids", "JSON"} {
+			for _, name := range []string{"inside a long event", "with ids"} {
 				if got := ask(name, http.MethodPost, pingBody); got.err == nil {
 					t.Errorf("%s: the stream ends cleanly after %.200q", name, got.body)
 				} else if errors.Is(got.err, io.EOF) {

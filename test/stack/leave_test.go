@@ -24,6 +24,8 @@ const listTools = `{"jsonrpc":"2.0","id":7,"method":"tools/list"}`
 func TestStopLosesNoAnswer(t *testing.T) {
 	piece := bytes.Repeat([]byte("x"), 64<<10)
 	const pieces = 128
+	first := append([]byte(`{"jsonrpc":"2.0","id":7,"result":"`), bytes.Repeat([]byte("x"), 2*len(piece))...)[:2*len(piece)] // more than is judged before any of it passes
+	last := append(bytes.Clone(piece[2:]), `"}`...)
 	for _, who := range []string{"connector", "gateway"} {
 		for _, transport := range stack.Transports() {
 			t.Run(who+"/"+string(transport), func(t *testing.T) {
@@ -31,13 +33,14 @@ func TestStopLosesNoAnswer(t *testing.T) {
 				upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					_, _ = io.Copy(io.Discard, r.Body)
 					w.Header().Set("Content-Type", "application/json")
-					_, _ = w.Write(piece)
+					_, _ = w.Write(first)
 					_ = http.NewResponseController(w).Flush()
 					close(begun)
 					<-finish
-					for range pieces - 1 {
+					for range pieces - 3 {
 						_, _ = w.Write(piece)
 					}
+					_, _ = w.Write(last)
 				}))
 				defer upstream.Close()
 				s := stack.New(t, stack.Options{Transport: transport, Servers: map[string]connector.Server{"wiki": {URL: upstream.URL}}})

@@ -25,7 +25,7 @@ func TestCall(t *testing.T) {
 		}
 		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(body)
+		_, _ = w.Write(stack.Echo(body))
 	}))
 	defer upstream.Close()
 	for _, transport := range stack.Transports() {
@@ -51,7 +51,7 @@ func TestCall(t *testing.T) {
 					}
 					got, err := io.ReadAll(resp.Body)
 					_ = resp.Body.Close()
-					if err != nil || resp.StatusCode != http.StatusOK || string(got) != body {
+					if err != nil || resp.StatusCode != http.StatusOK || string(got) != string(stack.Echo([]byte(body))) {
 						t.Fatalf("status %d, body %q, %v\n%s", resp.StatusCode, got, err, s.Log)
 					}
 					t.Log(time.Since(start))

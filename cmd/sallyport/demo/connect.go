@@ -21,7 +21,8 @@ func (d *Demo) connectorConfig(transport string) (connector.Config, error) {
 		TunnelToken: d.tunnel,
 		Transport:   transport,
 		Servers: map[string]connector.Server{
-			diagName: {URL: d.diag.url()},
+			ordersName: ordersServer(),
+			diagName:   {URL: d.diag.url()},
 			notesName: {
 				URL:            d.notes.url(),
 				AllowPlaintext: true,

@@ -1,5 +1,5 @@
 // Package demo runs a whole Sallyport on loopback: a gateway, a connector behind it, and private MCP servers that only the
-// connector reaches: three over HTTP, of which one wants a key and one an access token, and this program as a local command. Its process calls cell.Main first, and serves
+// connector reaches: a database that it speaks MCP for, three over HTTP, of which one wants a key and one an access token, and this program as a local command. Its process calls cell.Main first, and serves
 // `demo serve-stdio`. It does not know flags or the terminal: its caller says where to write.
 package demo
 
@@ -22,6 +22,7 @@ import (
 const (
 	tunnelName    = "demo"
 	principalName = "demo"
+	ordersName    = "orders"
 	diagName      = "diag"
 	notesName     = "notes"
 	ticketsName   = "tickets"

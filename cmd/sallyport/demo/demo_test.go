@@ -70,7 +70,7 @@ func TestOnceShowsAndChecksWhatEachHopSaw(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", part, out.String())
 		}
 	}
-	local := strings.Contains(out.String(), "four private MCP servers")
+	local := strings.Contains(out.String(), "five private MCP servers")
 	for _, part := range []string{"  local   look ", "HOME LANG PATH TMPDIR; 2 processes; 0 files of the demo", "  local      of the environment 4 names"} {
 		if local != strings.Contains(out.String(), part) {
 			t.Errorf("with a local server: %t; %q in\n%s", local, part, out.String())
@@ -206,6 +206,7 @@ func TestLookSeesWhatIsThere(t *testing.T) {
 		}
 	}
 	_ = say.Close()
+	crew.Go(func() { _, _ = io.Copy(io.Discard, hear) }) // the first answer may come last
 	crew.Wait()
 	if view == nil {
 		t.Fatal("look has not answered")
@@ -241,7 +242,7 @@ func TestWithoutIsolation(t *testing.T) {
 	if err := errors.Join(d.PrintCard(&card, "sallyport"), d.PrintJSON(&line)); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(card.String(), "three private MCP servers") || !strings.Contains(card.String(), "left out: make namespaces: cell: isolation is not available") || strings.Contains(card.String()+line.String(), d.URL(localName)) {
+	if !strings.Contains(card.String(), "four private MCP servers") || !strings.Contains(card.String(), "left out: make namespaces: cell: isolation is not available") || strings.Contains(card.String()+line.String(), d.URL(localName)) {
 		t.Errorf("got %s%s", card.String(), line.String())
 	}
 	cfg, err := d.connectorConfig("auto")
@@ -389,7 +390,7 @@ func TestPrintJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	needsLocal(t, d)
-	if len(card.Servers) != 4 || card.Servers[3].Name != "local" || card.Servers[2].Name != "tickets" || card.Servers[0].Name != "diag" || card.Servers[1].URL != d.URL("notes") || card.Token != d.token.Reveal() {
+	if len(card.Servers) != 5 || card.Servers[4].Name != "local" || card.Servers[3].Name != "tickets" || card.Servers[1].Name != "diag" || card.Servers[0].Name != "orders" || card.Servers[2].URL != d.URL("notes") || card.Token != d.token.Reveal() {
 		t.Errorf("got %+v", card)
 	}
 	if _, err := os.Stat(card.CAFile); err != nil {

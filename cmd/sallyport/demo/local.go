@@ -60,7 +60,7 @@ func (d *Demo) Without() error { return d.without }
 
 // ownNames are the names of the demo's own servers.
 func (d *Demo) ownNames() []string {
-	names := []string{diagName, notesName, ticketsName}
+	names := []string{ordersName, diagName, notesName, ticketsName}
 	if d.local != nil {
 		names = append(names, localName)
 	}
@@ -70,9 +70,9 @@ func (d *Demo) ownNames() []string {
 // howMany counts the demo's own servers in words.
 func (d *Demo) howMany() string {
 	if d.local == nil {
-		return "three private MCP servers"
+		return "four private MCP servers, one of them a database"
 	}
-	return "four private MCP servers"
+	return "five private MCP servers, one of them a database"
 }
 
 // proveView checks what the local server saw. The demo's directory holds the agent's token, the notes server's key and all

@@ -36,7 +36,7 @@ func Once(ctx context.Context, cfg Config, out io.Writer) error {
 	defer d.Close()
 	fmt.Fprintf(out, "Sallyport demo, once: an agent calls %s.\n", d.howMany())
 	if d.without != nil {
-		fmt.Fprintf(out, "The fourth, a local command, is left out: %v\n", d.without)
+		fmt.Fprintf(out, "The fifth, a local command, is left out: %v\n", d.without)
 	}
 	err = d.Run(ctx, func(ctx context.Context) error {
 		for _, transport := range []string{"quic", "tcp"} {

@@ -43,6 +43,7 @@ func (r *round) saw(facts hops) []sight {
 		{notesName, fmt.Sprintf("Authorization %s: the connector's key; the agent's token did not arrive", r.keys[notesName])},
 		{"audit", r.denied},
 		{ticketsName, fmt.Sprintf("Authorization %s: the access token, not the client secret; the agent's token did not arrive", r.keys[ticketsName])},
+		{ordersName, "an agent's SQL, read-only, in the connector; the database has no port and no MCP server"},
 		{diagName, "no Authorization at all: it is not bound to a credential"},
 	}
 	if d.local != nil {

@@ -46,13 +46,14 @@ func (d *Demo) PrintCard(w io.Writer, program string) error {
 	ca, token := quote(d.gateway.CAFile()), d.token.Reveal()
 	way := fmt.Sprintf("  agent --https--> gateway %s <--%s-- connector ", gateway, strings.ToUpper(d.over))
 	fmt.Fprintf(&b, "\nSallyport demo: %s, reached through a tunnel that was dialled from inside.\n\n", d.howMany())
-	fmt.Fprintf(&b, "%s+--> diag    %s\n", way, strings.TrimSuffix(d.diag.url(), "/mcp"))
+	fmt.Fprintf(&b, "%s+--> orders  an SQLite database, which has no MCP server: the connector speaks MCP for it\n", way)
+	fmt.Fprintf(&b, "%s+--> diag    %s\n", strings.Repeat(" ", len(way)), strings.TrimSuffix(d.diag.url(), "/mcp"))
 	fmt.Fprintf(&b, "%s+--> notes   %s, with a key that only the connector has\n", strings.Repeat(" ", len(way)), strings.TrimSuffix(d.notes.url(), "/mcp"))
 	fmt.Fprintf(&b, "%s+--> tickets %s, with an access token that only the connector can get\n", strings.Repeat(" ", len(way)), strings.TrimSuffix(d.tickets.url(), "/mcp"))
 	if d.local != nil {
 		fmt.Fprintf(&b, "%s+--> local   this program, as a command in a cell: without network, and without sight of the demo's files\n", strings.Repeat(" ", len(way)))
 	} else {
-		fmt.Fprintf(&b, "\nA fourth server, a local command, is left out: %v\n", d.without)
+		fmt.Fprintf(&b, "\nA fifth server, a local command, is left out: %v\n", d.without)
 	}
 	b.WriteByte('\n')
 	for i, name := range d.names() {
@@ -66,19 +67,19 @@ func (d *Demo) PrintCard(w io.Writer, program string) error {
 	fmt.Fprintf(&b, `
 Call it, from another terminal:
 
-  SALLYPORT_TOKEN=%s %s call --ca %s %s search '{"query":"vpn"}'
+  SALLYPORT_TOKEN=%s %s call --ca %s %s query '{"sql":"%s"}'
 
   %s
 
 Or give it to an agent:
 
-  claude mcp add --transport http sallyport-notes %s --header "Authorization: Bearer %s"
+  claude mcp add --transport http sallyport-orders %s --header "Authorization: Bearer %s"
 
   and start it so that it trusts the demo's certificate: NODE_EXTRA_CA_CERTS=%s claude
 
 Each call shows up below. Ctrl-C ends the demo and removes its keys.
 
-`, token, quote(program), ca, d.URL(notesName), d.Curl(), d.URL(notesName), token, ca)
+`, token, quote(program), ca, d.URL(ordersName), ordersQuery, d.Curl(), d.URL(ordersName), token, ca)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

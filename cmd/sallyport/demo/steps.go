@@ -25,6 +25,8 @@ func stepsOn(server string) []step {
 	echo := step{agent.Call{Tool: "echo", Arguments: agent.RawObject(`{"text":"hello","n":9007199254740993}`)}, checkEcho}
 	slow := step{agent.Call{Tool: "slow", Arguments: agent.RawObject(fmt.Sprintf(`{"seconds":0.3,"steps":%d}`, slowSteps)), Progress: true}, checkProgress}
 	switch server {
+	case ordersName:
+		return stepsOnOrders()
 	case diagName:
 		return []step{
 			echo,

@@ -109,13 +109,23 @@ func (j job) keyed(url string) connector.Server {
 
 // bulk answers with a long text.
 func bulk() http.HandlerFunc {
-	piece := []byte(strings.Repeat("Revenue by region, third quarter: north 1,204, east 998, south 1,377, west 1,045 (thousands). ", 700)[:64<<10])
+	const head, tail = `{"jsonrpc":"2.0","id":1,"result":{"text":"`, `"}}`
+	text := strings.Repeat("Revenue by region, third quarter: north 1,204, east 998, south 1,377, west 1,045 (thousands). ", 700)[:64<<10]
+	first, piece, last := []byte(head+text[len(head):]), []byte(text), []byte(text[len(tail):]+tail)
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(bulkBytes))
-		for range bulkBytes / len(piece) {
-			if _, err := w.Write(piece); err != nil {
+		pieces := bulkBytes / len(piece)
+		for i := range pieces {
+			next := piece
+			switch i {
+			case 0:
+				next = first
+			case pieces - 1:
+				next = last
+			}
+			if _, err := w.Write(next); err != nil {
 				return
 			}
 		}
