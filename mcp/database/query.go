@@ -40,7 +40,7 @@ func reads() mcp.ToolAnnotation {
 
 func (s *Server) query() server.ServerTool {
 	tool := mcp.NewToolWithRawSchema(toolQuery, fmt.Sprintf("Runs one read-only SQL statement on a %s database and returns its rows, at most %d rows and %d bytes. "+
-		"Integers beyond 2^53 and exact decimals come as text. It is cancelled after %s.", s.dialect.Name, s.cfg.MaxRows, s.cfg.MaxBytes, s.cfg.StatementTimeout), s.sqlSchema())
+		"Names are quoted as %s. Integers beyond 2^53 and exact decimals come as text. It is cancelled after %s.", s.dialect.Name, s.cfg.MaxRows, s.cfg.MaxBytes, s.dialect.Quoted, s.cfg.StatementTimeout), s.sqlSchema())
 	tool.RawOutputSchema = json.RawMessage(resultSchema)
 	tool.Annotations = reads()
 	return server.ServerTool{Tool: tool, Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {

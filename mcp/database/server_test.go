@@ -34,7 +34,7 @@ func TestTools(t *testing.T) {
 			switch tool.Name {
 			case "query":
 				want := "main.orders(id bigint, total numeric(12,2)) -- \"One row an order [31m\"\n"
-				if !strings.Contains(tool.Description, want) || strings.Contains(tool.Description, "\x1b") || !strings.Contains(string(tool.RawInputSchema)+fmt.Sprint(tool.InputSchema), "?, ?") {
+				if !strings.Contains(tool.Description, want) || !strings.Contains(tool.Description, `quoted as "name"`) || strings.Contains(tool.Description, "\x1b") || !strings.Contains(string(tool.RawInputSchema)+fmt.Sprint(tool.InputSchema), "?, ?") {
 					t.Errorf("%s: query is described as %q", version, tool.Description)
 				}
 			case "refund":
