@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"sallyport.dev/address"
 	"sallyport.dev/audit"
 	"sallyport.dev/cell"
 	"sallyport.dev/connector/pins"
-	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/source"
 	"sallyport.dev/policy"
 	"sallyport.dev/secret"

@@ -18,9 +18,9 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"sallyport.dev/address"
 	"sallyport.dev/audit"
 	"sallyport.dev/connector/pins"
-	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/oauth"
 	"sallyport.dev/credential/source"
 	"sallyport.dev/mcp"

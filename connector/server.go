@@ -144,12 +144,12 @@ func (c *Connector) verify(checker *auth.Checker, next http.Handler) http.Handle
 		n := noteFrom(r.Context())
 		assertions := r.Header[mcp.HeaderAssertion]
 		if len(assertions) != 1 {
-			c.refuse(w, r, mcp.Unauthenticated(""))
+			c.refuse(w, r, mcp.Unauthenticated())
 			return
 		}
 		principal, err := checker.Check(assertions[0], n.server)
 		if err != nil {
-			e := mcp.Unauthenticated("")
+			e := mcp.Unauthenticated()
 			e.Err = err
 			c.refuse(w, r, e)
 			return

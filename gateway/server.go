@@ -143,7 +143,8 @@ func (g *Gateway) publicHost(host string) bool {
 // from the name alone, so that it is the same whether the server exists or not.
 func (g *Gateway) challenge(w http.ResponseWriter, r *http.Request, err error) {
 	name := routeFrom(r.Context())
-	e := mcp.Unauthenticated(auth.Challenge(g.cfg.PublicURL+metadataPrefix+name.canonical(), "", err))
+	challenge := auth.Challenge{MetadataURL: g.cfg.PublicURL + metadataPrefix + name.canonical()}
+	e := mcp.Unauthenticated(challenge.Fields(err)...)
 	if isMalformed(err) {
 		e.Status = http.StatusBadRequest
 	}

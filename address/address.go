@@ -8,11 +8,12 @@ import (
 	"syscall"
 )
 
-// Allowed are the IP addresses that an upstream may have. The zero value allows the private ranges (10.0.0.0/8,
+// Allowed are the IP addresses that may be dialled. The zero value allows the private ranges (10.0.0.0/8,
 // 172.16.0.0/12, 192.168.0.0/16, fc00::/7) and loopback (127.0.0.0/8, ::1). Whatever is listed, the ranges in
 // never.go are refused. An Allowed is safe for concurrent use.
 type Allowed struct {
 	listed []netip.Prefix // empty: the default
+	public bool           // whatever is neither private nor loopback is allowed too
 }
 
 // Reason says why an address is refused.
@@ -60,7 +61,7 @@ func (r Reason) String() string {
 	case ReasonReserved:
 		return "reserved range"
 	case ReasonNotListed:
-		return "not in upstream.allowed_ips"
+		return "not in allowed_ips"
 	default:
 		return "unknown reason"
 	}
@@ -77,7 +78,7 @@ func (e *Error) Error() string {
 	hint := "this range is never allowed"
 	switch e.Reason {
 	case ReasonNotListed:
-		hint = "add it to upstream.allowed_ips if the upstream is meant to be there"
+		hint = "add it to allowed_ips if what is called is meant to be there"
 	case ReasonInvalid, ReasonNetwork:
 		hint = "use an upstream with a plain IP address over TCP"
 	}
@@ -107,6 +108,17 @@ func Parse(prefixes []string) (Allowed, error) {
 		listed = append(listed, prefix)
 	}
 	return Allowed{listed: listed}, nil
+}
+
+// ParsePublic reads the list for what is meant to be on the Internet, such as an identity provider: public addresses are
+// allowed, and of the private ranges and loopback only what is listed. The list may be empty.
+func ParsePublic(prefixes []string) (Allowed, error) {
+	if len(prefixes) == 0 {
+		return Allowed{public: true}, nil
+	}
+	a, err := Parse(prefixes)
+	a.public = true
+	return a, err
 }
 
 func parsePrefix(text string) (netip.Prefix, error) {
@@ -157,11 +169,10 @@ func (a Allowed) judge(addr netip.Addr) Reason {
 	if reason := forbidden(addr); reason != 0 {
 		return reason
 	}
-	listed := a.listed
-	if len(listed) == 0 {
-		listed = byDefault
+	if a.public && !sharedSpace.Contains(addr) && !slices.ContainsFunc(byDefault, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return 0
 	}
-	for _, prefix := range listed {
+	for _, prefix := range a.prefixes() {
 		// Carrier-grade NAT space is shared with strangers in some networks and private in others: only a prefix
 		// inside it allows it, a wider one such as 0.0.0.0/0 does not.
 		if prefix.Contains(addr) && (!sharedSpace.Contains(addr) || contains(sharedSpace, prefix)) {
@@ -184,17 +195,24 @@ func (a Allowed) Control(network, address string, _ syscall.RawConn) error {
 	return a.Check(target.Addr())
 }
 
+// prefixes are those that are listed, or stand for none.
+func (a Allowed) prefixes() []netip.Prefix {
+	if len(a.listed) == 0 && !a.public {
+		return byDefault
+	}
+	return a.listed
+}
+
 // String lists what is allowed, for --check.
 func (a Allowed) String() string {
-	listed := a.listed
-	if len(listed) == 0 {
-		listed = byDefault
-	}
-	texts := make([]string, len(listed))
-	for i, prefix := range listed {
-		texts[i] = prefix.String()
+	var texts []string
+	for _, prefix := range a.prefixes() {
+		texts = append(texts, prefix.String())
 	}
 	slices.Sort(texts)
+	if a.public {
+		texts = append([]string{"public addresses"}, texts...)
+	}
 	return strings.Join(texts, ", ")
 }
 

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"sallyport.dev/credential/address"
+	"sallyport.dev/address"
 )
 
 const allowed = address.Reason(0)
@@ -392,5 +392,38 @@ func BenchmarkAddressCheck(b *testing.B) {
 		if (address.Allowed{}).Check(addr) != nil {
 			b.Fatal("refused")
 		}
+	}
+}
+
+func TestPublic(t *testing.T) {
+	for _, c := range []struct {
+		listed []string
+		addr   string
+		want   address.Reason
+	}{
+		{nil, "8.8.8.8", allowed},
+		{nil, "2606:4700::1111", allowed},
+		{nil, "10.1.2.3", address.ReasonNotListed},
+		{nil, "127.0.0.1", address.ReasonNotListed},
+		{nil, "::1", address.ReasonNotListed},
+		{nil, "fd12::1", address.ReasonNotListed},
+		{nil, "100.64.0.1", address.ReasonNotListed},
+		{nil, "169.254.169.254", address.ReasonMetadata},
+		{[]string{"10.0.0.0/8"}, "10.1.2.3", allowed},
+		{[]string{"10.0.0.0/8"}, "8.8.8.8", allowed},
+		{[]string{"10.0.0.0/8"}, "127.0.0.1", address.ReasonNotListed},
+		{[]string{"100.64.0.0/10"}, "100.64.0.1", allowed},
+	} {
+		a, err := address.ParsePublic(c.listed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var refused *address.Error
+		if errors.As(a.Check(netip.MustParseAddr(c.addr)), &refused); (refused == nil) != (c.want == allowed) || refused != nil && refused.Reason != c.want {
+			t.Errorf("public and %v: %s: %v, want %v", c.listed, c.addr, refused, c.want)
+		}
+	}
+	if _, err := address.ParsePublic([]string{"169.254.0.0/16"}); err == nil {
+		t.Error("a range that can never be allowed was taken")
 	}
 }
