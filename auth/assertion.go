@@ -11,9 +11,9 @@ import (
 // An assertion is the gateway's word to one connector that a principal was verified for one server of one tunnel. It is a
 // JWS in compact form (RFC 7515) with exactly this header,
 //
-//	{"alg":"EdDSA","typ":"sallyport-assertion+jwt"}
+//	{"alg":"EdDSA","typ":"sallyport-assertion+jwt","kid":…}
 //
-// and exactly these claims, all required but principal.exp and principal.claims:
+// whose kid is that of [KeyID], and exactly these claims, all required but principal.exp and principal.claims:
 //
 //	iss        the gateway's public URL
 //	aud        the connector's instance id, one string

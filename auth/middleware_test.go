@@ -19,7 +19,9 @@ func (f verifierFunc) Verify(ctx context.Context, p auth.Presented) (auth.Princi
 
 func TestAuthenticate(t *testing.T) {
 	errDown := errors.New("identity provider unreachable")
-	down := verifierFunc(func(context.Context, auth.Presented) (auth.Principal, error) { return auth.Principal{Subject: "x"}, errDown })
+	down := verifierFunc(func(context.Context, auth.Presented) (auth.Principal, error) {
+		return auth.Principal{Subject: "x"}, errDown
+	})
 	static := authtest.Static(t, auth.Grant{})
 	cases := []struct {
 		name     string

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"sallyport.dev/auth"
+	"sallyport.dev/secret"
 	"sallyport.dev/tunnel"
 )
 
@@ -35,7 +37,8 @@ func (c *Connector) attach(ctx context.Context, s *tunnel.Session) (*auth.Checke
 		return nil, answer, fmt.Errorf("attach: %w", err)
 	}
 	checker, err := auth.NewChecker(auth.CheckerConfig{
-		Key:       answer.AssertionKey,
+		Keys:      answer.AssertionKeys,
+		Renew:     func(ctx context.Context) ([]ed25519.PublicKey, error) { return c.askKeys(ctx, s) },
 		Issuer:    answer.Issuer,
 		Tunnel:    answer.Tunnel,
 		Connector: c.instance,
@@ -46,6 +49,22 @@ func (c *Connector) attach(ctx context.Context, s *tunnel.Session) (*auth.Checke
 
 // clockLeeway is by how much the gateway's clock may differ from ours.
 const clockLeeway = 30 * time.Second
+
+// askKeys asks the gateway of a session for its assertion keys again: it has rotated them.
+func (c *Connector) askKeys(ctx context.Context, s *tunnel.Session) ([]ed25519.PublicKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	raw, err := c.ask(ctx, s, auth.KeysPath, secret.Value{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	var answer auth.KeysAnswer
+	if err := auth.UnmarshalAttach(raw, &answer); err != nil {
+		return nil, err
+	}
+	c.log.Info("the gateway has new assertion keys", append(c.logFields(s), "keys", len(answer.AssertionKeys))...)
+	return answer.AssertionKeys, nil
+}
 
 // introduce says who this connector is and what it serves, and returns what the
 // gateway tells it.
@@ -58,7 +77,11 @@ func (c *Connector) introduce(ctx context.Context, s *tunnel.Session, path strin
 	if err != nil {
 		return answer, err
 	}
-	raw, err := c.ask(ctx, s, path, body)
+	token, err := c.token()
+	if err != nil {
+		return answer, err
+	}
+	raw, err := c.ask(ctx, s, path, token, body)
 	if err != nil {
 		return answer, err
 	}
@@ -68,8 +91,8 @@ func (c *Connector) introduce(ctx context.Context, s *tunnel.Session, path strin
 	return answer, nil
 }
 
-// ask sends the request on a stream of its own and returns the answer's body.
-func (c *Connector) ask(ctx context.Context, s *tunnel.Session, path string, body []byte) ([]byte, error) {
+// ask sends the request, with a token if there is one, on a stream of its own and returns the answer's body.
+func (c *Connector) ask(ctx context.Context, s *tunnel.Session, path string, token secret.Value, body []byte) ([]byte, error) {
 	conn, err := s.Open(ctx)
 	if err != nil {
 		return nil, err
@@ -82,11 +105,9 @@ func (c *Connector) ask(ctx context.Context, s *tunnel.Session, path string, bod
 	}
 	req.Close = true
 	req.Header.Set("Content-Type", "application/json")
-	token, err := c.token()
-	if err != nil {
-		return nil, err
+	if !token.IsZero() {
+		req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
-	req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	var wire bytes.Buffer
 	if err := req.Write(&wire); err != nil {
 		return nil, err

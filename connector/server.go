@@ -147,7 +147,7 @@ func (c *Connector) verify(checker *auth.Checker, next http.Handler) http.Handle
 			c.refuse(w, r, mcp.Unauthenticated())
 			return
 		}
-		principal, err := checker.Check(assertions[0], n.server)
+		principal, err := checker.Check(r.Context(), assertions[0], n.server)
 		if err != nil {
 			e := mcp.Unauthenticated()
 			e.Err = err

@@ -306,6 +306,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	crew.Go(func() { g.acceptTCP(accepting, h1, h2) })
 	crew.Go(func() { g.acceptQUIC(accepting, quicListener) })
 	crew.Go(func() { g.stalls.run(accepting) })
+	crew.Go(func() { g.followKey(accepting) })
 	if g.cfg.TLS.SelfSigned {
 		crew.Go(func() { g.renewSelfSigned(accepting) })
 	}
