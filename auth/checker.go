@@ -11,6 +11,9 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/golang-jwt/jwt/v5"
+
+	"sallyport.dev/auth/internal/cache"
+	"sallyport.dev/auth/internal/date"
 )
 
 const (
@@ -44,7 +47,7 @@ type Checker struct {
 	tunnel string
 	leeway time.Duration
 	parser *jwt.Parser
-	good   *cache[string, goodAssertion] // by the assertion itself: hashing one costs more than all the rest of a check
+	good   *cache.Cache[string, goodAssertion] // by the assertion itself: hashing one costs more than all the rest of a check
 }
 
 type goodAssertion struct {
@@ -82,7 +85,7 @@ func NewChecker(cfg CheckerConfig) (*Checker, error) {
 			jwt.WithLeeway(cfg.Leeway),
 			jwt.WithStrictDecoding(),
 		),
-		good: newCache[string, goodAssertion](maxCached),
+		good: cache.New[string, goodAssertion](maxCached),
 	}, nil
 }
 
@@ -95,13 +98,13 @@ func (c *Checker) Check(ctx context.Context, token, server string) (Principal, e
 	if len(token) > maxTokenBytes {
 		return Principal{}, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, maxTokenBytes)
 	}
-	known, ok := c.good.get(token)
+	known, ok := c.good.Get(token)
 	if !ok {
 		var err error
 		if known, err = c.verify(ctx, token); err != nil {
 			return Principal{}, fmt.Errorf("check an assertion: %w", err)
 		}
-		c.good.put(strings.Clone(token), known)
+		c.good.Put(strings.Clone(token), known)
 	}
 	if !time.Now().Before(known.until) {
 		return Principal{}, fmt.Errorf("check an assertion: %w", ErrExpired)
@@ -140,7 +143,7 @@ func (c *Checker) accept(claims *assertionClaims) (goodAssertion, error) {
 		return goodAssertion{}, fmt.Errorf("%w: it lives longer than %s", ErrInvalid, assertionLife)
 	}
 	p := claims.Principal
-	if p.Issuer == "" || p.Subject == "" || p.Expires < 0 || p.Expires > maxNumericDate {
+	if p.Issuer == "" || p.Subject == "" || p.Expires < 0 || p.Expires > date.Max {
 		return goodAssertion{}, fmt.Errorf("%w: it names no principal", ErrInvalid)
 	}
 	if p.Expires != 0 && *claims.Expires > p.Expires {

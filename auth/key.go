@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 const (
@@ -44,7 +45,7 @@ func LoadOrCreateKey(path string) (ed25519.PrivateKey, error) {
 func LoadKey(path string) (ed25519.PrivateKey, error) { return loadKey(path) }
 
 // ReplaceKey puts a new Ed25519 key in the place of the file at path, which must be there: whoever reads it gets the one or
-// the other, whole. It gives the public half.
+// the other, whole. What root replaces stays its owner's, who may be a service's user. It gives the public half.
 func ReplaceKey(path string) (ed25519.PublicKey, error) {
 	if _, err := loadKey(path); err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func ReplaceKey(path string) (ed25519.PublicKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("auth: make the key %s: %w", path, err)
 	}
-	if err := writeKey(path, key, os.Rename); err != nil {
+	if err := writeKey(path, key, takePlace); err != nil {
 		return nil, fmt.Errorf("auth: replace the key %s: %w", path, err)
 	}
 	return public, nil
@@ -133,6 +134,21 @@ func writeKey(path string, key ed25519.PrivateKey, name func(from, to string) er
 		return err
 	}
 	return syncDir(dir)
+}
+
+// takePlace renames a file to another one, which it replaces, and gives it to the other's owner where only root could have
+// made it.
+func takePlace(from, to string) error {
+	info, err := os.Stat(to)
+	if err != nil {
+		return err
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		if err := os.Lchown(from, int(stat.Uid), int(stat.Gid)); err != nil {
+			return err
+		}
+	}
+	return os.Rename(from, to)
 }
 
 func syncDir(dir string) error {

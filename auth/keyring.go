@@ -24,10 +24,22 @@ const (
 // keyRing holds the assertion keys of one gateway, as it has given them over its session.
 type keyRing struct {
 	renew func(ctx context.Context) ([]ed25519.PublicKey, error)
-	keys  atomic.Pointer[map[string]ed25519.PublicKey] // by name
+	keys  atomic.Pointer[map[string]ringKey] // by name
 
 	mu     sync.Mutex // held while the gateway is asked: who waits gets the same answer
 	seldom *rate.Limiter
+}
+
+// ringKey is a key, and until when it counts: the one that signs has no end.
+type ringKey struct {
+	key   ed25519.PublicKey
+	until time.Time
+}
+
+// known gives a key that counts.
+func (r *keyRing) known(id string) (ed25519.PublicKey, bool) {
+	k, ok := (*r.keys.Load())[id]
+	return k.key, ok && (k.until.IsZero() || time.Now().Before(k.until))
 }
 
 func newKeyRing(keys []ed25519.PublicKey, renew func(ctx context.Context) ([]ed25519.PublicKey, error)) (*keyRing, error) {
@@ -35,17 +47,24 @@ func newKeyRing(keys []ed25519.PublicKey, renew func(ctx context.Context) ([]ed2
 	return r, r.take(keys)
 }
 
-// take replaces the keys.
+// take replaces the keys. The first one signs; the others were rotated out, and count for as long as the gateway gives them out,
+// whether it is asked again or not.
 func (r *keyRing) take(keys []ed25519.PublicKey) error {
 	if len(keys) == 0 || len(keys) > maxAssertionKeys {
 		return fmt.Errorf("auth: the gateway has given %d assertion keys: 1 to %d are allowed", len(keys), maxAssertionKeys)
 	}
-	named := make(map[string]ed25519.PublicKey, len(keys))
-	for _, key := range keys {
+	named := make(map[string]ringKey, len(keys))
+	for i, key := range keys {
 		if len(key) != ed25519.PublicKeySize {
 			return fmt.Errorf("auth: the gateway's assertion key has %d bytes and needs %d", len(key), ed25519.PublicKeySize)
 		}
-		named[KeyID(key)] = slices.Clone(key)
+		k := ringKey{key: slices.Clone(key)}
+		if i > 0 {
+			k.until = time.Now().Add(keyOverlap)
+		}
+		if _, twice := named[KeyID(key)]; !twice {
+			named[KeyID(key)] = k
+		}
 	}
 	r.keys.Store(&named)
 	return nil
@@ -58,12 +77,12 @@ func (r *keyRing) find(ctx context.Context, id string) (ed25519.PublicKey, error
 	if len(id) != keyIDBytes {
 		return nil, errUnknownKey
 	}
-	if key, ok := (*r.keys.Load())[id]; ok {
+	if key, ok := r.known(id); ok {
 		return key, nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if key, ok := (*r.keys.Load())[id]; ok { // somebody else has asked meanwhile
+	if key, ok := r.known(id); ok { // somebody else has asked meanwhile
 		return key, nil
 	}
 	if r.renew == nil || ctx.Err() != nil || !r.seldom.Allow() {
@@ -76,7 +95,7 @@ func (r *keyRing) find(ctx context.Context, id string) (ed25519.PublicKey, error
 	if err := r.take(keys); err != nil {
 		return nil, errors.Join(ErrInvalid, err)
 	}
-	if key, ok := (*r.keys.Load())[id]; ok {
+	if key, ok := r.known(id); ok {
 		return key, nil
 	}
 	return nil, errUnknownKey

@@ -67,6 +67,14 @@ func TestRotation(t *testing.T) {
 		if len(s.PublicKeys()) != 1 {
 			t.Error("the key before is given out after its overlap")
 		}
+		// Nobody has asked since, and the key that was rotated out counts no more.
+		before := authtest.Signer(t)
+		if _, err := c.Check(t.Context(), mustSign(t, before, assertion()), "wiki"); !errors.Is(err, auth.ErrInvalid) {
+			t.Errorf("the key before still counts: %v", err)
+		}
+		if _, err := c.Check(t.Context(), mustSign(t, s, assertion()), "wiki"); err != nil {
+			t.Errorf("the key that signs: %v", err)
+		}
 	})
 }
 

@@ -41,6 +41,16 @@ type metadataDocument struct {
 
 // ServeHTTP answers GET and HEAD with the document, for any origin and cacheable for a minute.
 func (m Metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := json.Marshal(metadataDocument{Metadata: m, Methods: []string{"header"}})
+	if err != nil || m.Resource == "" {
+		body = nil
+	}
+	ServePublic(w, r, body)
+}
+
+// ServePublic answers GET and HEAD with a document that is public and no secret of anybody's, in JSON, for any origin and
+// cacheable for a minute. An empty one is answered with 500.
+func ServePublic(w http.ResponseWriter, r *http.Request, body []byte) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -49,8 +59,7 @@ func (m Metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
 		return
 	}
-	body, err := json.Marshal(metadataDocument{Metadata: m, Methods: []string{"header"}})
-	if err != nil || m.Resource == "" {
+	if len(body) == 0 {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/golang-jwt/jwt/v5"
+
+	"sallyport.dev/auth/internal/cache"
 )
 
 // keyOverlap is for how long after a rotation the key before is still given out: twice what an assertion lives.
@@ -33,7 +35,7 @@ type Signer struct {
 type signingKey struct {
 	key    ed25519.PrivateKey
 	header string
-	signed *cache[signKey, signedAssertion]
+	signed *cache.Cache[signKey, signedAssertion]
 }
 
 // KeyID names an assertion key in the header of what it has signed: the first 16 characters of the base64url SHA-256 of its
@@ -80,7 +82,7 @@ func (s *Signer) Rotate(key ed25519.PrivateKey) error {
 	next := &signingKey{
 		key:    slices.Clone(key),
 		header: base64.RawURLEncoding.EncodeToString([]byte(header)),
-		signed: newCache[signKey, signedAssertion](maxCached),
+		signed: cache.New[signKey, signedAssertion](maxCached),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,14 +134,14 @@ func (s *Signer) Sign(a Assertion) (string, error) {
 		key.claims = sha256.Sum256(encoded)
 	}
 	with := s.current.Load()
-	if known, ok := with.signed.get(key); ok && now.Before(known.until) {
+	if known, ok := with.signed.Get(key); ok && now.Before(known.until) {
 		return known.token, nil
 	}
 	fresh, err := s.sign(with, a, key.expiry, now)
 	if err != nil {
 		return "", err
 	}
-	with.signed.put(key, fresh)
+	with.signed.Put(key, fresh)
 	return fresh.token, nil
 }
 
