@@ -36,6 +36,9 @@ func (c *Connector) attach(ctx context.Context, s *tunnel.Session) (*auth.Checke
 	if err != nil {
 		return nil, answer, fmt.Errorf("attach: %w", err)
 	}
+	if tunnel := c.cfg.Auth.tunnel(); tunnel != "" && tunnel != answer.Tunnel {
+		return nil, answer, fmt.Errorf("%w: the gateway says that the tunnel is %q, and auth.url is of another", errRefused, answer.Tunnel[:min(len(answer.Tunnel), maxTunnelShown)])
+	}
 	checker, err := auth.NewChecker(auth.CheckerConfig{
 		Keys:      answer.AssertionKeys,
 		Renew:     func(ctx context.Context) ([]ed25519.PublicKey, error) { return c.askKeys(ctx, s) },
@@ -46,6 +49,9 @@ func (c *Connector) attach(ctx context.Context, s *tunnel.Session) (*auth.Checke
 	})
 	return checker, answer, err
 }
+
+// maxTunnelShown is how much of a tunnel's name is shown that is not the expected one, in bytes.
+const maxTunnelShown = 64
 
 // clockLeeway is by how much the gateway's clock may differ from ours.
 const clockLeeway = 30 * time.Second
@@ -73,7 +79,7 @@ func (c *Connector) introduce(ctx context.Context, s *tunnel.Session, path strin
 	defer cancel()
 	var answer auth.AttachAnswer
 	now := c.current()
-	body, err := auth.MarshalAttach(auth.AttachRequest{Instance: c.instance, Version: c.cfg.Version, Servers: now.names, Bound: now.localNames()})
+	body, err := auth.MarshalAttach(auth.AttachRequest{Instance: c.instance, Version: c.cfg.Version, Servers: now.names, Bound: now.localNames(), Verifies: c.cfg.VerifyAgents})
 	if err != nil {
 		return answer, err
 	}

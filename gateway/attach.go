@@ -251,6 +251,10 @@ func (at *attachment) attach(r *http.Request, body []byte) (*attached, int, erro
 		}
 		a.servers[name] = true
 	}
+	if len(asked.Verifies) > maxServers {
+		return nil, http.StatusBadRequest, errors.Join(errAttach, errors.New("no more than 256 issuers are allowed"))
+	}
+	a.verifies = at.gateway.forwarded(identity.Name, asked.Verifies)
 	for _, name := range asked.Bound {
 		if !a.servers[name] {
 			return nil, http.StatusBadRequest, errors.Join(errAttach, errors.New("a bound server is none of its servers"))
