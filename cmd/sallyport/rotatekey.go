@@ -19,7 +19,7 @@ func newRotateKey() *cobra.Command {
 this file signs with it within 2 s, and connectors get it as they meet it: no call is dropped. What the
 old key has signed is good for 30 s more.
 
-Run it as the user that the gateway runs as.`,
+Run it as root or as the user that the gateway runs as.`,
 		Example: "  sallyport gateway rotate-key -c /etc/sallyport/gateway.yaml",
 		Args:    exactArgs(0, 0),
 	}
