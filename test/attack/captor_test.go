@@ -1,10 +1,10 @@
 package attack
 
 import (
-	"crypto/ed25519"
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,7 +17,6 @@ import (
 	"sallyport.dev/auth/authtest"
 	"sallyport.dev/connector"
 	"sallyport.dev/mcp"
-	"sallyport.dev/policy"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
 	"sallyport.dev/tunnel/tunneltest"
@@ -37,7 +36,7 @@ type captor struct {
 func newCaptor(t *testing.T, transport tunnel.Transport, servers map[string]connector.Server, log *stack.Log, cfg connector.Config) *captor {
 	t.Helper()
 	attached := make(chan *tunnel.Session, 1)
-	cfg.Servers, cfg.Policy, cfg.Connections = servers, policy.Open(), 1
+	cfg.Servers, cfg.Connections = servers, 1
 	cfg.Gateway = "captor.attack.test:443"
 	cfg.Dial = func(ctx context.Context, self tunnel.Config) (*tunnel.Session, error) {
 		dialed, accepted := tunneltest.Pair(t, transport, self, tunnel.Config{Instance: "captor", AcceptStreams: tunnel.GatewayStreams})
