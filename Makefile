@@ -42,7 +42,7 @@ unit: ## every test without the race detector: the quick loop
 
 .PHONY: race
 race: ## every test under the race detector, with each package's time and the slowest tests
-	@go test -race -json $(GOPKGS) | go run ./test/testtimes
+	@go test -race -timeout 20m -json $(GOPKGS) | go run ./test/testtimes
 
 .PHONY: fmt
 fmt: ## fail if a Go file is not gofmt'ed
@@ -85,8 +85,9 @@ conformance: ## the MCP conformance suite on one server, directly and through th
 	@go test -count=1 -v -run '^TestConformance$$' ./test/conformance
 
 .PHONY: compatibility
-compatibility: ## let real clients call real servers through the tunnel and write docs/compatibility.md
+compatibility: ## let real clients call real servers through the tunnel, and sign in; write what was seen into docs
 	@SALLYPORT_COMPATIBILITY_FILE=$(CURDIR)/docs/compatibility.md go test -count=1 ./test/e2e/sdk/...
+	@UPDATE=1 go test -count=1 -run '^TestClients$$' ./test/e2e/oauth
 
 .PHONY: bench
 bench: ## run the benchmarks COUNT times into bench.txt, for benchstat

@@ -6,14 +6,16 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/golang-jwt/jwt/v5"
+
+	"sallyport.dev/auth/internal/date"
 )
 
 // An assertion is the gateway's word to one connector that a principal was verified for one server of one tunnel. It is a
 // JWS in compact form (RFC 7515) with exactly this header,
 //
-//	{"alg":"EdDSA","typ":"sallyport-assertion+jwt"}
+//	{"alg":"EdDSA","typ":"sallyport-assertion+jwt","kid":…}
 //
-// and exactly these claims, all required but principal.exp and principal.claims:
+// whose kid is that of [KeyID], and exactly these claims, all required but principal.exp and principal.claims:
 //
 //	iss        the gateway's public URL
 //	aud        the connector's instance id, one string
@@ -34,8 +36,6 @@ const (
 	assertionSpare = 10 * time.Second
 	// maxClaimsBytes bounds the principal's claims, encoded as JSON.
 	maxClaimsBytes = 4 << 10
-	// maxNumericDate bounds times in claims, to year 36812; beyond it arithmetic on times is not to be trusted.
-	maxNumericDate = 1 << 40
 	// maxCached is the size of one generation of the caches of [Signer] and [Checker].
 	maxCached = 2048
 )
@@ -86,14 +86,14 @@ func (c *assertionClaims) UnmarshalJSON(b []byte) error {
 
 // GetExpirationTime implements [jwt.Claims].
 func (c *assertionClaims) GetExpirationTime() (*jwt.NumericDate, error) {
-	return numericDate(c.Expires)
+	return date.Numeric(c.Expires)
 }
 
 // GetIssuedAt implements [jwt.Claims].
-func (c *assertionClaims) GetIssuedAt() (*jwt.NumericDate, error) { return numericDate(c.IssuedAt) }
+func (c *assertionClaims) GetIssuedAt() (*jwt.NumericDate, error) { return date.Numeric(c.IssuedAt) }
 
 // GetNotBefore implements [jwt.Claims].
-func (c *assertionClaims) GetNotBefore() (*jwt.NumericDate, error) { return numericDate(c.NotBefore) }
+func (c *assertionClaims) GetNotBefore() (*jwt.NumericDate, error) { return date.Numeric(c.NotBefore) }
 
 // GetIssuer implements [jwt.Claims].
 func (c *assertionClaims) GetIssuer() (string, error) { return c.Issuer, nil }
@@ -104,14 +104,4 @@ func (c *assertionClaims) GetSubject() (string, error) { return c.Principal.Subj
 // GetAudience implements [jwt.Claims].
 func (c *assertionClaims) GetAudience() (jwt.ClaimStrings, error) {
 	return jwt.ClaimStrings{c.Audience}, nil
-}
-
-func numericDate(seconds *int64) (*jwt.NumericDate, error) {
-	if seconds == nil {
-		return nil, nil
-	}
-	if *seconds <= 0 || *seconds > maxNumericDate {
-		return nil, jwt.ErrTokenInvalidClaims
-	}
-	return jwt.NewNumericDate(time.Unix(*seconds, 0)), nil
 }

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"strconv"
 	"testing"
 
@@ -40,7 +41,7 @@ func BenchmarkSign(b *testing.B) {
 func BenchmarkCheck(b *testing.B) {
 	token := mustSign(b, authtest.Signer(b), assertion())
 	check := func(b *testing.B, c *auth.Checker) {
-		if _, err := c.Check(token, "wiki"); err != nil {
+		if _, err := c.Check(context.Background(), token, "wiki"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,12 +1,14 @@
 package auth_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,7 +57,7 @@ func TestAssertionRoundTrip(t *testing.T) {
 		token := mustSign(t, authtest.Signer(t), a)
 		c := authtest.Checker(t, "acme", "inst1")
 		for range 2 { // verified, then remembered
-			p, err := c.Check(token, "wiki")
+			p, err := c.Check(context.Background(), token, "wiki")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,10 +67,10 @@ func TestAssertionRoundTrip(t *testing.T) {
 			if !p.May("acme", "wiki") || p.May("acme", "db") || p.May("other", "wiki") {
 				t.Errorf("grant %v is not this tunnel and server alone", p.Grant)
 			}
-			if _, err := c.Check(token, "db"); !errors.Is(err, auth.ErrInvalid) {
+			if _, err := c.Check(context.Background(), token, "db"); !errors.Is(err, auth.ErrInvalid) {
 				t.Errorf("for another server: %v", err)
 			}
-			if _, err := c.Check(token, ""); !errors.Is(err, auth.ErrInvalid) {
+			if _, err := c.Check(context.Background(), token, ""); !errors.Is(err, auth.ErrInvalid) {
 				t.Errorf("for no server: %v", err)
 			}
 		}
@@ -79,22 +81,22 @@ func TestForgeriesAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := assertion()
 		c := authtest.Checker(t, a.Tunnel, a.Connector)
-		genuine := authtest.Forge(authtest.Header, authtest.Claims(a, time.Now()), authtest.Key())
+		genuine := authtest.Forge(authtest.Header(), authtest.Claims(a, time.Now()), authtest.Key())
 		for _, f := range authtest.Forgeries(a) {
 			for range 2 { // the second time nothing must be remembered
-				p, err := c.Check(f.Token, a.Server)
+				p, err := c.Check(context.Background(), f.Token, a.Server)
 				if !errors.Is(err, f.Want) || p.Subject != "" {
 					t.Errorf("%s: got %v, %v; want %v", f.Name, p, err, f.Want)
 				}
 			}
 		}
-		if _, err := c.Check(genuine, a.Server); err != nil {
+		if _, err := c.Check(context.Background(), genuine, a.Server); err != nil {
 			t.Errorf("the genuine one that the forgeries differ from: %v", err)
 		}
-		if _, err := c.Check("", a.Server); !errors.Is(err, auth.ErrNoToken) {
+		if _, err := c.Check(context.Background(), "", a.Server); !errors.Is(err, auth.ErrNoToken) {
 			t.Errorf("no assertion: %v", err)
 		}
-		if _, err := authtest.Checker(t, a.Tunnel, "inst2").Check(genuine, a.Server); !errors.Is(err, auth.ErrInvalid) {
+		if _, err := authtest.Checker(t, a.Tunnel, "inst2").Check(context.Background(), genuine, a.Server); !errors.Is(err, auth.ErrInvalid) {
 			t.Errorf("at another connector: %v", err)
 		}
 	})
@@ -105,7 +107,7 @@ func TestCheckErrorsQuoteNothing(t *testing.T) {
 	a.Principal.Subject = "canary"
 	c := authtest.Checker(t, a.Tunnel, a.Connector)
 	for _, f := range authtest.Forgeries(a) {
-		_, err := c.Check(f.Token, a.Server)
+		_, err := c.Check(context.Background(), f.Token, a.Server)
 		if err == nil || strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "passwd") || strings.Contains(err.Error(), f.Token[:min(len(f.Token), 20)]) && f.Token != ".." {
 			t.Errorf("%s: %v", f.Name, err)
 		}
@@ -117,18 +119,18 @@ func TestAssertionExpires(t *testing.T) {
 		a := assertion()
 		remembering, fresh := authtest.Checker(t, "acme", "inst1"), func() *auth.Checker { return authtest.Checker(t, "acme", "inst1") }
 		token := mustSign(t, authtest.Signer(t), a)
-		if _, err := remembering.Check(token, "wiki"); err != nil {
+		if _, err := remembering.Check(context.Background(), token, "wiki"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(30*time.Second + 5*time.Second - time.Millisecond)
 		for _, c := range []*auth.Checker{remembering, fresh()} {
-			if _, err := c.Check(token, "wiki"); err != nil {
+			if _, err := c.Check(context.Background(), token, "wiki"); err != nil {
 				t.Errorf("within life and leeway: %v", err)
 			}
 		}
 		time.Sleep(time.Millisecond)
 		for _, c := range []*auth.Checker{remembering, fresh()} {
-			if _, err := c.Check(token, "wiki"); !errors.Is(err, auth.ErrExpired) {
+			if _, err := c.Check(context.Background(), token, "wiki"); !errors.Is(err, auth.ErrExpired) {
 				t.Errorf("past life and leeway: %v", err)
 			}
 		}
@@ -194,7 +196,7 @@ func TestAssertionNeverOutlivesItsPrincipal(t *testing.T) {
 		if left := claims["exp"].(float64) - claims["iat"].(float64); left != 12 {
 			t.Errorf("lives %v s beside a principal of 12 s", left)
 		}
-		if _, err := authtest.Checker(t, "acme", "inst1").Check(token, "wiki"); err != nil {
+		if _, err := authtest.Checker(t, "acme", "inst1").Check(context.Background(), token, "wiki"); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(11 * time.Second)
@@ -245,9 +247,11 @@ func TestNewSignerAndNewCheckerRefuse(t *testing.T) {
 	if _, err := auth.NewSigner("https://gw.test", ed25519.PrivateKey("short")); err == nil {
 		t.Error("a signer without key")
 	}
-	good := auth.CheckerConfig{Key: authtest.PublicKey(), Issuer: "i", Tunnel: "t", Connector: "c"}
+	good := auth.CheckerConfig{Keys: []ed25519.PublicKey{authtest.PublicKey()}, Issuer: "i", Tunnel: "t", Connector: "c"}
 	for name, alter := range map[string]func(*auth.CheckerConfig){
-		"no key":          func(c *auth.CheckerConfig) { c.Key = nil },
+		"no key":          func(c *auth.CheckerConfig) { c.Keys = nil },
+		"half a key":      func(c *auth.CheckerConfig) { c.Keys = []ed25519.PublicKey{authtest.PublicKey()[:16]} },
+		"nine keys":       func(c *auth.CheckerConfig) { c.Keys = slices.Repeat([]ed25519.PublicKey{authtest.PublicKey()}, 9) },
 		"no issuer":       func(c *auth.CheckerConfig) { c.Issuer = "" },
 		"no tunnel":       func(c *auth.CheckerConfig) { c.Tunnel = "" },
 		"no connector":    func(c *auth.CheckerConfig) { c.Connector = "" },
@@ -260,7 +264,7 @@ func TestNewSignerAndNewCheckerRefuse(t *testing.T) {
 			t.Errorf("a checker with %s", name)
 		}
 	}
-	if !authtest.Signer(t).PublicKey().Equal(authtest.PublicKey()) {
+	if !authtest.Signer(t).PublicKeys()[0].Equal(authtest.PublicKey()) {
 		t.Error("the signer gives another public key")
 	}
 }
@@ -278,7 +282,7 @@ func TestSignAndCheckConcurrently(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if p, err := c.Check(token, "wiki"); err != nil || p.Subject != a.Principal.Subject {
+				if p, err := c.Check(context.Background(), token, "wiki"); err != nil || p.Subject != a.Principal.Subject {
 					t.Errorf("got %v, %v for %s", p, err, a.Principal.Subject)
 				}
 			}

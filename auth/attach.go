@@ -16,6 +16,10 @@ const AttachPath = "/attach"
 // session carries nothing afterwards, and the asker closes it.
 const DescribePath = "/describe"
 
+// KeysPath is where a connector that has attached asks for the gateway's assertion keys again, by POST without a body, when
+// it has seen one that it does not know.
+const KeysPath = "/keys"
+
 // MaxAttachBytes bounds the body of an attach request and of its answer.
 const MaxAttachBytes = 64 << 10
 
@@ -29,6 +33,9 @@ type AttachRequest struct {
 	Servers []string `json:"servers"`
 	// Bound are those of them whose MCP sessions live in the connector's own process: no other instance knows them.
 	Bound []string `json:"bound,omitempty"`
+	// Verifies are the issuers whose principals it accepts, by their own tokens, which it therefore must be sent. Empty if
+	// the gateway's word is enough.
+	Verifies []string `json:"verifies,omitempty"`
 }
 
 // AttachAnswer is what a gateway tells a connector that has attached, or that
@@ -38,10 +45,17 @@ type AttachAnswer struct {
 	Tunnel string `json:"tunnel"`
 	// Issuer is who signs the assertions: the gateway's public URL.
 	Issuer string `json:"issuer"`
-	// AssertionKey is the public half of the gateway's Ed25519 key.
-	AssertionKey ed25519.PublicKey `json:"assertion_key"`
+	// AssertionKeys are the public halves of the gateway's Ed25519 keys: the one that signs, and for a while after a
+	// rotation the one before.
+	AssertionKeys []ed25519.PublicKey `json:"assertion_keys"`
 	// URLs are the canonical URLs of the servers, by name.
 	URLs map[string]string `json:"urls"`
+}
+
+// KeysAnswer is what a gateway answers at [KeysPath].
+type KeysAnswer struct {
+	// AssertionKeys are as in [AttachAnswer].
+	AssertionKeys []ed25519.PublicKey `json:"assertion_keys"`
 }
 
 // MarshalAttach encodes an attach request or answer.

@@ -1,16 +1,19 @@
 package auth
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/golang-jwt/jwt/v5"
+
+	"sallyport.dev/auth/internal/cache"
+	"sallyport.dev/auth/internal/date"
 )
 
 const (
@@ -22,8 +25,11 @@ const (
 
 // CheckerConfig configures a [Checker].
 type CheckerConfig struct {
-	// Key is the gateway's public assertion key, from its answer to attach.
-	Key ed25519.PublicKey
+	// Keys are the gateway's public assertion keys, from its answer to attach.
+	Keys []ed25519.PublicKey
+	// Renew asks the gateway for its keys again, when an assertion names one that is not known. Optional; without it such
+	// an assertion is refused.
+	Renew func(ctx context.Context) ([]ed25519.PublicKey, error)
 	// Issuer is the gateway's public URL.
 	Issuer string
 	// Tunnel is the tunnel that this connector serves.
@@ -37,11 +43,11 @@ type CheckerConfig struct {
 // Checker checks the assertions that a gateway sends to one connector. An assertion that was found good is remembered
 // until it expires, so that its signature is verified once and not for each call. It is safe for concurrent use.
 type Checker struct {
-	key    ed25519.PublicKey
+	keys   *keyRing
 	tunnel string
 	leeway time.Duration
 	parser *jwt.Parser
-	good   *cache[string, goodAssertion] // by the assertion itself: hashing one costs more than all the rest of a check
+	good   *cache.Cache[string, goodAssertion] // by the assertion itself: hashing one costs more than all the rest of a check
 }
 
 type goodAssertion struct {
@@ -52,8 +58,9 @@ type goodAssertion struct {
 
 // NewChecker gives the checker of a connector. All of the configuration but the leeway is required.
 func NewChecker(cfg CheckerConfig) (*Checker, error) {
-	if len(cfg.Key) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("auth: the gateway's assertion key has %d bytes and needs %d", len(cfg.Key), ed25519.PublicKeySize)
+	keys, err := newKeyRing(cfg.Keys, cfg.Renew)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Issuer == "" || cfg.Tunnel == "" || cfg.Connector == "" {
 		return nil, errors.New("auth: checking assertions needs an issuer, a tunnel and a connector")
@@ -65,7 +72,7 @@ func NewChecker(cfg CheckerConfig) (*Checker, error) {
 		return nil, fmt.Errorf("auth: the leeway for the gateway's clock must be between 0 and %s", maxLeeway)
 	}
 	return &Checker{
-		key:    slices.Clone(cfg.Key),
+		keys:   keys,
 		tunnel: cfg.Tunnel,
 		leeway: cfg.Leeway,
 		parser: jwt.NewParser(
@@ -78,26 +85,26 @@ func NewChecker(cfg CheckerConfig) (*Checker, error) {
 			jwt.WithLeeway(cfg.Leeway),
 			jwt.WithStrictDecoding(),
 		),
-		good: newCache[string, goodAssertion](maxCached),
+		good: cache.New[string, goodAssertion](maxCached),
 	}, nil
 }
 
 // Check verifies an assertion for a call to this server and gives the principal it proves, whose grant is this tunnel
 // and server and no more. The error wraps [ErrNoToken], [ErrMalformed], [ErrInvalid] or [ErrExpired].
-func (c *Checker) Check(token, server string) (Principal, error) {
+func (c *Checker) Check(ctx context.Context, token, server string) (Principal, error) {
 	if token == "" {
 		return Principal{}, ErrNoToken
 	}
 	if len(token) > maxTokenBytes {
 		return Principal{}, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, maxTokenBytes)
 	}
-	known, ok := c.good.get(token)
+	known, ok := c.good.Get(token)
 	if !ok {
 		var err error
-		if known, err = c.verify(token); err != nil {
+		if known, err = c.verify(ctx, token); err != nil {
 			return Principal{}, fmt.Errorf("check an assertion: %w", err)
 		}
-		c.good.put(strings.Clone(token), known)
+		c.good.Put(strings.Clone(token), known)
 	}
 	if !time.Now().Before(known.until) {
 		return Principal{}, fmt.Errorf("check an assertion: %w", ErrExpired)
@@ -109,12 +116,17 @@ func (c *Checker) Check(token, server string) (Principal, error) {
 }
 
 // verify checks all but the server, in the order: shape, header, then signature and claims by the library, then ours.
-func (c *Checker) verify(token string) (goodAssertion, error) {
-	if err := checkShape(token); err != nil {
+func (c *Checker) verify(ctx context.Context, token string) (goodAssertion, error) {
+	id, err := checkShape(token)
+	if err != nil {
+		return goodAssertion{}, err
+	}
+	key, err := c.keys.find(ctx, id)
+	if err != nil {
 		return goodAssertion{}, err
 	}
 	var claims assertionClaims
-	_, err := c.parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return c.key, nil })
+	_, err = c.parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return key, nil })
 	if err != nil {
 		return goodAssertion{}, refusal(err)
 	}
@@ -131,7 +143,7 @@ func (c *Checker) accept(claims *assertionClaims) (goodAssertion, error) {
 		return goodAssertion{}, fmt.Errorf("%w: it lives longer than %s", ErrInvalid, assertionLife)
 	}
 	p := claims.Principal
-	if p.Issuer == "" || p.Subject == "" || p.Expires < 0 || p.Expires > maxNumericDate {
+	if p.Issuer == "" || p.Subject == "" || p.Expires < 0 || p.Expires > date.Max {
 		return goodAssertion{}, fmt.Errorf("%w: it names no principal", ErrInvalid)
 	}
 	if p.Expires != 0 && *claims.Expires > p.Expires {
@@ -154,37 +166,40 @@ func (c *Checker) accept(claims *assertionClaims) (goodAssertion, error) {
 	return good, nil
 }
 
-// assertionHeader is all that the header may hold. A crit, jwk, jku, x5u or kid is refused for being there at all, so
-// the header can never choose a key (RFC 8725 sections 3.1, 3.10 and 3.11).
+// assertionHeader is all that the header may hold. A crit, jwk, jku or x5u is refused for being there at all, and the kid is
+// only ever compared with the names of the keys that the gateway has given over its session, so the header can bring no key
+// (RFC 8725 sections 3.1, 3.10 and 3.11).
 type assertionHeader struct {
 	Alg string `json:"alg"`
 	Typ string `json:"typ"`
+	Kid string `json:"kid"`
 }
 
-// checkShape refuses everything but three segments of the base64url alphabet with the one header of an assertion. The
+// checkShape refuses everything but three segments of the base64url alphabet with the one header of an assertion, and gives
+// the name of the key that it says. The
 // alphabet is checked here because Go's decoder skips line breaks, which would let one token have many spellings.
-func checkShape(token string) error {
+func checkShape(token string) (keyID string, err error) {
 	for i := range len(token) {
 		if c := token[i]; !alphanumeric(c) && c != '-' && c != '_' && c != '.' {
-			return fmt.Errorf("%w: not base64url", ErrMalformed)
+			return "", fmt.Errorf("%w: not base64url", ErrMalformed)
 		}
 	}
 	if strings.Count(token, ".") != 2 {
-		return fmt.Errorf("%w: not three segments", ErrMalformed)
+		return "", fmt.Errorf("%w: not three segments", ErrMalformed)
 	}
 	segment, _, _ := strings.Cut(token, ".")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(segment)
 	if err != nil {
-		return fmt.Errorf("%w: not base64url", ErrMalformed)
+		return "", fmt.Errorf("%w: not base64url", ErrMalformed)
 	}
 	var header assertionHeader
 	if err := json.Unmarshal(raw, &header, json.RejectUnknownMembers(true)); err != nil {
-		return fmt.Errorf("%w: the header is not that of an assertion", ErrMalformed)
+		return "", fmt.Errorf("%w: the header is not that of an assertion", ErrMalformed)
 	}
 	if header.Alg != assertionAlg || header.Typ != assertionType {
-		return fmt.Errorf("%w: another algorithm or type than an assertion's", ErrInvalid)
+		return "", fmt.Errorf("%w: another algorithm or type than an assertion's", ErrInvalid)
 	}
-	return nil
+	return header.Kid, nil
 }
 
 // refusal maps the library's errors to ours and leaves their texts behind, for those may quote the token. Expiry counts

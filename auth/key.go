@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 const (
@@ -37,6 +38,26 @@ func LoadOrCreateKey(path string) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("auth: make the key %s: %w", path, err)
 	}
 	return key, nil
+}
+
+// LoadKey gives the Ed25519 key in the file at path, as [LoadOrCreateKey] does; a file that is not there is
+// [fs.ErrNotExist].
+func LoadKey(path string) (ed25519.PrivateKey, error) { return loadKey(path) }
+
+// ReplaceKey puts a new Ed25519 key in the place of the file at path, which must be there: whoever reads it gets the one or
+// the other, whole. What root replaces stays its owner's, who may be a service's user. It gives the public half.
+func ReplaceKey(path string) (ed25519.PublicKey, error) {
+	if _, err := loadKey(path); err != nil {
+		return nil, err
+	}
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("auth: make the key %s: %w", path, err)
+	}
+	if err := writeKey(path, key, takePlace); err != nil {
+		return nil, fmt.Errorf("auth: replace the key %s: %w", path, err)
+	}
+	return public, nil
 }
 
 func loadKey(path string) (ed25519.PrivateKey, error) {
@@ -79,9 +100,21 @@ func parseKey(raw []byte) (ed25519.PrivateKey, bool) {
 	return key, ok
 }
 
-// createKey writes the whole key to a temporary file first, so that no reader and no crash sees half of it, and then
-// gives it its name by a link, which fails with [fs.ErrExist] where a rename would replace the key of somebody faster.
-func createKey(path string, key ed25519.PrivateKey) (err error) {
+// createKey gives the file its name by a link, which fails with [fs.ErrExist] where a rename would replace the key of
+// somebody faster.
+func createKey(path string, key ed25519.PrivateKey) error {
+	return writeKey(path, key, func(from, to string) error {
+		err := os.Link(from, to)
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return os.Rename(from, to) // some file systems know no links; there this is the best there is
+	})
+}
+
+// writeKey writes the whole key to a temporary file first, so that no reader and no crash sees half of it, and then has it
+// named.
+func writeKey(path string, key ed25519.PrivateKey, name func(from, to string) error) (err error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return err
@@ -97,16 +130,25 @@ func createKey(path string, key ed25519.PrivateKey) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		// Some file systems know no links; there a rename is the best there is.
-		if err := os.Rename(f.Name(), path); err != nil {
+	if err := name(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// takePlace renames a file to another one, which it replaces, and gives it to the other's owner where only root could have
+// made it.
+func takePlace(from, to string) error {
+	info, err := os.Stat(to)
+	if err != nil {
+		return err
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		if err := os.Lchown(from, int(stat.Uid), int(stat.Gid)); err != nil {
 			return err
 		}
 	}
-	return syncDir(dir)
+	return os.Rename(from, to)
 }
 
 func syncDir(dir string) error {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"sallyport.dev/auth"
@@ -118,4 +119,34 @@ func keyPEM(t *testing.T, key any) string {
 		t.Fatal(err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// A key that root replaces stays the key of the user that the gateway runs as. Who is not root replaces its own.
+func TestReplaceKeyKeepsTheOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key.pem")
+	before, err := auth.LoadOrCreateKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := os.Geteuid()
+	if owner == 0 {
+		owner = 12345
+		if err := os.Chown(path, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	public, err := auth.ReplaceKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stat := info.Sys().(*syscall.Stat_t); int(stat.Uid) != owner || info.Mode().Perm() != 0o600 {
+		t.Errorf("the new key is of user %d with mode %#o, want %d and 0600", stat.Uid, info.Mode().Perm(), owner)
+	}
+	if after, err := auth.LoadKey(path); err != nil || after.Equal(before) || !after.Public().(ed25519.PublicKey).Equal(public) {
+		t.Errorf("the new key is not in its place: %v", err)
+	}
 }

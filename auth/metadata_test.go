@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"sallyport.dev/auth"
@@ -61,27 +62,37 @@ func TestMetadata(t *testing.T) {
 
 func TestChallenge(t *testing.T) {
 	const u = "https://gw.test/.well-known/oauth-protected-resource/t/acme/wiki/mcp"
+	named := `Bearer resource_metadata="` + u + `"`
+	es256 := []string{"ES256", "EdDSA"}
+	insufficient := &auth.InsufficientError{Scopes: []string{"mcp", "wiki.read"}}
 	cases := []struct {
-		name, url, scope string
-		err              error
-		want             string
+		name      string
+		challenge auth.Challenge
+		err       error
+		want      []string
 	}{
-		{"no token", u, "", fmt.Errorf("x: %w", auth.ErrNoToken), `Bearer resource_metadata="` + u + `"`},
-		{"no error", u, "", nil, `Bearer resource_metadata="` + u + `"`},
-		{"invalid", u, "", auth.ErrInvalid, `Bearer resource_metadata="` + u + `", error="invalid_token"`},
-		{"expired", u, "mcp read", auth.ErrExpired, `Bearer resource_metadata="` + u + `", scope="mcp read", error="invalid_token"`},
-		{"malformed", u, "", auth.ErrMalformed, `Bearer resource_metadata="` + u + `", error="invalid_request"`},
-		{"relative", "/x", "", auth.ErrInvalid, `Bearer error="invalid_token"`},
-		{"other scheme", "javascript://x/y", "", nil, `Bearer`},
-		{"quote in the URL", u + `",error="x`, "", nil, `Bearer`},
-		{"line break in the URL", u + "\r\nX: y", "", nil, `Bearer`},
-		{"quote in the scope", u, `a", error="x`, nil, `Bearer resource_metadata="` + u + `"`},
-		{"line break in the scope", u, "a\r\nb", nil, `Bearer resource_metadata="` + u + `"`},
+		{"no token", auth.Challenge{MetadataURL: u}, fmt.Errorf("x: %w", auth.ErrNoToken), []string{named}},
+		{"no error", auth.Challenge{MetadataURL: u}, nil, []string{named}},
+		{"invalid", auth.Challenge{MetadataURL: u}, auth.ErrInvalid, []string{named + `, error="invalid_token"`}},
+		{"expired", auth.Challenge{MetadataURL: u, Scopes: []string{"mcp", "read"}}, auth.ErrExpired, []string{named + `, scope="mcp read", error="invalid_token"`}},
+		{"malformed", auth.Challenge{MetadataURL: u}, auth.ErrMalformed, []string{named + `, error="invalid_request"`}},
+		{"insufficient", auth.Challenge{MetadataURL: u, Scopes: []string{"mcp"}}, fmt.Errorf("x: %w", insufficient), []string{named + `, scope="mcp wiki.read", error="insufficient_scope"`}},
+		{"no token, proofs", auth.Challenge{MetadataURL: u, Proofs: es256}, auth.ErrNoToken, []string{named, `DPoP resource_metadata="` + u + `", algs="ES256 EdDSA"`}},
+		{"bad proof", auth.Challenge{Proofs: es256}, auth.ErrProof, []string{`Bearer error="invalid_token"`, `DPoP algs="ES256 EdDSA", error="invalid_dpop_proof"`}},
+		{"no nonce", auth.Challenge{Proofs: es256}, fmt.Errorf("x: %w", &auth.NonceError{Nonce: "n"}), []string{`Bearer error="invalid_token"`, `DPoP algs="ES256 EdDSA", error="use_dpop_nonce"`}},
+		{"bad proof without proofs", auth.Challenge{}, auth.ErrProof, []string{`Bearer error="invalid_token"`}},
+		{"relative", auth.Challenge{MetadataURL: "/x"}, auth.ErrInvalid, []string{`Bearer error="invalid_token"`}},
+		{"other scheme", auth.Challenge{MetadataURL: "javascript://x/y"}, nil, []string{`Bearer`}},
+		{"quote in the URL", auth.Challenge{MetadataURL: u + `",error="x`}, nil, []string{`Bearer`}},
+		{"line break in the URL", auth.Challenge{MetadataURL: u + "\r\nX: y"}, nil, []string{`Bearer`}},
+		{"quote in the scope", auth.Challenge{MetadataURL: u, Scopes: []string{`a",error="x`}}, nil, []string{named}},
+		{"space in the scope", auth.Challenge{MetadataURL: u, Scopes: []string{`a b`, "c"}}, nil, []string{named + `, scope="c"`}},
+		{"line break in the scope", auth.Challenge{MetadataURL: u, Scopes: []string{"a\r\nb"}}, nil, []string{named}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			if got := auth.Challenge(c.url, c.scope, c.err); got != c.want {
-				t.Errorf("got  %s\nwant %s", got, c.want)
+			if got := c.challenge.Fields(c.err); !slices.Equal(got, c.want) {
+				t.Errorf("got  %q\nwant %q", got, c.want)
 			}
 		})
 	}

@@ -11,15 +11,17 @@ import (
 	"sallyport.dev/auth/authtest"
 )
 
-type verifierFunc func(context.Context, string) (auth.Principal, error)
+type verifierFunc func(context.Context, auth.Presented) (auth.Principal, error)
 
-func (f verifierFunc) Verify(ctx context.Context, token string) (auth.Principal, error) {
-	return f(ctx, token)
+func (f verifierFunc) Verify(ctx context.Context, p auth.Presented) (auth.Principal, error) {
+	return f(ctx, p)
 }
 
 func TestAuthenticate(t *testing.T) {
 	errDown := errors.New("identity provider unreachable")
-	down := verifierFunc(func(context.Context, string) (auth.Principal, error) { return auth.Principal{Subject: "x"}, errDown })
+	down := verifierFunc(func(context.Context, auth.Presented) (auth.Principal, error) {
+		return auth.Principal{Subject: "x"}, errDown
+	})
 	static := authtest.Static(t, auth.Grant{})
 	cases := []struct {
 		name     string

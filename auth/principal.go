@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"slices"
 	"strings"
@@ -62,12 +63,35 @@ func printable(s string) string {
 	}, s)
 }
 
-// Verifier turns a token into the principal that it proves.
+// Presented is what a request brings to prove who calls, and where it goes. Nothing of it has been verified.
+type Presented struct {
+	// Token is the access token, without the scheme. Empty if the request has no Authorization field.
+	Token string
+	// DPoP says that the token came by the scheme DPoP, not Bearer (RFC 9449 section 7.1).
+	DPoP bool
+	// Proof is the DPoP field (RFC 9449 section 4.1). Optional.
+	Proof string
+	// Certificates are the TLS client's: the leaf, whose key it has proved to own, and what it sent with it. No CA has
+	// been asked for. Optional.
+	Certificates []*x509.Certificate
+	Target
+}
+
+// Target is where a request goes: names that are syntactically valid and may not exist, and the URLs made of them.
+type Target struct {
+	Tunnel, Server string
+	// Resource is the server's canonical URL, which is the audience of its tokens (RFC 8707).
+	Resource string
+	// Method and URL are the request's, as a proof of possession must name them; the URL has no query.
+	Method, URL string
+}
+
+// Verifier finds out who calls.
 type Verifier interface {
-	// Verify may be called concurrently. A refused token gives an error that wraps [ErrNoToken], [ErrMalformed],
-	// [ErrInvalid] or [ErrExpired]; any other error means that no verdict could be reached, and the call must be
-	// refused all the same.
-	Verify(ctx context.Context, token string) (Principal, error)
+	// Verify may be called concurrently. A refusal wraps one of this package's sentinels; any other error means that no
+	// verdict could be reached, and the call must be refused all the same. The principal may have no grant for the
+	// target: what it may reach is not looked at, so that this tells nobody what exists.
+	Verify(ctx context.Context, p Presented) (Principal, error)
 }
 
 type principalKey struct{}

@@ -58,10 +58,13 @@ func NewStatic(issuer string, tokens []StaticToken) (*Static, error) {
 
 // Verify gives the principal whose configured token this is: issuer and name, no claims, no expiry. It compares with all
 // of them whichever matches, so its cost tells nothing about them but their number.
-func (s *Static) Verify(_ context.Context, token string) (Principal, error) {
-	i, err := s.table.find(token)
+func (s *Static) Verify(_ context.Context, p Presented) (Principal, error) {
+	i, err := s.table.find(p.Token)
 	if err != nil {
 		return Principal{}, err
+	}
+	if p.DPoP {
+		return Principal{}, fmt.Errorf("%w: it is bound to no key, and came by the scheme DPoP", ErrProof)
 	}
 	return s.principals[i], nil
 }

@@ -23,14 +23,14 @@ func TestStaticVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := s.Verify(context.Background(), authtest.Token)
+	p, err := s.Verify(context.Background(), auth.Presented{Token: authtest.Token})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if p.Issuer != "https://gw.test" || p.Subject != "ci" || p.Claims != nil || !p.Expiry.IsZero() || !p.May("acme", "wiki") {
 		t.Errorf("got %v with grant %v", p, p.Grant)
 	}
-	if p, err := s.Verify(context.Background(), otherToken); err != nil || p.Subject != "dev" || p.May("acme", "wiki") {
+	if p, err := s.Verify(context.Background(), auth.Presented{Token: otherToken}); err != nil || p.Subject != "dev" || p.May("acme", "wiki") {
 		t.Errorf("second token: got %v with grant %v, %v", p, p.Grant, err)
 	}
 	refused := []struct {
@@ -46,7 +46,7 @@ func TestStaticVerify(t *testing.T) {
 	}
 	for _, c := range refused {
 		t.Run(c.name, func(t *testing.T) {
-			p, err := s.Verify(context.Background(), c.token)
+			p, err := s.Verify(context.Background(), auth.Presented{Token: c.token})
 			if !errors.Is(err, c.want) || p.Subject != "" {
 				t.Errorf("got %v, %v, want %v", p, err, c.want)
 			}
@@ -59,7 +59,7 @@ func TestNoNeighbourOfATokenIsAccepted(t *testing.T) {
 	for i := range authtest.Token {
 		for c := byte('0'); c <= 'z'; c++ {
 			guess := authtest.Token[:i] + string(rune(c)) + authtest.Token[i+1:]
-			if _, err := s.Verify(context.Background(), guess); (err == nil) != (guess == authtest.Token) {
+			if _, err := s.Verify(context.Background(), auth.Presented{Token: guess}); (err == nil) != (guess == authtest.Token) {
 				t.Fatalf("%q: %v", guess, err)
 			}
 		}
@@ -71,7 +71,7 @@ func TestNoStaticTokensRefuseEveryToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Verify(context.Background(), authtest.Token); !errors.Is(err, auth.ErrInvalid) {
+	if _, err := s.Verify(context.Background(), auth.Presented{Token: authtest.Token}); !errors.Is(err, auth.ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -182,7 +182,7 @@ func BenchmarkStaticVerify(b *testing.B) {
 			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					_, err := s.Verify(context.Background(), token)
+					_, err := s.Verify(context.Background(), auth.Presented{Token: token})
 					if (err == nil) != (name == "match") {
 						b.Fatal(err)
 					}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"sallyport.dev/auth"
+	"sallyport.dev/secret"
 	"sallyport.dev/tunnel"
 )
 
@@ -34,8 +36,12 @@ func (c *Connector) attach(ctx context.Context, s *tunnel.Session) (*auth.Checke
 	if err != nil {
 		return nil, answer, fmt.Errorf("attach: %w", err)
 	}
+	if tunnel := c.cfg.Auth.tunnel(); tunnel != "" && tunnel != answer.Tunnel {
+		return nil, answer, fmt.Errorf("%w: the gateway says that the tunnel is %q, and auth.url is of another", errRefused, answer.Tunnel[:min(len(answer.Tunnel), maxTunnelShown)])
+	}
 	checker, err := auth.NewChecker(auth.CheckerConfig{
-		Key:       answer.AssertionKey,
+		Keys:      answer.AssertionKeys,
+		Renew:     func(ctx context.Context) ([]ed25519.PublicKey, error) { return c.askKeys(ctx, s) },
 		Issuer:    answer.Issuer,
 		Tunnel:    answer.Tunnel,
 		Connector: c.instance,
@@ -44,8 +50,27 @@ func (c *Connector) attach(ctx context.Context, s *tunnel.Session) (*auth.Checke
 	return checker, answer, err
 }
 
+// maxTunnelShown is how much of a tunnel's name is shown that is not the expected one, in bytes.
+const maxTunnelShown = 64
+
 // clockLeeway is by how much the gateway's clock may differ from ours.
 const clockLeeway = 30 * time.Second
+
+// askKeys asks the gateway of a session for its assertion keys again: it has rotated them.
+func (c *Connector) askKeys(ctx context.Context, s *tunnel.Session) ([]ed25519.PublicKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	raw, err := c.ask(ctx, s, auth.KeysPath, secret.Value{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	var answer auth.KeysAnswer
+	if err := auth.UnmarshalAttach(raw, &answer); err != nil {
+		return nil, err
+	}
+	c.log.Info("the gateway has new assertion keys", append(c.logFields(s), "keys", len(answer.AssertionKeys))...)
+	return answer.AssertionKeys, nil
+}
 
 // introduce says who this connector is and what it serves, and returns what the
 // gateway tells it.
@@ -54,11 +79,15 @@ func (c *Connector) introduce(ctx context.Context, s *tunnel.Session, path strin
 	defer cancel()
 	var answer auth.AttachAnswer
 	now := c.current()
-	body, err := auth.MarshalAttach(auth.AttachRequest{Instance: c.instance, Version: c.cfg.Version, Servers: now.names, Bound: now.localNames()})
+	body, err := auth.MarshalAttach(auth.AttachRequest{Instance: c.instance, Version: c.cfg.Version, Servers: now.names, Bound: now.localNames(), Verifies: c.cfg.VerifyAgents})
 	if err != nil {
 		return answer, err
 	}
-	raw, err := c.ask(ctx, s, path, body)
+	token, err := c.token()
+	if err != nil {
+		return answer, err
+	}
+	raw, err := c.ask(ctx, s, path, token, body)
 	if err != nil {
 		return answer, err
 	}
@@ -68,8 +97,8 @@ func (c *Connector) introduce(ctx context.Context, s *tunnel.Session, path strin
 	return answer, nil
 }
 
-// ask sends the request on a stream of its own and returns the answer's body.
-func (c *Connector) ask(ctx context.Context, s *tunnel.Session, path string, body []byte) ([]byte, error) {
+// ask sends the request, with a token if there is one, on a stream of its own and returns the answer's body.
+func (c *Connector) ask(ctx context.Context, s *tunnel.Session, path string, token secret.Value, body []byte) ([]byte, error) {
 	conn, err := s.Open(ctx)
 	if err != nil {
 		return nil, err
@@ -82,11 +111,9 @@ func (c *Connector) ask(ctx context.Context, s *tunnel.Session, path string, bod
 	}
 	req.Close = true
 	req.Header.Set("Content-Type", "application/json")
-	token, err := c.token()
-	if err != nil {
-		return nil, err
+	if !token.IsZero() {
+		req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
-	req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	var wire bytes.Buffer
 	if err := req.Write(&wire); err != nil {
 		return nil, err

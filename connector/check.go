@@ -64,6 +64,9 @@ func (c *Connector) Warnings() []string {
 // are.
 func (c *Connector) Check(ctx context.Context) (facts []string, errs []error) {
 	now := c.current()
+	for _, issuer := range c.cfg.VerifyAgents {
+		facts = append(facts, "callers must prove themselves here too, by tokens of "+issuer)
+	}
 	for _, name := range now.names {
 		u := now.servers[name]
 		more, problems := u.check(ctx)

@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"sallyport.dev/address"
 	"sallyport.dev/audit"
 	"sallyport.dev/cell"
 	"sallyport.dev/connector/pins"
-	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/source"
 	"sallyport.dev/policy"
 	"sallyport.dev/secret"
@@ -43,6 +43,11 @@ type Config struct {
 	// Issuers are names for the issuers of principals, by which {principal.issuer} in a vault: reference stands for them:
 	// 1 to 40 of a-z, 0-9 and -, without --. Optional.
 	Issuers map[string]string `yaml:"issuers"`
+	// Auth is whose tokens the connector verifies itself. Optional; without it the gateway's word on who calls is enough.
+	Auth Auth `yaml:"auth"`
+	// VerifyAgents are the issuers of auth.issuers whose principals may call, each proved by the caller's own token, here too.
+	// Nobody else may: tokens of the gateway's own are refused. Default all of auth.issuers.
+	VerifyAgents []string `yaml:"verify_agents"`
 	// Servers are the MCP servers that agents see, by name: 1 to 40 of a-z, 0-9 and -, without --. Required.
 	Servers map[string]Server `yaml:"servers"`
 	// Policy is a list of rules, or the word open. Required: without a matching rule a call is denied.
@@ -182,7 +187,7 @@ func (c *Config) Validate() error {
 	if _, err := address.Parse(c.Upstream.AllowedIPs); err != nil {
 		errs = append(errs, fmt.Errorf("upstream.allowed_ips: %w", err))
 	}
-	errs = append(errs, c.Sources.Validate(), c.checkIssuers(), c.checkServers(), c.checkPolicy())
+	errs = append(errs, c.Sources.Validate(), c.checkIssuers(), c.checkAuth(), c.checkServers(), c.checkPolicy())
 	return errors.Join(errs...)
 }
 

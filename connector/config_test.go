@@ -80,6 +80,15 @@ var badConfigs = map[string][]string{
 	"pins_without_state":    {"servers.wiki: pins: quarantine: set state_dir"},
 	"reflection":            {"servers.wiki: on_reflection: log (the default) or quarantine"},
 	"reserved_header":       {"servers.wiki: credentials: number 1", "reserved"},
+	"auth_url":              {"auth.url: write the tunnel's URL at the gateway"},
+	"auth_url_server":       {"auth.url: write the tunnel's URL at the gateway"},
+	"auth_url_case":         {"auth.url: write the tunnel's URL at the gateway"},
+	"auth_no_issuers":       {"auth.issuers: required with auth.url and verify_agents"},
+	"auth_require_tunnel":   {`require: "acmee/wiki" is of another tunnel than auth.url`},
+	"auth_tunnels":          {`auth.issuers: "https://idp.example.com": tunnels: leave it out`},
+	"verify_agents_unknown": {`verify_agents: "https://other.example.com" is none of auth.issuers`},
+	"verify_agents_empty":   {"verify_agents: it is empty"},
+	"verify_agents_alone":   {"auth.issuers: required with auth.url and verify_agents"},
 }
 
 func TestBadConfigs(t *testing.T) {

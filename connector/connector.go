@@ -18,9 +18,10 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"sallyport.dev/address"
 	"sallyport.dev/audit"
+	"sallyport.dev/auth/oidc"
 	"sallyport.dev/connector/pins"
-	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/oauth"
 	"sallyport.dev/credential/source"
 	"sallyport.dev/mcp"
@@ -58,9 +59,10 @@ type Connector struct {
 	children *children                       // the processes of local servers
 	started  time.Time
 
-	limits    *limits    // of policy
-	approvals *approvals // that a policy waits for
-	pins      *pins.Pins // of tools; nil without a state_dir
+	limits    *limits        // of policy
+	approvals *approvals     // that a policy waits for
+	pins      *pins.Pins     // of tools; nil without a state_dir
+	agents    *oidc.Verifier // of callers' own tokens; nil if the gateway's word is enough
 	sessions  sessions
 	audit     atomic.Pointer[audit.Log] // nil if there is none, or the connector does not run
 
@@ -119,6 +121,9 @@ func New(cfg Config) (*Connector, error) {
 	}
 	c.children = newChildren(logger, cfg.MaxProcesses, cfg.StateDir)
 	if c.routes, _, err = c.newRoutes(cfg, nil); err != nil {
+		return nil, err
+	}
+	if err := c.newAgents(); err != nil {
 		return nil, err
 	}
 	return c, c.chooseDialer()
@@ -264,6 +269,9 @@ func (c *Connector) closeRoutes() {
 		u.close()
 	}
 	now.services.close()
+	if c.agents != nil {
+		c.agents.Close()
+	}
 	c.retired.Wait()
 	c.keeper.Close()
 }

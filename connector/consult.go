@@ -12,7 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"sallyport.dev/credential/address"
+	"sallyport.dev/address"
 	"sallyport.dev/mcp"
 	"sallyport.dev/policy"
 )

@@ -120,6 +120,9 @@ func (c *Connector) connect(ctx context.Context, dial DialFunc) (*live, error) {
 // announce tells the operator the URLs, which agents are to be given.
 func (c *Connector) announce(answer auth.AttachAnswer) {
 	for _, name := range c.current().names {
+		if at := c.resource(name); at != "" && answer.URLs[name] != at {
+			c.log.Warn("the gateway has this server at another URL than auth.url says: tokens for it will be refused", telemetry.KeyServer, name, "url", answer.URLs[name], "wanted", at)
+		}
 		c.log.Debug("server", telemetry.KeyServer, name, "url", answer.URLs[name])
 	}
 }

@@ -3,6 +3,7 @@ package connector
 import (
 	"bufio"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"io"
 	"log/slog"
@@ -127,7 +128,7 @@ func (g *fakeGateway) serve(s *tunnel.Session) {
 		status, text = http.StatusUnauthorized, "who are you?"
 	}
 	if status == http.StatusOK {
-		answer, _ := auth.MarshalAttach(auth.AttachAnswer{Tunnel: testTunnel, Issuer: authtest.Issuer, AssertionKey: authtest.PublicKey()})
+		answer, _ := auth.MarshalAttach(auth.AttachAnswer{Tunnel: testTunnel, Issuer: authtest.Issuer, AssertionKeys: []ed25519.PublicKey{authtest.PublicKey()}})
 		text = string(answer)
 	}
 	_, _ = io.WriteString(conn, "HTTP/1.1 "+strconv.Itoa(status)+" X\r\nConnection: close\r\nContent-Length: "+strconv.Itoa(len(text))+"\r\n\r\n"+text)

@@ -73,6 +73,8 @@ func changedForGood(old, cfg *Config) (keys []string) {
 		"connections":   old.Connections == cfg.Connections,
 		"max_processes": old.MaxProcesses == cfg.MaxProcesses,
 		"max_body":      old.MaxBody == cfg.MaxBody,
+		"auth":          inYAML(old.Auth) == inYAML(cfg.Auth),
+		"verify_agents": slices.Equal(old.VerifyAgents, cfg.VerifyAgents),
 		"sources":       inYAML(old.Sources) == inYAML(cfg.Sources),
 	} {
 		if !same {

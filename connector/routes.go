@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"sallyport.dev/credential/address"
+	"sallyport.dev/address"
 	"sallyport.dev/secret"
 )
 

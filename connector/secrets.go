@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"sallyport.dev/address"
 	"sallyport.dev/credential"
-	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/source"
 	"sallyport.dev/secret"
 	"sallyport.dev/telemetry"

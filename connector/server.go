@@ -21,8 +21,9 @@ import (
 const maxRequestHead = 64 << 10
 
 // handler returns the chain that every call over one session goes through, in
-// this order: note → find the server → verify the assertion → inspect →
-// decide → call the upstream, where the credential is put in last.
+// this order: note → find the server → verify the assertion, and the caller's
+// own token where that is wanted → inspect → decide → call the upstream, where
+// the credential is put in last.
 func (c *Connector) handler(checker *auth.Checker, tunnel string, onLeave afterFunc) http.Handler {
 	upstream := http.HandlerFunc(c.callUpstream)
 	decide := c.decide(upstream)
@@ -40,6 +41,7 @@ type note struct {
 	endpoint  mcp.Endpoint
 	routes    *routes
 	upstream  *upstream
+	tokens    []string // the caller's own, out of the headers
 	principal auth.Principal
 	source    netip.Addr // of the caller, as the gateway says; the zero Addr if it does not
 	decision  policy.Decision
@@ -74,7 +76,8 @@ func noteFrom(ctx context.Context) *note {
 // record writes one log line for each call.
 func (c *Connector) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := &note{requestID: r.Header.Get(mcp.HeaderRequestID), start: time.Now(), verb: r.Method}
+		n := &note{requestID: r.Header.Get(mcp.HeaderRequestID), start: time.Now(), verb: r.Method, tokens: r.Header[mcp.HeaderAgentToken]}
+		delete(r.Header, mcp.HeaderAgentToken)
 		defer func() {
 			if n.upstream != nil {
 				n.upstream.health.note(n.outcome)
@@ -138,23 +141,30 @@ func messagesPath(r *http.Request) string {
 }
 
 // verify admits calls whose assertion the gateway has signed for this tunnel,
-// server and connector. The principal it names is who policy will judge.
+// server and connector. The principal it names is who policy will judge, unless
+// the caller's own token has to prove it.
 func (c *Connector) verify(checker *auth.Checker, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := noteFrom(r.Context())
 		assertions := r.Header[mcp.HeaderAssertion]
 		if len(assertions) != 1 {
-			c.refuse(w, r, mcp.Unauthenticated(""))
+			c.refuse(w, r, mcp.Unauthenticated())
 			return
 		}
-		principal, err := checker.Check(assertions[0], n.server)
+		principal, err := checker.Check(r.Context(), assertions[0], n.server)
 		if err != nil {
-			e := mcp.Unauthenticated("")
+			e := mcp.Unauthenticated()
 			e.Err = err
 			c.refuse(w, r, e)
 			return
 		}
 		n.principal = principal
+		if c.agents != nil {
+			if e := c.verifyAgent(r.Context(), n); e != nil {
+				c.refuse(w, r, e)
+				return
+			}
+		}
 		next.ServeHTTP(w, r)
 	})
 }

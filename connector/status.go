@@ -29,6 +29,8 @@ type Status struct {
 	Servers     []ServerStatus     `json:"servers"`
 	Policy      PolicyStatus       `json:"policy"`
 	Credentials []CredentialStatus `json:"credentials,omitempty"`
+	// Agents are the identity providers whose tokens are verified here; none if the gateway's word is enough.
+	Agents []IssuerStatus `json:"verify_agents,omitempty"`
 	// Approvals is how many calls wait for a human.
 	Approvals int `json:"approvals"`
 	// Audit is the audit log, if there is one.
@@ -77,6 +79,16 @@ type PolicyStatus struct {
 	NotEnforced []string `json:"not_enforced,omitempty"`
 	// Limited is how many pairs of a rule and a caller are being counted.
 	Limited int `json:"limited,omitempty"`
+}
+
+// IssuerStatus is one identity provider.
+type IssuerStatus struct {
+	Issuer string `json:"issuer"`
+	// Keys is how many of its keys count, 0 before a token of it was seen, and FetchedSeconds how long ago they were got.
+	Keys           int   `json:"keys"`
+	FetchedSeconds int64 `json:"fetched_seconds_ago,omitempty"`
+	// Failure says what is wrong with it.
+	Failure string `json:"failure,omitempty"`
 }
 
 // AuditStatus is the audit log.
@@ -164,6 +176,11 @@ func (c *Connector) Status() Status {
 		s.Audit = &AuditStatus{Mode: string(c.cfg.Audit.Mode), Path: c.cfg.Audit.Path(c.cfg.StateDir), Lost: log.Lost()}
 		if err := log.Err(); err != nil {
 			s.Audit.Error = err.Error()
+		}
+	}
+	if c.agents != nil {
+		for _, i := range c.agents.Issuers() {
+			s.Agents = append(s.Agents, IssuerStatus{Issuer: i.Issuer, Keys: i.Keys, FetchedSeconds: int64(i.Age / time.Second), Failure: i.Fetch.Failure})
 		}
 	}
 	for _, name := range now.names {

@@ -20,8 +20,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sallyport.dev/address"
 	"sallyport.dev/credential"
-	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/mint"
 	"sallyport.dev/mcp"
 	"sallyport.dev/telemetry"

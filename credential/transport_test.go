@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/address"
 	"sallyport.dev/credential"
-	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/inject"
 	"sallyport.dev/secret"
 )

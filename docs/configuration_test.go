@@ -29,7 +29,7 @@ say what is open, and exit. Durations are written like 1.5s, 5m or 1h.
 file of at most 64 KiB, of which one newline at the end is dropped, ` + "`systemd:NAME`" + ` a credential of the service unit. A file that its group or others may write to is refused;
 one that they may read is warned about. The servers of a connector know ` + "`exec:/program ARGUMENT`" + ` and ` + "`vault:MOUNT/PATH#FIELD`" + ` too; [the guide](guides/credentials.md) has examples.
 
-**What is read again while a gateway runs**: certificate files, half a second after they changed. Everything else counts from the start of the process;
+**What is read again while a gateway runs**: certificate files, half a second after they changed; the assertion key, after a second; the directory of the gateway's own tokens, every 2 s; the CA of agents' certificates. Everything else counts from the start of the process;
 restart it to change it. **While a connector runs**: secrets, at the next call (those of ` + "`exec:`" + ` and ` + "`vault:`" + ` when their time is over); the tunnel token and ` + "`gateway_ca`" + `, when it attaches next; ` + "`servers`" + `, ` + "`policy`" + `, ` + "`upstream`" + `, ` + "`issuers`" + `
 and the CA files of servers, within seconds. A file that cannot be used changes nothing, and the log says which line. All other keys, local commands and new ` + "`exec:`" + ` references wait for a restart, and the log says that. A gateway that is restarted asks its connectors to come back, and they do within seconds. A connector that
 crashes counts as attached for up to 15 s, unless its connection was TCP and broke.
@@ -38,7 +38,7 @@ crashes counts as attached for up to 15 s, unless its connection was TCP and bro
 const gatewayIntro = `
 ## gateway.yaml
 
-The public side. It needs a name, a certificate, a directory of its own, at least one tunnel, and tokens for the agents.
+The public side. It needs a name, a certificate, a directory of its own, at least one tunnel, and a way for agents to prove who they are; see [the guide](guides/identity.md).
 ` + "`self_signed: true`" + ` is for trials: the CA stays in ` + "`state_dir`" + ` over restarts, and agents and connectors must trust its file,
 ` + "`self-signed-ca.crt`" + `. Behind a balancer that ends TLS, agents come in at ` + "`agents.listen`" + `; connectors never do. The balancer passes on the Host of ` + "`public_url`" + `; it probes the gateway by a TCP connect, since
 ` + "`health.listen`" + ` is for probes on the same machine. In the log, ` + "`remote`" + ` is then the balancer.
@@ -67,6 +67,8 @@ var parts = []struct{ intro, folder, name string }{
 	{"`servers.<name>.credentials[].jwt`:", "credential/mint", "Config"},
 	{"Where secrets come from that are not in files or variables, `sources`:", "credential/source", "Config"},
 	{"`sources.vault`:", "credential/source/vault", "Config"},
+	{"Identity providers, `agents.issuers[]` in gateway.yaml and `auth.issuers[]` in connector.yaml; see [the guide](guides/identity.md):", "auth/oidc", "Config"},
+	{"Client certificates, `agents.certificates` in gateway.yaml:", "auth/clientcert", "Config"},
 	{"The audit log, `audit`, where it is more than one word; see [the guide](guides/audit.md):", "audit", "Config"},
 }
 
@@ -121,6 +123,8 @@ var limits = []struct {
 		"stopGrace", "discoverTimeout", "readyTimeout", "readyWait", "stderrRate", "stderrBurst", "stderrLine",
 	}},
 	{"mcp/stdio", "Local servers", []string{"maxLine", "maxPending", "maxAsked", "maxQueued", "maxBacklog", "backlogSize", "maxJunk", "beginAfter"}},
+	{"auth/provider", "Identity providers", []string{"renewAfter", "quietAfter", "staleAfter", "fetchEvery", "maxIntrospections", "introspectionRate"}},
+	{"auth/issued", "Tokens of the gateway's own", []string{"lookEvery", "patience"}},
 	{"tunnel", "Tunnel", []string{
 		"DefaultStreams", "GatewayStreams", "StreamWindow", "helloTimeout", "heartbeatInterval", "suspectAfter", "deadAfter", "stallTimeout",
 		"tcpHeadStart",
@@ -153,7 +157,7 @@ func generate(t *testing.T) string {
 		}
 		text = strings.NewReplacer("| inject.Header |", see, "| inject.Basic |", see, "| inject.Query |", see, "| inject.Cookie |", see, "| inject.Body |", see,
 			"| credential.Who |", see, "| oauth.Config |", see, "| mint.Config |", see, "| source.Config |", see, "| vault.Config |", see, "| policy.Policy |", "| rules, see below |", "| cell.Isolation |", "| text |", "| pins.Mode |", "| text |", "| audit.Config |", "| strict, best_effort, or keys, see below |", "| named Mode |", "| text |",
-			"| named Variable |", "| named texts or { secret: REF } |", "list of netip.Prefix", "list of prefixes").Replace(text)
+			"| list of oidc.Config |", see, "| clientcert.Config |", see, "| named Variable |", "| named texts or { secret: REF } |", "list of netip.Prefix", "list of prefixes").Replace(text)
 		// The role's own heading stands above; the type's name says nothing to an operator.
 		_, table, _ := strings.Cut(text, "\n| Key |")
 		out.WriteString("| Key |" + table)

@@ -136,8 +136,9 @@ func waitOr(done <-chan struct{}, d time.Duration) {
 	}
 }
 
-// attachment answers the one request that a connector sends on a session: to
-// attach, or only to be told what an attach would tell it.
+// attachment answers what a connector asks on a session: once, to attach, or
+// only to be told what an attach would tell it; and, once attached, for the
+// assertion keys.
 type attachment struct {
 	gateway *Gateway
 	session *tunnel.Session
@@ -147,6 +148,7 @@ type attachment struct {
 	asked    bool       // the request is under way, or was
 	over     bool       // the session is over, or has been handed to its owner
 	attached *attached  // what is in the map of sessions and nobody owns yet
+	joined   bool       // something is in the map, or was
 }
 
 var (
@@ -185,11 +187,21 @@ func (at *attachment) join(a *attached, maxConnectors int) error {
 	if err := at.gateway.sessions.add(a, maxConnectors); err != nil {
 		return err
 	}
-	at.attached = a
+	at.attached, at.joined = a, true
 	return nil
 }
 
+func (at *attachment) hasJoined() bool {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	return at.joined
+}
+
 func (at *attachment) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == auth.KeysPath && r.Method == http.MethodPost && at.hasJoined() {
+		_ = writeAttach(w, auth.KeysAnswer{AssertionKeys: at.gateway.signer.PublicKeys()}) // who asked has left
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, auth.MaxAttachBytes))
 	if err != nil || r.Method != http.MethodPost || r.URL.Path != auth.AttachPath && r.URL.Path != auth.DescribePath {
 		http.Error(w, "POST "+auth.AttachPath+" or "+auth.DescribePath+" is all that this stream serves", http.StatusNotFound)
@@ -239,6 +251,10 @@ func (at *attachment) attach(r *http.Request, body []byte) (*attached, int, erro
 		}
 		a.servers[name] = true
 	}
+	if len(asked.Verifies) > maxServers {
+		return nil, http.StatusBadRequest, errors.Join(errAttach, errors.New("no more than 256 issuers are allowed"))
+	}
+	a.verifies = at.gateway.forwarded(identity.Name, asked.Verifies)
 	for _, name := range asked.Bound {
 		if !a.servers[name] {
 			return nil, http.StatusBadRequest, errors.Join(errAttach, errors.New("a bound server is none of its servers"))
@@ -257,14 +273,18 @@ func (at *attachment) attach(r *http.Request, body []byte) (*attached, int, erro
 // welcome tells the connector where it is.
 func (at *attachment) welcome(w http.ResponseWriter, a *attached) error {
 	answer := auth.AttachAnswer{
-		Tunnel:       a.tunnel,
-		Issuer:       at.gateway.cfg.PublicURL,
-		AssertionKey: at.gateway.signer.PublicKey(),
-		URLs:         make(map[string]string, len(a.servers)),
+		Tunnel:        a.tunnel,
+		Issuer:        at.gateway.cfg.PublicURL,
+		AssertionKeys: at.gateway.signer.PublicKeys(),
+		URLs:          make(map[string]string, len(a.servers)),
 	}
 	for name := range a.servers {
 		answer.URLs[name] = at.gateway.cfg.PublicURL + route{tunnel: a.tunnel, server: name}.canonical()
 	}
+	return writeAttach(w, answer)
+}
+
+func writeAttach(w http.ResponseWriter, answer any) error {
 	body, err := auth.MarshalAttach(answer)
 	if err != nil {
 		return err

@@ -85,7 +85,7 @@ func TestAttachAnswer(t *testing.T) {
 	if err := auth.UnmarshalAttach([]byte(answer), &got); status != http.StatusOK || err != nil {
 		t.Fatalf("%d %s %v", status, answer, err)
 	}
-	if got.Tunnel != testTunnel || got.Issuer != testPublicURL || !got.AssertionKey.Equal(g.signer.PublicKey()) ||
+	if got.Tunnel != testTunnel || got.Issuer != testPublicURL || len(got.AssertionKeys) != 1 || !got.AssertionKeys[0].Equal(g.signer.PublicKeys()[0]) ||
 		got.URLs["wiki"] != testPublicURL+"/t/acme/wiki/mcp" || len(got.URLs) != 2 {
 		t.Errorf("%+v", got)
 	}

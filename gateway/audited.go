@@ -37,8 +37,15 @@ func (g *Gateway) openAudit() (stop func(), err error) {
 // caller's. What a connector decides is in that one's log.
 func (g *Gateway) auditDenial(n *note) {
 	d := g.denials.Load()
-	if d == nil || n.session != nil || n.status != http.StatusUnauthorized && n.status != http.StatusForbidden && n.status != http.StatusNotFound {
+	if d == nil || n.session != nil {
 		return
+	}
+	switch n.status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+	default:
+		if n.outcome != "issuer_unavailable" { // nobody could say who it was
+			return
+		}
 	}
 	e := audit.Event{
 		Time: n.start, RequestID: n.requestID, Issuer: n.principal.Issuer, Subject: n.principal.Subject, Server: n.route.server, Rule: "gateway", Decision: "deny",

@@ -90,7 +90,7 @@ func TestHostAndServerName(t *testing.T) {
 		if test.header != "" {
 			r.Header.Set("Host", test.header)
 		}
-		r = r.WithContext(context.WithValue(r.Context(), connInfoKey{}, connInfo{test.sni}))
+		r = r.WithContext(context.WithValue(r.Context(), connInfoKey{}, connInfo{serverName: test.sni}))
 		if got := serve(g, r).Code != http.StatusMisdirectedRequest; got != test.own {
 			t.Errorf("%+v: taken as our own: %v", test, got)
 		}

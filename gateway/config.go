@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"strings"
 
 	"sallyport.dev/audit"
+	"sallyport.dev/auth/clientcert"
+	"sallyport.dev/auth/oidc"
 	"sallyport.dev/secret"
 )
 
@@ -83,11 +86,41 @@ type Agents struct {
 	Trusted []netip.Prefix `yaml:"trusted"`
 	// Origins are the web origins whose pages may call, such as "https://app.example.com". Default none.
 	Origins []string `yaml:"origins"`
-	// Tokens are static agent tokens.
+	// Tokens are static agent tokens, for trials.
 	Tokens []Token `yaml:"tokens"`
+	// Issuers are the identity providers whose tokens are accepted. Optional.
+	Issuers []oidc.Config `yaml:"issuers"`
+	// Certificates are principals by TLS client certificate, for callers without a token. Optional.
+	Certificates *clientcert.Config `yaml:"certificates"`
+	// Issued is where the tokens of the gateway's own are known from; see sallyport token.
+	Issued Issued `yaml:"issued"`
+	// Proofs says what a proof of possession (DPoP) must have.
+	Proofs Proofs `yaml:"proofs"`
 	// MaxBody is the most bytes that one request body may have. Default 4194304 (4 MiB).
 	MaxBody int64 `yaml:"max_body"`
 }
+
+// Issued says where the gateway's own tokens are known from.
+type Issued struct {
+	// Dir is the directory of their keys and revocations, an absolute path. Several gateways of one public_url share one.
+	// Default the directory tokens in state_dir.
+	Dir string `yaml:"dir"`
+}
+
+// Proofs says what a proof of possession (RFC 9449) must have.
+type Proofs struct {
+	// Nonce wants a nonce of the gateway's in each proof, which is a round trip more for a client's first call in five
+	// minutes, and makes a proof useless that was signed beforehand. Default false.
+	Nonce bool `yaml:"nonce"`
+}
+
+// IssuedDir is the directory of the gateway's own tokens.
+func (c *Config) IssuedDir() string {
+	return cmp.Or(c.Agents.Issued.Dir, filepath.Join(c.StateDir, issuedDir))
+}
+
+// issuedDir is in state_dir.
+const issuedDir = "tokens"
 
 // Token is one static agent token.
 type Token struct {
@@ -138,22 +171,28 @@ func (c *Config) Validate() error {
 	if len(c.Tunnels) == 0 {
 		errs = append(errs, errors.New("tunnels: at least one tunnel is required"))
 	}
-	return errors.Join(append(errs, c.checkGrants())...)
+	return errors.Join(append(errs, c.checkGrants(), c.checkCallers())...)
 }
 
 // checkGrants finds the tokens that name a tunnel which does not exist: most
 // of all a slip of the pen, that would show as a 404 for every call.
 func (c *Config) checkGrants() error {
+	var errs []error
+	for _, t := range c.Agents.Tokens {
+		errs = append(errs, c.checkTunnels("agents.tokens", t.Name, t.Tunnels))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) checkTunnels(key, whose string, tunnels []string) error {
 	names := make([]string, len(c.Tunnels))
 	for i, t := range c.Tunnels {
 		names[i] = t.Name
 	}
 	var errs []error
-	for _, t := range c.Agents.Tokens {
-		for _, name := range t.Tunnels {
-			if name != "*" && !slices.Contains(names, name) {
-				errs = append(errs, fmt.Errorf(`agents.tokens: %q: there is no tunnel %q: write one of %q, or "*"`, t.Name, name, names))
-			}
+	for _, name := range tunnels {
+		if name != "*" && !slices.Contains(names, name) {
+			errs = append(errs, fmt.Errorf(`%s: %q: there is no tunnel %q: write one of %q, or "*"`, key, whose, name, names))
 		}
 	}
 	return errors.Join(errs...)

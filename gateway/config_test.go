@@ -51,6 +51,16 @@ var badConfigs = map[string][]string{
 	"nothing":               {"domain or public_url is required", "tls: cert_file and key_file are required", "state_dir: an absolute path is required", "tunnels: at least one"},
 	"tls_both":              {"tls: self_signed and cert_file exclude each other"},
 	"tls_half":              {"tls: cert_file and key_file are required", "state_dir: an absolute path", `tunnels: "acme": tunnel_token is required`},
+	"issuer_own":            {"is this gateway's own public_url"},
+	"issuer_tunnel":         {`agents.issuers: "https://idp.example.com": there is no tunnel "acne"`},
+	"issuer_no_tunnel":      {`agents.issuers: "https://idp.example.com": tunnels: name the tunnels`},
+	"issuer_audience":       {`agents.issuers: "https://idp.example.com"`, "require"},
+	"issuer_twice":          {"listed twice"},
+	"issuer_http":           {"agents.issuers", "http"},
+	"certificate_name":      {`agents.certificates: "ci" is the name of a token too`},
+	"certificate_tunnel":    {`agents.certificates: "ci": there is no tunnel "acne"`},
+	"certificate_both":      {"agents.certificates"},
+	"issued_dir":            {"agents.issued.dir: write an absolute path"},
 }
 
 func TestBadConfigs(t *testing.T) {
@@ -90,6 +100,9 @@ func TestTokens(t *testing.T) {
 		"a short tunnel token": {func(t *testing.T, c *Config) {
 			c.Tunnels[0].TunnelToken = secretFile(t, c.StateDir, "x", short)
 		}, `"acme" has 23 characters`},
+		"an agent token that looks like one of the gateway's own": {func(t *testing.T, c *Config) {
+			c.Agents.Tokens[0].Token = secretFile(t, c.StateDir, "x", "spt_"+strings.Repeat("0123", 10))
+		}, `"all" begins with spt_`},
 		"one token twice": {func(t *testing.T, c *Config) { c.Agents.Tokens[1].Token = c.Agents.Tokens[0].Token }, "same value"},
 		"one name twice":  {func(t *testing.T, c *Config) { c.Agents.Tokens[1].Name = "all" }, "listed twice"},
 		"a missing file": {func(t *testing.T, c *Config) {

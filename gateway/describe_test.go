@@ -29,7 +29,7 @@ func TestDescribeAnswersAsAttachAndAttachesNothing(t *testing.T) {
 	if err := auth.UnmarshalAttach([]byte(answer), &got); status != http.StatusOK || err != nil {
 		t.Fatalf("%d %s %v", status, answer, err)
 	}
-	if got.Tunnel != testTunnel || got.Issuer != testPublicURL || !got.AssertionKey.Equal(g.signer.PublicKey()) ||
+	if got.Tunnel != testTunnel || got.Issuer != testPublicURL || len(got.AssertionKeys) != 1 || !got.AssertionKeys[0].Equal(g.signer.PublicKeys()[0]) ||
 		got.URLs["docs"] != testPublicURL+"/t/acme/docs/mcp" || len(got.URLs) != 2 {
 		t.Errorf("%+v", got)
 	}

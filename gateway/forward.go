@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"sallyport.dev/auth"
 	"sallyport.dev/mcp"
@@ -173,6 +175,11 @@ func (g *Gateway) requestHeader(r *http.Request, s *attached) (http.Header, erro
 	}
 	h[mcp.HeaderRequestID] = []string{n.requestID}
 	h[mcp.HeaderAssertion] = []string{assertion}
+	if slices.Contains(s.verifies, principal.Issuer) { // who verifies it anew must have it, and nobody else
+		if _, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok {
+			h[mcp.HeaderAgentToken] = []string{strings.TrimLeft(token, " ")}
+		}
+	}
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		h[mcp.HeaderSource] = []string{peer.Addr().Unmap().WithZone("").String()}
 	}

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"sallyport.dev/auth"
+	"sallyport.dev/auth/issued"
 	"sallyport.dev/telemetry"
 	"sallyport.dev/tunnel"
 )
@@ -42,7 +45,9 @@ type Gateway struct {
 	cert     *certificate
 	resetKey [32]byte
 	signer   *auth.Signer
-	verifier auth.Verifier
+	callers  *callers
+	nonceKey []byte // makes the nonces of proofs of possession
+	decoyKey []byte // chooses what is said of tunnels that do not exist
 	tunnels  *tunnels
 	sessions *sessions
 	handler  http.Handler
@@ -69,6 +74,7 @@ type Gateway struct {
 type tunnels struct {
 	tokens *auth.Tunnels
 	names  map[string]bool
+	sorted []string // the names
 }
 
 func (t *tunnels) has(name string) bool { return t.names[name] }
@@ -108,7 +114,11 @@ func New(cfg Config) (*Gateway, error) {
 	g.onDrain = func(f func()) func() bool { return context.AfterFunc(draining, f) }
 	stateErr := g.loadState()
 	tunnels, tunnelsErr := g.loadTunnels()
-	tokens, tokensErr := g.loadTokens()
+	var tokens []auth.StaticToken
+	var tokensErr error
+	if stateErr == nil { // which has the key of nonces
+		tokens, tokensErr = g.loadTokens()
+	}
 	if err := errors.Join(stateErr, tunnelsErr, tokensErr, checkApart(tunnels, tokens)); err != nil {
 		return nil, err
 	}
@@ -147,25 +157,36 @@ func (g *Gateway) loadState() error {
 }
 
 // loadSessionKey takes the key of MCP session ids from the configuration, or
-// loads or makes this gateway's own.
-func (g *Gateway) loadSessionKey() (err error) {
+// loads or makes this gateway's own, and derives others from it that the
+// gateways of a domain must share as well.
+func (g *Gateway) loadSessionKey() error {
+	secret, err := g.sessionSecret()
+	if err != nil {
+		return err
+	}
+	var errs [3]error
+	g.mcpSessions, errs[0] = newMCPSessions(secret)
+	g.nonceKey, errs[1] = deriveKey(secret, "sallyport dpop nonce")
+	g.decoyKey, errs[2] = deriveKey(secret, "sallyport unknown tunnel")
+	return errors.Join(errs[:]...)
+}
+
+func (g *Gateway) sessionSecret() ([]byte, error) {
 	if g.cfg.SessionKey.IsZero() {
 		key, err := loadOrCreateKey(filepath.Join(g.cfg.StateDir, sessionKeyFile))
 		if err != nil {
-			return fmt.Errorf("state_dir: %w", err)
+			return nil, fmt.Errorf("state_dir: %w", err)
 		}
-		g.mcpSessions, err = newMCPSessions(key[:])
-		return err
+		return key[:], nil
 	}
 	key, err := g.cfg.SessionKey.Resolve()
 	if err != nil {
-		return fmt.Errorf("session_key: %w", err)
+		return nil, fmt.Errorf("session_key: %w", err)
 	}
 	if key.Len() < minSessionKey {
-		return fmt.Errorf("session_key: it has %d characters and needs %d: make one with: openssl rand -hex 32", key.Len(), minSessionKey)
+		return nil, fmt.Errorf("session_key: it has %d characters and needs %d: make one with: openssl rand -hex 32", key.Len(), minSessionKey)
 	}
-	g.mcpSessions, err = newMCPSessions([]byte(key.Reveal()))
-	return err
+	return []byte(key.Reveal()), nil
 }
 
 // Names are the host names that the gateway's certificate must cover.
@@ -203,7 +224,7 @@ func (g *Gateway) loadTunnels() ([]auth.Tunnel, error) {
 	if err = errors.Join(append(errs, err)...); err != nil {
 		return list, err
 	}
-	g.tunnels = &tunnels{tokens: tokens, names: names}
+	g.tunnels = &tunnels{tokens: tokens, names: names, sorted: slices.Sorted(maps.Keys(names))}
 	return list, nil
 }
 
@@ -216,14 +237,17 @@ func (g *Gateway) loadTokens() ([]auth.StaticToken, error) {
 			errs = append(errs, fmt.Errorf("agents.tokens: %q: %w", t.Name, err))
 			continue
 		}
+		if strings.HasPrefix(token.Reveal(), issued.Prefix) {
+			errs = append(errs, fmt.Errorf("agents.tokens: %q begins with %s, as tokens of the gateway's own do: make another one with: openssl rand -hex 32", t.Name, issued.Prefix))
+			continue
+		}
 		list = append(list, auth.StaticToken{Name: t.Name, Token: token, Grant: auth.Grant{Tunnels: t.Tunnels, Servers: t.Servers}})
 	}
 	static, err := auth.NewStatic(g.cfg.PublicURL, list)
 	if err = errors.Join(append(errs, err)...); err != nil {
 		return list, err
 	}
-	g.verifier = static
-	return list, nil
+	return list, g.loadCallers(static)
 }
 
 // checkApart refuses one value in both roles: an agent that holds a tunnel's
@@ -251,11 +275,16 @@ func (g *Gateway) tunnelConfig() tunnel.Config {
 // agentTLS is the configuration of the TCP port. QUIC has one of its own; the
 // two share the certificate getter alone.
 func (g *Gateway) agentTLS() *tls.Config {
-	return &tls.Config{
+	conf := &tls.Config{
 		GetCertificate: g.cert.get,
 		MinVersion:     tls.VersionTLS13,
 		NextProtos:     []string{"h2", "http/1.1", tunnel.ALPN},
 	}
+	if g.cfg.Agents.asksForCertificates() {
+		conf.ClientAuth = tls.RequestClientCert // the handshake proves the key; whose it is, the verifier says
+		conf.VerifyConnection = boundCertificates
+	}
+	return conf
 }
 
 // Run serves until ctx ends, then drains: readiness turns, connectors are told
@@ -274,6 +303,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return err
 	}
 	defer closeAudit()
+	defer g.callers.close()
 	if err := g.bind(); err != nil {
 		return err
 	}
@@ -306,6 +336,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	crew.Go(func() { g.acceptTCP(accepting, h1, h2) })
 	crew.Go(func() { g.acceptQUIC(accepting, quicListener) })
 	crew.Go(func() { g.stalls.run(accepting) })
+	crew.Go(func() { g.followKey(accepting) })
+	crew.Go(func() { g.callers.issued.Run(accepting) })
 	if g.cfg.TLS.SelfSigned {
 		crew.Go(func() { g.renewSelfSigned(accepting) })
 	}
@@ -394,7 +426,3 @@ func withPort(host, scheme string) string {
 	}
 	return net.JoinHostPort(strings.Trim(host, "[]"), port)
 }
-
-// isMalformed tells a request that carries no readable token from one that
-// carries a wrong one.
-func isMalformed(err error) bool { return errors.Is(err, auth.ErrMalformed) }

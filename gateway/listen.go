@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -19,17 +20,19 @@ import (
 )
 
 const (
-	handshakeTimeout   = 10 * time.Second      // for a TLS handshake on TCP
-	maxHandshakes      = 512                   // TLS handshakes under way at once
-	maxConnections     = 16384                 // TCP connections, agents' and connectors'
-	readHeaderTimeout  = 10 * time.Second      // for the head of an agent's request
-	idleTimeout        = 120 * time.Second     // for an agent's connection without a request
-	h2Streams          = 250                   // requests at once on one HTTP/2 connection
-	writeTimeout       = 30 * time.Second      // for one write to an agent
-	acceptRetry        = 50 * time.Millisecond // after a temporary error, such as no free descriptors
-	acceptLogEvery     = 200                   // such errors in a row
-	tcpKeepAlivePeriod = 30 * time.Second
-	untrustedLogEvery  = time.Minute // for a peer outside agents.trusted
+	handshakeTimeout    = 10 * time.Second      // for a TLS handshake on TCP
+	maxHandshakes       = 512                   // TLS handshakes under way at once
+	maxConnections      = 16384                 // TCP connections, agents' and connectors'
+	readHeaderTimeout   = 10 * time.Second      // for the head of an agent's request
+	idleTimeout         = 120 * time.Second     // for an agent's connection without a request
+	h2Streams           = 250                   // requests at once on one HTTP/2 connection
+	writeTimeout        = 30 * time.Second      // for one write to an agent
+	acceptRetry         = 50 * time.Millisecond // after a temporary error, such as no free descriptors
+	acceptLogEvery      = 200                   // such errors in a row
+	tcpKeepAlivePeriod  = 30 * time.Second
+	maxPeerCertificates = 8           // that a TLS client may show
+	maxPeerBytes        = 32 << 10    // of all of them
+	untrustedLogEvery   = time.Minute // for a peer outside agents.trusted
 )
 
 // bind opens the sockets: one port number on TCP and UDP, and the others that
@@ -82,7 +85,8 @@ func (g *Gateway) unbind() {
 
 // connInfo is what the handlers must know of a connection.
 type connInfo struct {
-	serverName string // of the TLS handshake; empty without one
+	serverName   string              // of the TLS handshake; empty without one
+	certificates []*x509.Certificate // of the TLS client; nil if it has shown none
 }
 
 type connInfoKey struct{}
@@ -92,15 +96,31 @@ func connInfoFrom(ctx context.Context) connInfo {
 	return info
 }
 
-// serverNameOf looks at a connection as net/http got it.
-func serverNameOf(conn net.Conn) string {
+var errCertificates = errors.New("gateway: a TLS client sends more certificates than a chain needs")
+
+// boundCertificates ends a handshake, a resumed one too, in which a client shows more than a chain needs: it is kept for as
+// long as the connection lives.
+func boundCertificates(state tls.ConnectionState) error {
+	size := 0
+	for _, cert := range state.PeerCertificates {
+		size += len(cert.Raw)
+	}
+	if len(state.PeerCertificates) > maxPeerCertificates || size > maxPeerBytes {
+		return errCertificates
+	}
+	return nil
+}
+
+// connInfoOf looks at a connection as net/http got it.
+func connInfoOf(conn net.Conn) connInfo {
 	if raw, ok := conn.(*rawConn); ok {
 		conn = raw.Conn
 	}
 	if secure, ok := conn.(*tls.Conn); ok {
-		return secure.ConnectionState().ServerName
+		state := secure.ConnectionState()
+		return connInfo{state.ServerName, state.PeerCertificates}
 	}
-	return ""
+	return connInfo{}
 }
 
 // httpServer makes the server for one kind of connection. It has no write
@@ -114,7 +134,7 @@ func (g *Gateway) httpServer(ctx context.Context, h2 bool) *http.Server {
 		ErrorLog:          g.httpLog,
 		BaseContext:       baseContext(ctx),
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return context.WithValue(ctx, connInfoKey{}, connInfo{serverNameOf(conn)})
+			return context.WithValue(ctx, connInfoKey{}, connInfoOf(conn))
 		},
 		Protocols:                    new(http.Protocols),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" gets the answer of every other path that does not exist

@@ -37,11 +37,17 @@ type mcpSessions struct{ key []byte }
 
 // newMCPSessions derives the key of the MAC from a secret, so that the secret may serve for other keys too.
 func newMCPSessions(secret []byte) (*mcpSessions, error) {
-	key, err := hkdf.Key(sha256.New, secret, nil, "sallyport mcp session id", sha256.Size)
+	key, err := deriveKey(secret, "sallyport mcp session id")
+	return &mcpSessions{key}, err
+}
+
+// deriveKey makes a key for one purpose from session_key, which all gateways of a domain share.
+func deriveKey(secret []byte, purpose string) ([]byte, error) {
+	key, err := hkdf.Key(sha256.New, secret, nil, purpose, sha256.Size)
 	if err != nil {
 		return nil, fmt.Errorf("session_key: %w", err)
 	}
-	return &mcpSessions{key}, nil
+	return key, nil
 }
 
 // wrap makes the id that an agent sees.

@@ -9,11 +9,12 @@ import (
 	"sallyport.dev/mcp"
 )
 
-// The two forms of path that exist on the agents' listener. There is one
+// The forms of path that exist on the agents' listener. There is one
 // spelling of each; everything else is 404.
 const (
 	tunnelPrefix   = "/t/"
 	metadataPrefix = "/.well-known/oauth-protected-resource"
+	keysPath       = "/.well-known/jwks.json"
 	maxNameBytes   = 40
 )
 
@@ -92,9 +93,14 @@ func (g *Gateway) serveRoute(next http.Handler) http.Handler {
 		if rest, ok := strings.CutPrefix(path, metadataPrefix); ok {
 			if resource, ok := parseRoute(rest); ok && resource.endpoint == mcp.EndpointMCP && !query {
 				noteFrom(r.Context()).answered(metadataStatus(r.Method), "metadata")
-				auth.Metadata{Resource: g.cfg.PublicURL + resource.path()}.ServeHTTP(w, r)
+				g.metadata(resource).ServeHTTP(w, r)
 				return
 			}
+		}
+		if path == keysPath && !query {
+			noteFrom(r.Context()).answered(metadataStatus(r.Method), "keys")
+			auth.ServePublic(w, r, g.callers.issued.JWKS())
+			return
 		}
 		name, ok := parseRoute(path)
 		if !ok {

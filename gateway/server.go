@@ -20,7 +20,7 @@ func (g *Gateway) Handler() http.Handler {
 	resume := g.resume(forward)
 	inspect := mcp.Inspect(mcp.InspectConfig{MaxBody: g.cfg.Agents.MaxBody, Budget: g.bodies, Endpoint: endpointOf, Refuse: g.refuse})(resume)
 	authorize := g.authorize(inspect)
-	authenticate := auth.Authenticate(auth.AuthenticateConfig{Verifier: g.verifier, Refuse: g.challenge})(authorize)
+	authenticate := auth.Authenticate(auth.AuthenticateConfig{Verifier: g.callers, Target: g.targetOf, Certificates: certificatesOf, Refuse: g.challenge})(authorize)
 	routed := g.serveRoute(authenticate)
 	origin := g.checkOrigin(routed)
 	limited := g.limit(origin)
@@ -79,7 +79,7 @@ func (g *Gateway) checkOrigin(next http.Handler) http.Handler {
 		}
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", origins[0])
-		h.Set("Access-Control-Expose-Headers", "Mcp-Session-Id, WWW-Authenticate")
+		h.Set("Access-Control-Expose-Headers", "Mcp-Session-Id, WWW-Authenticate, DPoP-Nonce")
 		h.Add("Vary", "Origin")
 		if r.Method == http.MethodOptions {
 			h.Set("Access-Control-Allow-Methods", "POST, GET, DELETE")
@@ -137,16 +137,4 @@ func (g *Gateway) misdirection(r *http.Request) error {
 // port may be left out.
 func (g *Gateway) publicHost(host string) bool {
 	return strings.EqualFold(withPort(host, g.public.Scheme), withPort(g.public.Host, g.public.Scheme))
-}
-
-// challenge answers a caller without a valid token. The metadata URL is made
-// from the name alone, so that it is the same whether the server exists or not.
-func (g *Gateway) challenge(w http.ResponseWriter, r *http.Request, err error) {
-	name := routeFrom(r.Context())
-	e := mcp.Unauthenticated(auth.Challenge(g.cfg.PublicURL+metadataPrefix+name.canonical(), "", err))
-	if isMalformed(err) {
-		e.Status = http.StatusBadRequest
-	}
-	e.Err = err
-	g.refuse(w, r, e)
 }

@@ -34,6 +34,7 @@ type attached struct {
 	instance string
 	servers  map[string]bool
 	bound    map[string]bool // servers whose MCP sessions live in this instance alone
+	verifies []string        // issuers whose principals it accepts, by their own tokens alone; empty: our word is enough
 	inFlight atomic.Int64
 }
 

@@ -32,7 +32,7 @@ func TestStateFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second.resetKey != first.resetKey || !bytes.Equal(second.signer.PublicKey(), first.signer.PublicKey()) {
+	if second.resetKey != first.resetKey || !bytes.Equal(second.signer.PublicKeys()[0], first.signer.PublicKeys()[0]) {
 		t.Error("a second start has other keys")
 	}
 	if !bytes.Equal(first.cert.current.Certificate[0], second.cert.current.Certificate[0]) {

@@ -41,7 +41,15 @@ func (g *Gateway) Open() []string {
 	for _, t := range g.cfg.Agents.Tokens {
 		facts = append(facts, fmt.Sprintf("token %s: tunnels %v, servers %v", t.Name, t.Tunnels, t.Servers))
 	}
-	return facts
+	for _, i := range g.cfg.Agents.Issuers {
+		facts = append(facts, fmt.Sprintf("tokens of %s: tunnels %v, servers %v", i.Issuer, i.Tunnels, i.Servers))
+	}
+	if c := g.cfg.Agents.Certificates; c != nil {
+		for _, p := range c.Principals {
+			facts = append(facts, fmt.Sprintf("certificate %s: tunnels %v, servers %v", p.Name, p.Tunnels, p.Servers))
+		}
+	}
+	return append(facts, fmt.Sprintf("tokens of its own are known from %s", g.cfg.IssuedDir()))
 }
 
 // leaf is the certificate that clients see now.
@@ -131,8 +139,16 @@ func (g *Gateway) Warnings() []string {
 	if len(a.Origins) > 0 {
 		warnings = append(warnings, fmt.Sprintf("agents.origins lets web pages of %s call", strings.Join(a.Origins, ", ")))
 	}
-	if len(a.Tokens) == 0 {
-		warnings = append(warnings, "agents.tokens is empty: nobody may call")
+	if len(a.Tokens) == 0 && len(a.Issuers) == 0 && a.Certificates == nil && !g.callers.issued.Any() {
+		warnings = append(warnings, "agents has neither tokens nor issuers nor certificates, and no token of its own was made: nobody may call")
+	}
+	for _, i := range a.Issuers {
+		if len(i.Audiences) > 0 {
+			warnings = append(warnings, fmt.Sprintf("agents.issuers: %q: a token with one of its audiences is good for every server that its scopes or claims are for", i.Issuer))
+		}
+		if i.Introspection != nil {
+			warnings = append(warnings, i.Introspection.ClientSecret.Warnings()...)
+		}
 	}
 	for _, t := range a.Tokens {
 		if slices.Contains(t.Tunnels, "*") && slices.Contains(t.Servers, "*") {

@@ -39,8 +39,8 @@ type Error struct {
 	RetryAfter time.Duration
 	// Allow is sent as Allow. Optional.
 	Allow string
-	// Challenge is sent as WWW-Authenticate. Optional.
-	Challenge string
+	// Challenges are sent as fields WWW-Authenticate. Optional.
+	Challenges []string
 	// Close asks for the connection to be given up after the answer (HTTP/1.1 Connection: close, HTTP/2 GOAWAY).
 	Close bool
 	// IDs are the raw ids of the requests that are answered, as Message.ID has them. Optional.
@@ -95,8 +95,8 @@ func WriteError(w http.ResponseWriter, e *Error, requestID string, ids ...[]byte
 	if e.Allow != "" {
 		h.Set("Allow", e.Allow)
 	}
-	if e.Challenge != "" {
-		h.Set("WWW-Authenticate", e.Challenge)
+	if len(e.Challenges) > 0 {
+		h["Www-Authenticate"] = e.Challenges
 	}
 	if e.Close {
 		h.Set("Connection", "close")

@@ -128,7 +128,8 @@ func travels(name string) bool {
 // dropRequest lists the canonical names that StripRequest deletes.
 func dropRequest(name string) bool {
 	switch name {
-	case "Authorization", "Cookie", "Cookie2", // credentials of the agent
+	case "Authorization", "Cookie", "Cookie2", "Dpop", // credentials of the agent
+		"Client-Cert", "Client-Cert-Chain", // what a proxy says of the TLS client (RFC 9440)
 		"Idempotency-Key", "X-Idempotency-Key", // net/http sends a POST that has one again
 		"Expect", "Range", "Max-Forwards", "Early-Data",
 		"Accept-Encoding", "Content-Encoding", // identity on both legs
@@ -149,7 +150,7 @@ func dropRequest(name string) bool {
 // dropResponse lists the canonical names that StripResponse deletes.
 func dropResponse(name string) bool {
 	switch name {
-	case "Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Authentication-Info",
+	case "Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Authentication-Info", "Dpop-Nonce",
 		"Location", "Content-Location", "Refresh", "Link", "Alt-Svc",
 		"Clear-Site-Data", "Strict-Transport-Security", "Public-Key-Pins", "Public-Key-Pins-Report-Only",
 		"Nel", "Report-To", "Reporting-Endpoints", "Sourcemap", "X-Sourcemap",

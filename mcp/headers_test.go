@@ -22,7 +22,7 @@ func survivors(strip func(http.Header), names ...string) string {
 func TestStripRequestKeepsOnlyWhatMayTravel(t *testing.T) {
 	stay := []string{"Accept", "Accept-Language", "Content-Length", "Content-Type", "Last-Event-Id", "Mcp-Method", "Mcp-Name", "Mcp-Param-Region",
 		"Mcp-Protocol-Version", "Mcp-Session-Id", "Traceparent", "Tracestate", "User-Agent", "X-Tenant"}
-	gone := []string{"Authorization", "authorization", "AUTHORIZATION", "Cookie", "Proxy-Authorization", "Proxy-Connection", "Connection", "Keep-Alive", "Te", "Trailer",
+	gone := []string{"Authorization", "authorization", "AUTHORIZATION", "Cookie", "DPoP", "dpop", "Client-Cert", "Client-Cert-Chain", "Proxy-Authorization", "Proxy-Connection", "Connection", "Keep-Alive", "Te", "Trailer",
 		"Transfer-Encoding", "Upgrade", "Http2-Settings", "X_tenant", "Mcp_method", "X-Tenant_", "_", "Idempotency-Key", "X-Idempotency-Key", "Forwarded",
 		"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded", "X-Real-Ip", "Expect", "Range", "If-Match", "If-Range", "If-None-Match", "Max-Forwards",
 		"X-Amz-Security-Token", "Accept-Encoding", "Content-Encoding", "Origin", "Referer", "Sec-Fetch-Mode", "Sec-Websocket-Key", "Baggage",
@@ -34,7 +34,7 @@ func TestStripRequestKeepsOnlyWhatMayTravel(t *testing.T) {
 
 func TestStripResponseKeepsOnlyWhatMayTravel(t *testing.T) {
 	stay := []string{"Cache-Control", "Content-Length", "Content-Type", "Date", "Mcp-Session-Id", "Retry-After", "X-Accel-Buffering", "X-Custom"}
-	gone := []string{"Set-Cookie", "set-cookie", "Www-Authenticate", "Proxy-Authenticate", "Server", "Via", "Alt-Svc", "Clear-Site-Data", "Refresh", "Link",
+	gone := []string{"Set-Cookie", "set-cookie", "Www-Authenticate", "DPoP-Nonce", "Proxy-Authenticate", "Server", "Via", "Alt-Svc", "Clear-Site-Data", "Refresh", "Link",
 		"Location", "Content-Location", "Sallyport-Outcome", "Access-Control-Allow-Origin", "Strict-Transport-Security", "Connection", "Keep-Alive", "Trailer",
 		"Transfer-Encoding", "Upgrade", "Public-Key-Pins", "X-Powered-By", "Set_cookie", "X-Accel-Redirect", "Trailer:Authorization"}
 	if got := survivors(StripResponse, append(gone, stay...)...); got != strings.Join(stay, " ") {

@@ -8,7 +8,10 @@ const (
 	HeaderAssertion = "Sallyport-Assertion"  // who is calling, signed by the gateway
 	HeaderRequestID = "Sallyport-Request-Id" // names the call in both logs
 	HeaderSource    = "Sallyport-Source"     // the IP address of the caller, as the gateway sees it
-	HeaderOutcome   = "Sallyport-Outcome"    // set on every answer that the connector itself makes
+	// HeaderAgentToken is the caller's own token, for a connector that verifies it itself. The connector deletes it before
+	// anything else reads the headers.
+	HeaderAgentToken = "Sallyport-Agent-Token"
+	HeaderOutcome    = "Sallyport-Outcome" // set on every answer that the connector itself makes
 )
 
 // Outcome is the value of [HeaderOutcome]. Without that header the upstream

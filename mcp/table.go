@@ -15,10 +15,29 @@ const (
 	fixAndSend  = nothingSent + " Correct the request before sending it again."
 )
 
-// Unauthenticated is a missing, invalid or expired token. The challenge becomes WWW-Authenticate (RFC 9728 §5.1).
-func Unauthenticated(challenge string) *Error {
-	return &Error{Status: http.StatusUnauthorized, Code: -32000, Reason: "unauthenticated", Delivered: DeliveredNo, Challenge: challenge,
+// Unauthenticated is a missing, invalid or expired token. The challenges become WWW-Authenticate (RFC 9728 §5.1).
+func Unauthenticated(challenges ...string) *Error {
+	return &Error{Status: http.StatusUnauthorized, Code: -32000, Reason: "unauthenticated", Delivered: DeliveredNo, Challenges: challenges,
 		Message: "The request carries no valid access token." + nothingSent + " Get a token for this server and send the request again with it."}
+}
+
+// InsufficientScope is a genuine token that lacks a scope or claim for this server (RFC 6750 §3.1; MCP 2026-07-28, authorization:
+// 403 with a challenge that names the scopes).
+func InsufficientScope(challenges ...string) *Error {
+	return &Error{Status: http.StatusForbidden, Code: -32003, Reason: "insufficient_scope", Delivered: DeliveredNo, Challenges: challenges,
+		Message: "The access token is not good for this server: it lacks a scope or a claim." + nothingSent + " Get a token that has it, and send the request again."}
+}
+
+// IssuerUnavailable is a token that nobody can judge now, because whoever issued it gives no answer.
+func IssuerUnavailable(cause error) *Error {
+	return &Error{Status: http.StatusServiceUnavailable, Code: -32008, Reason: "issuer_unavailable", Delivered: DeliveredNo, RetryAfter: 5 * time.Second, Err: cause,
+		Message: "The access token cannot be verified: the identity provider gives no answer." + nothingSent + " Send the request again in a few seconds."}
+}
+
+// CallerNotVerified is a caller whose own token the connector does not accept, whatever the gateway says of them.
+func CallerNotVerified(cause error) *Error {
+	return &Error{Status: http.StatusForbidden, Code: -32003, Reason: "caller_not_verified", Delivered: DeliveredNo, Err: cause,
+		Message: "This server verifies callers itself, and does not accept this access token." + nothingSent + " Get a token from an identity provider that the server's administrator has named."}
 }
 
 // Denied is a refusal by policy. The rule is the rule's stable name and may be empty.

@@ -8,6 +8,8 @@ const (
 	KeyServer = "server"
 	// KeyPrincipal is a verified caller as "issuer|subject".
 	KeyPrincipal = "principal"
+	// KeyIssuer is the issuer of principals.
+	KeyIssuer = "issuer"
 	// KeyInstance is the id of one running connector.
 	KeyInstance = "instance"
 	// KeySession is the id of one live connection between an instance and a gateway.

@@ -59,7 +59,7 @@ func Signer(tb testing.TB) *auth.Signer {
 // Checker gives the checker of a connector that is attached to this package's gateway.
 func Checker(tb testing.TB, tunnel, connector string) *auth.Checker {
 	tb.Helper()
-	c, err := auth.NewChecker(auth.CheckerConfig{Key: PublicKey(), Issuer: Issuer, Tunnel: tunnel, Connector: connector})
+	c, err := auth.NewChecker(auth.CheckerConfig{Keys: []ed25519.PublicKey{PublicKey()}, Issuer: Issuer, Tunnel: tunnel, Connector: connector})
 	if err != nil {
 		tb.Fatalf("make the checker: %v", err)
 	}

@@ -12,8 +12,10 @@ import (
 	"sallyport.dev/auth"
 )
 
-// Header is the header of a genuine assertion.
-const Header = `{"alg":"EdDSA","typ":"sallyport-assertion+jwt"}`
+// Header gives the header of a genuine assertion.
+func Header() string {
+	return `{"alg":"EdDSA","typ":"sallyport-assertion+jwt","kid":"` + auth.KeyID(PublicKey()) + `"}`
+}
 
 // Forgery is an assertion that a checker must refuse.
 type Forgery struct {
@@ -42,28 +44,28 @@ func Forge(header, claims string, key ed25519.PrivateKey) string {
 func Forgeries(a auth.Assertion) []Forgery {
 	now := time.Now()
 	good := Claims(a, now)
-	genuine := Forge(Header, good, Key())
+	genuine := Forge(Header(), good, Key())
 	claims := func(name, old, new string, want error) Forgery {
 		altered := strings.Replace(good, old, new, 1)
 		if altered == good {
 			panic("authtest: the forgery " + name + " alters nothing")
 		}
-		return Forgery{name, Forge(Header, altered, Key()), want}
+		return Forgery{name, Forge(Header(), altered, Key()), want}
 	}
 	header := func(name, text string, want error) Forgery {
 		return Forgery{name, Forge(text, good, Key()), want}
 	}
 	exp := fmt.Sprintf(`"exp":%d`, now.Unix()+30)
 	return []Forgery{
-		{"wrong key", Forge(Header, good, StrangerKey()), auth.ErrInvalid},
-		{"no signature", signingString(Header, good) + ".", auth.ErrInvalid},
+		{"wrong key", Forge(Header(), good, StrangerKey()), auth.ErrInvalid},
+		{"no signature", signingString(Header(), good) + ".", auth.ErrInvalid},
 		{"algorithm none", signingString(`{"alg":"none","typ":"sallyport-assertion+jwt"}`, good) + ".", auth.ErrInvalid},
 		{"HS256 with the public key", hs256(good), auth.ErrInvalid},
 		{"malleated signature", malleate(genuine), auth.ErrMalformed},
 		{"padded signature", genuine + "==", auth.ErrMalformed},
 		{"line break in the signature", genuine[:len(genuine)-4] + "\n" + genuine[len(genuine)-4:], auth.ErrMalformed},
 		{"fourth segment", genuine + ".", auth.ErrMalformed},
-		{"two segments", signingString(Header, good), auth.ErrMalformed},
+		{"two segments", signingString(Header(), good), auth.ErrMalformed},
 		{"empty segments", "..", auth.ErrMalformed},
 		{"too long", genuine + strings.Repeat("A", 8<<10), auth.ErrMalformed},
 		{"claims swapped under the signature", swapClaims(genuine, a, now), auth.ErrInvalid},
@@ -72,13 +74,17 @@ func Forgeries(a auth.Assertion) []Forgery {
 		header("no type", `{"alg":"EdDSA"}`, auth.ErrInvalid),
 		header("algorithm in another case", `{"alg":"eddsa","typ":"sallyport-assertion+jwt"}`, auth.ErrInvalid),
 		header("crit", `{"alg":"EdDSA","typ":"sallyport-assertion+jwt","crit":["exp"]}`, auth.ErrMalformed),
-		header("kid", `{"alg":"EdDSA","typ":"sallyport-assertion+jwt","kid":"../../etc/passwd"}`, auth.ErrMalformed),
+		header("no kid", `{"alg":"EdDSA","typ":"sallyport-assertion+jwt"}`, auth.ErrInvalid),
+		header("kid", `{"alg":"EdDSA","typ":"sallyport-assertion+jwt","kid":"../../etc/passwd"}`, auth.ErrInvalid),
+		header("kid of another key", strings.Replace(Header(), auth.KeyID(PublicKey()), auth.KeyID(StrangerKey().Public().(ed25519.PublicKey)), 1), auth.ErrInvalid),
+		header("kid twice", strings.Replace(Header(), `"kid"`, `"kid":"x","kid"`, 1), auth.ErrMalformed),
+		header("kid in another case", strings.Replace(Header(), `"kid"`, `"KID"`, 1), auth.ErrMalformed),
 		header("jku", `{"alg":"EdDSA","typ":"sallyport-assertion+jwt","jku":"https://canary.example.test/"}`, auth.ErrMalformed),
 		header("x5u", `{"alg":"EdDSA","typ":"sallyport-assertion+jwt","x5u":"https://canary.example.test/"}`, auth.ErrMalformed),
 		{"embedded key", embeddedKey(good), auth.ErrMalformed},
 		header("duplicate algorithm", `{"alg":"none","alg":"EdDSA","typ":"sallyport-assertion+jwt"}`, auth.ErrMalformed),
 		header("header null", `null`, auth.ErrInvalid),
-		header("header with a second value", Header+`{}`, auth.ErrMalformed),
+		header("header with a second value", Header()+`{}`, auth.ErrMalformed),
 
 		claims("wrong audience", `"aud":"`+a.Connector, `"aud":"other-`+a.Connector, auth.ErrInvalid),
 		claims("no audience", `"aud":"`+a.Connector+`",`, ``, auth.ErrInvalid),
@@ -111,13 +117,13 @@ func Forgeries(a auth.Assertion) []Forgery {
 		claims("duplicate subject", `"sub":`, `"sub":"admin","sub":`, auth.ErrMalformed),
 		claims("unknown claim", `"iss":`, `"scope":"all","iss":`, auth.ErrMalformed),
 		claims("invalid UTF-8", `"sub":"`, "\"sub\":\"\xff", auth.ErrMalformed),
-		{"claims null", Forge(Header, `null`, Key()), auth.ErrInvalid},
-		{"claims list", Forge(Header, `[`+good+`]`, Key()), auth.ErrMalformed},
-		{"claims twice", Forge(Header, good+good, Key()), auth.ErrMalformed},
-		{"no claims", Forge(Header, ``, Key()), auth.ErrMalformed},
+		{"claims null", Forge(Header(), `null`, Key()), auth.ErrInvalid},
+		{"claims list", Forge(Header(), `[`+good+`]`, Key()), auth.ErrMalformed},
+		{"claims twice", Forge(Header(), good+good, Key()), auth.ErrMalformed},
+		{"no claims", Forge(Header(), ``, Key()), auth.ErrMalformed},
 
-		{"expired", Forge(Header, Claims(a, now.Add(-36*time.Second)), Key()), auth.ErrExpired},
-		{"signed in the future", Forge(Header, Claims(a, now.Add(7*time.Second)), Key()), auth.ErrInvalid},
+		{"expired", Forge(Header(), Claims(a, now.Add(-36*time.Second)), Key()), auth.ErrExpired},
+		{"signed in the future", Forge(Header(), Claims(a, now.Add(7*time.Second)), Key()), auth.ErrInvalid},
 	}
 }
 

@@ -66,6 +66,12 @@ func (s *site) install(t *testing.T, example string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s.place(t, strings.ReplaceAll(example, "/", "-"), string(text))
+}
+
+// place writes a file with the site's paths and ports in place.
+func (s *site) place(t *testing.T, name, text string) string {
+	t.Helper()
 	_, port, _ := net.SplitHostPort(s.gateway)
 	replaced := strings.NewReplacer(
 		"/var/lib/sallyport-connector", filepath.Join(s.dir, "state"),
@@ -78,11 +84,11 @@ func (s *site) install(t *testing.T, example string) string {
 		"127.0.0.1:7081", s.health,
 		"127.0.0.1:8080", s.plain,
 		"http://127.0.0.1:3001", s.upstream,
-	).Replace(string(text))
-	for name, here := range s.private {
-		replaced = strings.ReplaceAll(replaced, name, here)
+	).Replace(text)
+	for there, here := range s.private {
+		replaced = strings.ReplaceAll(replaced, there, here)
 	}
-	path := filepath.Join(s.dir, strings.ReplaceAll(example, "/", "-"))
+	path := filepath.Join(s.dir, name)
 	write(t, path, replaced)
 	return path
 }

@@ -24,6 +24,7 @@ the user that the gateway runs as: it makes the keys that state_dir still lacks.
 		Args:    exactArgs(0, 0),
 	}
 	flags.addTo(cmd, "gateway.yaml")
+	cmd.AddCommand(newRotateKey())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, flush, err := flags.logger(cmd)
 		if err != nil {

@@ -88,7 +88,7 @@ connector decides each call and puts the credential in. Start with: sallyport de
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(newDemo(), newGateway(), newConnector(), newCredential(), newPolicy(), newApprovals(), newPins(), newAudit(), newTools(), newCall(), newSnippets(), newVersion())
+	root.AddCommand(newDemo(), newGateway(), newConnector(), newCredential(), newPolicy(), newApprovals(), newPins(), newAudit(), newTools(), newCall(), newToken(), newSnippets(), newVersion())
 	return root
 }
 

@@ -132,6 +132,12 @@ func printStatus(out io.Writer, s *connector.Status, now time.Time) error {
 	if s.Approvals > 0 {
 		fmt.Fprintf(&b, "  %d calls wait for approval\n", s.Approvals)
 	}
+	for _, i := range s.Agents {
+		fmt.Fprintf(&b, "callers must prove themselves here too, by tokens of %s: %d keys\n", i.Issuer, i.Keys)
+		if i.Failure != "" {
+			fmt.Fprintf(&b, "  its keys CANNOT BE FETCHED: %s\n", i.Failure)
+		}
+	}
 	if s.Audit != nil {
 		fmt.Fprintf(&b, "audit   %s, %s, %d events lost\n", s.Audit.Mode, s.Audit.Path, s.Audit.Lost)
 		if s.Audit.Error != "" {

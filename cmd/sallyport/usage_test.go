@@ -56,6 +56,15 @@ func TestWrongUsageExits2(t *testing.T) {
 		{"audit grep /nonexistent/a.jsonl", "/nonexistent"},
 		{"audit key", "-c FILE is required"},
 		{"audit key -c testdata/audit-new.yaml", "there is no key yet"},
+		{"token nope", `unknown command "nope"`},
+		{"token create --name ci --tunnel acme --server wiki", "-c FILE is required"},
+		{"token list", "-c FILE is required"},
+		{"token list -c /nonexistent.yaml", "/nonexistent.yaml"},
+		{"token revoke", "name the tokens by id"},
+		{"token rotate", "-c FILE is required"},
+		{"token rotate -c testdata/audit-new.yaml", "the configuration cannot be used"},
+		{"token retire", "retire -c FILE KID"},
+		{"token check", "-c FILE is required"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			r := execute(t, "", strings.Fields(c.args)...)

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/address"
 	"sallyport.dev/credential"
-	"sallyport.dev/credential/address"
 	"sallyport.dev/credential/source"
 	"sallyport.dev/credential/source/vault"
 	"sallyport.dev/credential/source/vaulttest"

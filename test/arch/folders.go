@@ -39,7 +39,7 @@ var folders = map[string]folder{
 		},
 	},
 	"connector": {
-		may: []string{"tunnel", "auth", "mcp", "policy", "credential", "secret", "cell", "audit", "telemetry"}, testsMay: throughLoader,
+		may: []string{"tunnel", "auth", "mcp", "policy", "credential", "address", "secret", "cell", "audit", "telemetry"}, testsMay: throughLoader,
 		why: "the private side needs exactly these",
 		never: map[string]string{
 			"gateway": "the connector takes nothing from the gateway but bytes",
@@ -49,9 +49,10 @@ var folders = map[string]folder{
 	},
 	"policy":     {may: []string{"auth", "mcp"}, testsMay: throughLoader, why: "policy is a pure decision on who and what"},
 	"tunnel":     {why: "tunnel moves bytes; it must stay ignorant of HTTP, MCP, identity and secrets"},
-	"auth":       {may: []string{"secret"}, why: "auth answers who is calling and nothing else"},
+	"auth":       {may: []string{"secret", "address"}, testsMay: throughLoader, why: "auth answers who is calling and nothing else"},
 	"mcp":        {may: []string{"secret"}, why: "mcp knows the protocol, not who speaks it nor how it travels"},
-	"credential": {may: []string{"secret"}, testsMay: throughLoader, why: "credential puts a value in; it does not know who asked"},
+	"credential": {may: []string{"secret", "address"}, testsMay: throughLoader, why: "credential puts a value in; it does not know who asked"},
+	"address":    {why: "address judges an address and knows nobody"},
 	"cell":       {may: []string{"secret"}, why: "cell keeps strangers' code apart; it knows no protocol, and whoever knows one must not be needed for that"},
 	"secret":     {why: "the unprintable value is the bottom leaf"},
 	"audit":      {testsMay: throughLoader, why: "audit records events that others describe"},

@@ -40,8 +40,8 @@ func answerAttacks() []attack {
 	events := "data: " + offenceCanary + "\n\n"
 	dropped := want{status: 200, hits: 1, header: []field{{"Set-Cookie", ""}, {"Alt-Svc", ""}, {"Refresh", ""}, {"Clear-Site-Data", ""}}}
 	list := []attack{
-		{id: "80", what: "a redirect to the metadata service", script: raw("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://169.254.169.254/", offenceCanary, "\r\nContent-Length: 0\r\n\r\n"), want: invalid},
-		{id: "81", what: "a 401 with a challenge of its own", script: raw("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer resource_metadata=\"http://169.254.169.254/", offenceCanary, "\"\r\nContent-Length: 0\r\n\r\n"),
+		{id: "80", what: "a redirect to the metadata service", script: raw("HTTP/1.1 307 Temporary Redirect\r\nConnection: close\r\nLocation: http://169.254.169.254/", offenceCanary, "\r\nContent-Length: 0\r\n\r\n"), want: invalid},
+		{id: "81", what: "a 401 with a challenge of its own", script: raw("HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nWWW-Authenticate: Bearer resource_metadata=\"http://169.254.169.254/", offenceCanary, "\"\r\nContent-Length: 0\r\n\r\n"),
 			want: want{status: 502, code: -32017, reason: "credential_rejected", hits: 1}},
 		{id: "82", what: "Server, Via, Proxy-*, Link, Location and more of its own: dropped", script: raw(sized("Server: "+offenceCanary+"\r\nVia: 1.1 "+offenceCanary+"\r\nProxy-Authenticate: Basic\r\nProxy-Status: x\r\nLink: </a>; rel=preload\r\nLocation: http://10.0.0.1/\r\nX-Powered-By: "+offenceCanary+"\r\n"+asJSON, "{}")),
 			want: want{status: 200, hits: 1, header: []field{{"Server", ""}, {"Via", ""}, {"Proxy-Authenticate", ""}, {"Proxy-Status", ""}, {"Link", ""}, {"Location", ""}, {"X-Powered-By", ""}}}},
@@ -90,7 +90,7 @@ func answerAttacks() []attack {
 			{"another scheme", "https://127.0.0.1/" + offenceCanary}, {"another path of its own", "/" + offenceCanary},
 		} {
 			list = append(list, attack{id: "80", what: status + " to " + place.what, want: invalid,
-				script: raw("HTTP/1.1 ", status, " Moved\r\nLocation: ", place.url, "\r\nContent-Length: 0\r\n\r\n")})
+				script: raw("HTTP/1.1 ", status, " Moved\r\nConnection: close\r\nLocation: ", place.url, "\r\nContent-Length: 0\r\n\r\n")})
 		}
 	}
 	for _, kind := range []string{"text/event-stream, application/json", "application/json; x=text/event-stream", "text/event-stream-x", "text/event-stream\r\nContent-Type: application/json", "application/json\r\nContent-Type: Text/Event-Stream",

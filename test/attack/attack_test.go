@@ -61,6 +61,11 @@ type group struct {
 func groups() []group {
 	all := []group{
 		{name: "Tokens", attacks: tokenAttacks()},
+		{name: "Tokens of identity providers", attacks: providerAttacks()},
+		{name: "Proofs of possession", attacks: proofAttacks()},
+		{name: "Client certificates", attacks: certificateAttacks()},
+		{name: "Tokens of the gateway's own", attacks: issuedAttacks()},
+		{name: "Keys and tokens that are no more", attacks: append(turningAttacks(), endedAttacks()...), slow: true},
 		{name: "Framing", attacks: framingAttacks()},
 		{name: "Headers", attacks: headerAttacks()},
 		{name: "Hosts", attacks: hostAttacks()},
@@ -83,6 +88,7 @@ func groups() []group {
 		{name: "Shared answers", attacks: sharedAttacks()},
 		{name: "Upstreams that are not who they should be", attacks: impostorAttacks()},
 		{name: "A gateway that has been taken over", attacks: captorAttacks()},
+		{name: "A gateway that has been taken over, and a connector that verifies agents", attacks: verifyingAttacks()},
 		{name: "Tools that change, under quarantine", attacks: rugAttacks()},
 		{name: "Policy", attacks: policyAttacks()},
 		{name: "JSON and method names, with a policy that reads arguments", attacks: jsonAgain()},

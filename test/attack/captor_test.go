@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,7 +17,6 @@ import (
 	"sallyport.dev/auth/authtest"
 	"sallyport.dev/connector"
 	"sallyport.dev/mcp"
-	"sallyport.dev/policy"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
 	"sallyport.dev/tunnel/tunneltest"
@@ -36,7 +36,7 @@ type captor struct {
 func newCaptor(t *testing.T, transport tunnel.Transport, servers map[string]connector.Server, log *stack.Log, cfg connector.Config) *captor {
 	t.Helper()
 	attached := make(chan *tunnel.Session, 1)
-	cfg.Servers, cfg.Policy, cfg.Connections = servers, policy.Open(), 1
+	cfg.Servers, cfg.Connections = servers, 1
 	cfg.Gateway = "captor.attack.test:443"
 	cfg.Dial = func(ctx context.Context, self tunnel.Config) (*tunnel.Session, error) {
 		dialed, accepted := tunneltest.Pair(t, transport, self, tunnel.Config{Instance: "captor", AcceptStreams: tunnel.GatewayStreams})
@@ -88,7 +88,7 @@ func welcome(ctx context.Context, s *tunnel.Session) error {
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		return err
 	}
-	answer, err := auth.MarshalAttach(auth.AttachAnswer{Tunnel: stack.Tunnel, Issuer: authtest.Issuer, AssertionKey: authtest.PublicKey()})
+	answer, err := auth.MarshalAttach(auth.AttachAnswer{Tunnel: stack.Tunnel, Issuer: authtest.Issuer, AssertionKeys: []ed25519.PublicKey{authtest.PublicKey()}})
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func ordering(make func(c *captor) order) func(*testing.T, *rig, proto) (answer,
 // captorAttacks are what a gateway may try that has been taken over.
 func captorAttacks() (list []attack) {
 	genuine := func(c *captor, server string) string {
-		return authtest.Forge(authtest.Header, authtest.Claims(c.genuine(server), time.Now()), authtest.Key())
+		return authtest.Forge(authtest.Header(), authtest.Claims(c.genuine(server), time.Now()), authtest.Key())
 	}
 	add := func(what string, w want, order func(c *captor) order) {
 		list = append(list, attack{id: "T7", what: what, over: []proto{nobody}, do: ordering(order), want: w})
@@ -180,7 +180,7 @@ func captorAttacks() (list []attack) {
 	}
 	for _, late := range []time.Duration{-66 * time.Second, 37 * time.Second} { // 30 s are allowed
 		add(fmt.Sprintf("an assertion: its time is %s off", late.Abs()), unauthenticated, func(c *captor) order {
-			return order{assertions: []string{authtest.Forge(authtest.Header, authtest.Claims(c.genuine("wiki"), time.Now().Add(late)), authtest.Key())}}
+			return order{assertions: []string{authtest.Forge(authtest.Header(), authtest.Claims(c.genuine("wiki"), time.Now().Add(late)), authtest.Key())}}
 		})
 	}
 	add("no assertion", unauthenticated, func(*captor) order { return order{} })
@@ -189,7 +189,7 @@ func captorAttacks() (list []attack) {
 	add("a principal of its own making: it may, and gets what policy allows him", injected, func(c *captor) order {
 		a := c.genuine("wiki")
 		a.Principal.Subject = "../../root"
-		return order{assertions: []string{authtest.Forge(authtest.Header, authtest.Claims(a, time.Now()), authtest.Key())}}
+		return order{assertions: []string{authtest.Forge(authtest.Header(), authtest.Claims(a, time.Now()), authtest.Key())}}
 	})
 	for _, line := range []string{
 		"POST /t/" + stack.Tunnel + "/nowhere/mcp HTTP/1.1", "POST /t/globex/wiki/mcp HTTP/1.1", "POST /private HTTP/1.1", "POST / HTTP/1.1",

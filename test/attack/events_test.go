@@ -144,7 +144,7 @@ func longLine() *script {
 func readLong(t *testing.T, r *rig, _ proto) (a answer, err error) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	conn, err := r.dial(ctx, publicName, "http/1.1")
+	conn, err := r.dial(ctx, publicName, "", "http/1.1")
 	if err != nil {
 		return a, err
 	}

@@ -28,9 +28,12 @@ type answer struct {
 const patience = 20 * time.Second
 
 // dial makes a TLS connection as an agent does. The certificate is verified for
-// the public name, whatever name the handshake sends.
-func (r *rig) dial(ctx context.Context, server string, alpn ...string) (*tls.Conn, error) {
+// the public name, whatever name the handshake sends. The client's certificate is one of r.clients, or none.
+func (r *rig) dial(ctx context.Context, server, certificate string, alpn ...string) (*tls.Conn, error) {
 	conf := &tls.Config{ServerName: server, RootCAs: r.Roots, NextProtos: alpn, MinVersion: tls.VersionTLS13}
+	if certificate != "" {
+		conf.GetClientCertificate = r.clients.present(certificate)
+	}
 	if server != publicName {
 		conf.InsecureSkipVerify = true // the name is the attack
 	}
@@ -50,7 +53,7 @@ func (r *rig) dial(ctx context.Context, server string, alpn ...string) (*tls.Con
 // its own bytes, for which the connection is read to its end.
 func (r *rig) sendH1(ctx context.Context, q request) (answer, error) {
 	q = q.fill(r.host)
-	conn, err := r.dial(ctx, q.server, "http/1.1")
+	conn, err := r.dial(ctx, q.server, q.certificate, "http/1.1")
 	if err != nil {
 		return answer{}, err
 	}

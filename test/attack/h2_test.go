@@ -25,7 +25,7 @@ const (
 // sendH2 writes a request as HTTP/2 frames and reads the answer.
 func (r *rig) sendH2(ctx context.Context, q request) (answer, error) {
 	q = q.fill(r.host)
-	conn, err := r.dial(ctx, q.server, "h2")
+	conn, err := r.dial(ctx, q.server, q.certificate, "h2")
 	if err != nil {
 		return answer{}, err
 	}

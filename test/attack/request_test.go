@@ -22,21 +22,23 @@ type field struct{ name, value string }
 // request says how what is sent differs from an honest tools/call. Both
 // encoders write it as it stands: nothing is checked, nothing is repaired.
 type request struct {
-	method    string   // default POST
-	target    string   // default the path of wiki
-	authority string   // default the public host; "-" leaves it out
-	server    string   // name in the TLS handshake; default the public one
-	fields    []field  // replace honest ones of the same name
-	drop      []string // honest ones that are left out
-	body      string   // default an honest call
-	bodiless  bool     // nothing follows the head
-	chunks    bool     // HTTP/1.1: the body goes out in chunks
-	bare      bool     // HTTP/1.1: no Content-Length is added
-	trailer   []field
-	edit      func(string) string // HTTP/1.1: changes the bytes before they go out
-	bytewise  bool                // HTTP/1.1: every byte is a TLS record of its own
-	announced string              // Content-Length, whatever follows
-	stall     bool                // the body is left unfinished
+	method    string // default POST
+	target    string // default the path of wiki
+	authority string // default the public host; "-" leaves it out
+	server    string // name in the TLS handshake; default the public one
+	// certificate of the TLS client, by its name in clientCertificates; default none
+	certificate string
+	fields      []field  // replace honest ones of the same name
+	drop        []string // honest ones that are left out
+	body        string   // default an honest call
+	bodiless    bool     // nothing follows the head
+	chunks      bool     // HTTP/1.1: the body goes out in chunks
+	bare        bool     // HTTP/1.1: no Content-Length is added
+	trailer     []field
+	edit        func(string) string // HTTP/1.1: changes the bytes before they go out
+	bytewise    bool                // HTTP/1.1: every byte is a TLS record of its own
+	announced   string              // Content-Length, whatever follows
+	stall       bool                // the body is left unfinished
 }
 
 const honestBody = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","arguments":{"note":"` + argumentCanary + `"}}}`

@@ -15,6 +15,7 @@ import (
 	"sallyport.dev/credential/inject"
 	"sallyport.dev/credential/source/vaulttest"
 	"sallyport.dev/gateway"
+	"sallyport.dev/policy"
 	"sallyport.dev/test/stack"
 	"sallyport.dev/tunnel"
 )
@@ -66,9 +67,14 @@ type rig struct {
 	meet    *upstream // answers when as many requests as meeting says are there
 	meeting *meeting
 	logged  int    // bytes of the log that have been searched
+	deep    int    // how often it was searched deeply
 	dump    []byte // for stacks
 
+	idp               *providers           // of tokens
+	clients           *clientCertificates  // of agents
+	issued            *issuedTokens        // of the gateway's own
 	captor            *captor              // another gateway, and its connector
+	verifying         *captor              // the same, with a connector that verifies callers itself
 	secrets           *vaulttest.Vault     // of that connector
 	older, foreignOld *upstream            // as old, another server and another tunnel
 	impostors         map[string]*upstream // servers that are not who they should be
@@ -98,6 +104,7 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 	_, port, _ := net.SplitHostPort(r.moved.url[len("http://"):])
 	r.elsewhere = startUpstream(t, net.JoinHostPort(forbidden, port), nil, (*upstream).echo)
 	secrets := t.TempDir()
+	r.idp, r.clients = newProviders(t, secrets), newClientCertificates(t)
 	server := func(u *upstream) connector.Server {
 		return connector.Server{URL: u.url + "/private", AllowPlaintext: true, CAFile: certs.file, Credentials: []connector.Credential{
 			{Header: &inject.Header{Name: "Authorization", Template: "Bearer {secret}"}, Secret: stack.SecretFile(t, secrets, "key", credentialCanary)},
@@ -150,6 +157,9 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 			cfg.Agents.Tokens = append(cfg.Agents.Tokens, gateway.Token{
 				Name: "second", Token: stack.SecretFile(t, secrets, "second.token", secondToken), Tunnels: []string{"*"}, Servers: []string{"*"},
 			})
+			r.idp.configure(cfg)
+			r.clients.configure(cfg)
+			r.issued = newIssuedTokens(t, cfg)
 		},
 		Connector: func(cfg *connector.Config) {
 			cfg.Upstream.AllowedIPs = []string{"127.0.0.1/32"}
@@ -166,9 +176,11 @@ func newRig(t *testing.T, transport tunnel.Transport, names *names, scripts map[
 	captured, v, sources := failing(t, t.TempDir(), r.wiki.url)
 	captured["wiki"], captured["vault"], r.secrets = server(r.wiki), server(r.vault), v
 	r.captor = newCaptor(t, transport, captured, r.Log, connector.Config{
+		Policy:      policy.Open(),
 		TunnelToken: stack.SecretFile(t, secrets, "captor.token", foreignToken), Logger: slog.New(slog.NewJSONHandler(r.Log, nil)),
 		Upstream: connector.Upstream{AllowedIPs: []string{"127.0.0.1/32"}}, Sources: sources, Issuers: map[string]string{"gate": authtest.Issuer},
 	})
+	r.verifying = newVerifying(t, r, transport, token, map[string]connector.Server{"wiki": server(r.wiki), "vault": server(r.vault), "guarded": server(r.guarded)})
 	r.beginSessions(t)
 	return r
 }

@@ -64,7 +64,7 @@ func (r *rig) listen(t *testing.T, path, token string) string {
 // stay is listen, and leaves later.
 func (r *rig) stay(t *testing.T, path, token string) (session string, leave func()) {
 	t.Helper()
-	conn, err := r.dial(context.Background(), publicName, "http/1.1")
+	conn, err := r.dial(context.Background(), publicName, "", "http/1.1")
 	if err != nil {
 		t.Fatal(err)
 	}

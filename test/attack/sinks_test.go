@@ -45,7 +45,7 @@ func secrets() []string {
 // searchAnswer looks for the canaries in every byte that an agent got.
 func searchAnswer(t *testing.T, a answer) {
 	t.Helper()
-	mustLack(t, "the answer", a.all, append(secrets(), offenceCanary)...)
+	mustLack(t, "the answer", a.all, append(secrets(), offenceCanary, claimCanary)...)
 }
 
 // searchLog looks in what the gateway and the connectors have logged since the
@@ -55,11 +55,15 @@ func (r *rig) searchLog(t *testing.T) {
 	log := r.Log.String()
 	from := max(r.logged-256, 0) // a record may have been half written
 	r.logged = len(log)
-	mustLack(t, "the log", []byte(log[from:]), append(secrets(), argumentCanary, offenceCanary)...)
+	mustLack(t, "the log", []byte(log[from:]), append(secrets(), argumentCanary, offenceCanary, claimCanary)...)
 }
 
+// stacksEvery is after how many attacks the stacks of all goroutines are
+// searched: dumping them takes longer than the attacks.
+const stacksEvery = 8
+
 // searchDeep looks where secrets are kept: in the files of state_dir but those
-// that configure them, and in the stacks of all goroutines.
+// that configure them, and from time to time in the stacks of all goroutines.
 func (r *rig) searchDeep(t *testing.T) {
 	t.Helper()
 	all := secrets()
@@ -74,7 +78,9 @@ func (r *rig) searchDeep(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	mustLack(t, "a stack dump", r.dump[:runtime.Stack(r.dump, true)], all...)
+	if r.deep++; r.deep%stacksEvery == 1 {
+		mustLack(t, "a stack dump", r.dump[:runtime.Stack(r.dump, true)], all...)
+	}
 }
 
 // checkReceived holds what an upstream got against what must and must not go

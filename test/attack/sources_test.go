@@ -75,7 +75,7 @@ func sourceAttacks() (list []attack) {
 		a := c.genuine(server)
 		a.Principal.Subject = subject
 		claims := authtest.Claims(a, time.Now())
-		return order{line: "POST /t/" + stack.Tunnel + "/" + server + "/mcp HTTP/1.1", assertions: []string{authtest.Forge(authtest.Header, claims, authtest.Key())}}
+		return order{line: "POST /t/" + stack.Tunnel + "/" + server + "/mcp HTTP/1.1", assertions: []string{authtest.Forge(authtest.Header(), claims, authtest.Key())}}
 	}
 	add := func(id, what string, w want, do func(t *testing.T, r *rig) (answer, error)) {
 		list = append(list, attack{id: id, what: what, over: []proto{nobody}, want: w, do: func(t *testing.T, r *rig, _ proto) (answer, error) { return do(t, r) }})
@@ -121,7 +121,7 @@ func sourceAttacks() (list []attack) {
 		add("A4.8", "a caller named `"+what+"`", unavailable, func(_ *testing.T, r *rig) (answer, error) {
 			a := r.captor.genuine("own")
 			claims := strings.Replace(authtest.Claims(a, time.Now()), `"sub":"`+authtest.Subject+`"`, `"sub":"`+subject+`"`, 1)
-			return r.captor.send(order{line: "POST /t/" + stack.Tunnel + "/own/mcp HTTP/1.1", assertions: []string{authtest.Forge(authtest.Header, claims, authtest.Key())}})
+			return r.captor.send(order{line: "POST /t/" + stack.Tunnel + "/own/mcp HTTP/1.1", assertions: []string{authtest.Forge(authtest.Header(), claims, authtest.Key())}})
 		})
 	}
 	return list

@@ -7,6 +7,9 @@
 //	config    servers and policy as in connector.yaml; UPSTREAM, SECRET and CLOSED stand for the upstream's URL,
 //	          the reference of a secret with the value "the-secret", and an address where nobody listens.
 //	          The one word "offline" stands for a tunnel without a connector.
+//	caller    with whose token the agent comes. Optional; without it with a static one that may use everything.
+//	          "issued" is a token of the gateway's own: name, tunnels, servers, claims. Otherwise it is one of an identity
+//	          provider for the tunnel acme: "require" is what the gateway requires of it, "claims" are the token's.
 //	upstream  what the upstream answers: status, header, empty line, body
 //	request   what the agent sends: method and path, header, empty line, body. It carries the agent's token unless
 //	          it has an Authorization field of its own; "Authorization: none" sends none. "Mcp-Session-Id: begun"
@@ -35,6 +38,7 @@ import (
 
 	"sallyport.dev/config"
 	"sallyport.dev/connector"
+	"sallyport.dev/gateway"
 	"sallyport.dev/policy"
 	"sallyport.dev/test/stack"
 )
@@ -167,7 +171,7 @@ func TestScenarios(t *testing.T) {
 			}
 			for name := range a.sections {
 				switch name {
-				case "config", "upstream", "request", "response", "seen":
+				case "config", "caller", "upstream", "request", "response", "seen":
 				default:
 					t.Fatalf("unknown section %q", name)
 				}
@@ -192,10 +196,14 @@ func play(t *testing.T, a archive) {
 			})
 			o := options(t, a.sections["config"], server.URL)
 			o.Transport = transport
+			token := stack.AgentToken
+			if text, ok := a.sections["caller"]; ok {
+				o.Gateway = func(cfg *gateway.Config) { token = parseCaller(t, text).configure(t, cfg) }
+			}
 			s := stack.New(t, o)
 			for _, h2 := range []bool{false, true} {
 				version := map[bool]string{false: "h1", true: "h2"}[h2]
-				resp, err := s.Client(t, h2).Do(request(t, s, parseMessage(t, a.sections["request"])))
+				resp, err := s.Client(t, h2).Do(request(t, s, token, parseMessage(t, a.sections["request"])))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -238,7 +246,7 @@ func options(t *testing.T, text, url string) stack.Options {
 }
 
 // request makes the agent's request.
-func request(t *testing.T, s *stack.Stack, m message) *http.Request {
+func request(t *testing.T, s *stack.Stack, token string, m message) *http.Request {
 	t.Helper()
 	method, path, ok := strings.Cut(m.first, " ")
 	if !ok {
@@ -252,7 +260,7 @@ func request(t *testing.T, s *stack.Stack, m message) *http.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Authorization", "Bearer "+stack.AgentToken)
+	r.Header.Set("Authorization", "Bearer "+token)
 	for _, f := range m.fields {
 		r.Header.Set(f.name, f.value)
 	}

@@ -58,7 +58,11 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writeReport(path, p, results, local, credentials, decisions, strangers); err != nil {
+	callers, err := p.measureCallers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeReport(path, p, results, local, credentials, decisions, callers, strangers); err != nil {
 		t.Fatal(err)
 	}
 	page, err := os.ReadFile(path)

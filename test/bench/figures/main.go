@@ -74,6 +74,10 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
+	callers, err := plan.measureCallers(ctx)
+	if err != nil {
+		return fmt.Errorf("callers: %w", err)
+	}
 	results, strangers := quietest(results)
 	if err := writeTables(out, results); err != nil {
 		return err
@@ -86,5 +90,5 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if report == "" {
 		return nil
 	}
-	return writeReport(report, plan, results, local, credentials, decisions, strangers)
+	return writeReport(report, plan, results, local, credentials, decisions, callers, strangers)
 }
