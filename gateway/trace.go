@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-
 	"net/http"
 	"net/netip"
 	"strconv"

@@ -1,8 +1,6 @@
 package telemetry
 
 import (
-	"iter"
-	"maps"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -24,5 +22,3 @@ func parseResource(text string) (map[string]string, error) {
 	}
 	return given, nil
 }
-
-func keys(m map[string]string) iter.Seq[string] { return maps.Keys(m) }

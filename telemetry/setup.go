@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -124,9 +125,7 @@ func (c *Config) resource(o Options) (*resource.Resource, error) {
 	for name, value := range c.Resource {
 		given[name] = value
 	}
-	names := slices.Collect(keys(given))
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if name == "service.name" && (c.Service != "" || o.Getenv("OTEL_SERVICE_NAME") != "") && c.Resource[name] == "" {
 			continue
 		}

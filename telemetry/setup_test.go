@@ -101,6 +101,7 @@ func TestTrouble(t *testing.T) {
 		"failed to send to http://h/v1/traces: 404 Not Found (body: x 500 )":                                    "HTTP 404",
 		"failed to upload metrics: failed to send to http://h/v1/metrics: 429 Too Many Requests (body: secret)": "HTTP 429",
 		"something: failed to send to http://h: 404 ":                                                           "HTTP 404",
+		"failed to upload metrics: failed to send metrics to http://h/v1/metrics: 404 Not Found (body: 404 )":   "HTTP 404",
 		"body: failed to send to x": "the exchange failed",
 	} {
 		if got := trouble(fmt.Errorf("%s", text)); got != want {

@@ -15,7 +15,7 @@ import (
 // The exporters have no types for what collectors answer, only texts: "failed to send to URL: 404 Not Found (body: …)", and "OTLP
 // partial success: … (3 spans rejected)" for what was taken but for some.
 var (
-	httpStatus = regexp.MustCompile(`^(?:[a-z ]+: )?failed to send to \S+: ([1-5][0-9]{2}) `)
+	httpStatus = regexp.MustCompile(`^(?:[a-z ]+: )*failed to send (?:[a-z]+ )?to \S+: ([1-5][0-9]{2}) `)
 	partial    = regexp.MustCompile(`OTLP partial success: (?s:.*) \((\d+) [a-z ]+ rejected\)$`)
 )
 

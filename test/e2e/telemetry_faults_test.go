@@ -409,7 +409,7 @@ func TestProcessesEndDespiteCollectors(t *testing.T) {
 	if took := time.Since(began); took > endTime+endSlack {
 		t.Errorf("the gateway ended after %s", took)
 	}
-	if n := len(receiver.Spans()); n != 1 {
-		t.Errorf("%d spans were sent at the end", n)
+	if len(receiver.Spans()) == 0 { // one, and those of phases that took long
+		t.Error("no span was sent at the end")
 	}
 }
