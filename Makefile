@@ -70,6 +70,10 @@ map: ## regenerate the import graph and the table of sizes in ARCHITECTURE.md
 docs: ## regenerate docs/configuration.md from the comments of the configuration's types
 	@UPDATE=1 go test -count=1 ./docs/...
 
+.PHONY: picture
+picture: ## draw docs/pictures/trace.svg: a call as Jaeger has it
+	@UPDATE=1 go test -count=1 -run '^TestTracePicture$$' ./test/e2e
+
 .PHONY: fuzz
 fuzz: ## every fuzz target in turn, for T each (make fuzz T=30s)
 	@scripts/fuzz $(T)

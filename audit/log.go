@@ -49,6 +49,9 @@ type Options struct {
 	// OnCheckpoint gets each checkpoint once it is on the disk, to be kept elsewhere; of several at once the last, which
 	// vouches for them all. It is called by one goroutine at a time, and no event waits for it, but Close does. Optional.
 	OnCheckpoint func(Checkpoint)
+	// OnEvent gets what each line of a call says once it is written, with the line's time and its keys, to be shown elsewhere: it proves
+	// nothing there. Events wait while it is called, so it must return at once, and it must not call the log. Optional.
+	OnEvent func(at time.Time, attrs []slog.Attr)
 
 	open       func(path string) (file, error) // tests put files in that fail
 	lookAlways bool                            // tests change a file and write on at once
@@ -65,6 +68,7 @@ type Log struct {
 	logger  *slog.Logger
 	clock   func() time.Time
 	report  func(Checkpoint)
+	onEvent func(time.Time, []slog.Attr)
 	open    func(path string) (file, error)
 	key     ed25519.PrivateKey
 	public  PublicKey
@@ -140,7 +144,7 @@ func Open(cfg Config, opts Options) (*Log, error) {
 	}
 	l := &Log{
 		mode: cfg.Mode, path: cfg.Path(opts.StateDir), toFile: cfg.writesFile(), maxSize: cfg.MaxSize, keep: cfg.Keep, version: opts.Version,
-		logger: opts.Logger, clock: opts.Now, report: opts.OnCheckpoint, open: opts.open, lookAlways: opts.lookAlways, key: key, public: publicHalf(key),
+		logger: opts.Logger, clock: opts.Now, report: opts.OnCheckpoint, onEvent: opts.OnEvent, open: opts.open, lookAlways: opts.lookAlways, key: key, public: publicHalf(key),
 		kick: make(chan struct{}, 1), done: make(chan struct{}), prev: noPrev, size: unknownSize, startDue: reasonOpened,
 	}
 	l.setDefaults()

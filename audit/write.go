@@ -74,7 +74,10 @@ func (l *Log) resume() error {
 func (l *Log) put(kind string, e *Event) error {
 	err := l.ready()
 	if err == nil {
-		err = l.append(&Record{Type: kind, Event: *e})
+		r := Record{Type: kind, Event: *e}
+		if err = l.append(&r); err == nil {
+			l.tell(&r)
+		}
 	}
 	if errors.Is(err, ErrClosed) {
 		return err

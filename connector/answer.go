@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"sallyport.dev/mcp"
+	"sallyport.dev/telemetry"
 )
 
 // errAnswer is an answer that says what no upstream may say there. An agent could take it for the answer to a call
@@ -24,6 +25,7 @@ type answer struct {
 	maxResult int64
 	requestID string
 	denied    func(e *mcp.Error) // notes an error in the place of a response
+	verdict   func(mcp.Verdict)  // notes how a request has gone; nil where none of the call's is answered
 
 	resumed bool // the agent has asked for what it missed, which may be answers to anything it has asked
 
@@ -50,6 +52,11 @@ func (a *answer) modern() bool { return !a.call.Version.Sessionful() }
 // cannot fetch the rest by an event id.
 func (a *answer) repairable() bool {
 	return a.Between() && (a.modern() || !a.SawID()) && len(a.pending.Left()) > 0
+}
+
+// complete reports whether all that was asked has been answered.
+func (a *answer) complete() bool {
+	return a != nil && len(a.call.IDs()) > 0 && a.pending.Done() && a.Between()
 }
 
 // judge decides about one event.
@@ -87,7 +94,26 @@ func (a *answer) judge(e *mcp.Event) error {
 			return err
 		}
 	}
+	a.judged(e)
 	return a.askedFor(e)
+}
+
+// judged reads how requests have gone by the server's own word.
+func (a *answer) judged(e *mcp.Event) {
+	if a.verdict == nil {
+		return
+	}
+	for i := range e.Messages {
+		m := &e.Messages[i]
+		switch {
+		case m.Kind != mcp.Response:
+		case e.Data() != nil:
+			a.verdict(mcp.JudgeResponse(e.Data()))
+			return
+		case m.Failed: // with a code that is not held
+			a.verdict(mcp.Verdict{Code: telemetry.Other})
+		}
+	}
 }
 
 // instead puts an error in the place of a response that must not pass, so that the stream goes on for the other calls that it serves.

@@ -179,7 +179,7 @@ func (c *Connector) askHuman(ctx context.Context, n *note, d policy.Decision, m 
 	ctx, cancel := context.WithDeadline(ctx, p.Expires)
 	defer cancel()
 	log := c.log.With("approval", p.ID, telemetry.KeyRequestID, n.requestID, telemetry.KeyRule, d.Rule, telemetry.KeyServer, n.server, telemetry.KeyPrincipal, n.principal.String())
-	log.Info("a call waits for approval", telemetry.KeyHint, "see sallyport approvals list")
+	log.InfoContext(ctx, "a call waits for approval", telemetry.KeyHint, "see sallyport approvals list")
 	if d.Approve.Webhook != "" {
 		asked := make(chan struct{})
 		defer func() { cancel(); <-asked }()
@@ -193,7 +193,7 @@ func (c *Connector) askHuman(ctx context.Context, n *note, d policy.Decision, m 
 	for {
 		select {
 		case got := <-p.answer:
-			log.Info("a call was answered for", "allow", got.allow, "by", got.by)
+			log.InfoContext(ctx, "a call was answered for", "allow", got.allow, "by", got.by)
 			if !got.allow {
 				return errNotApproved
 			}

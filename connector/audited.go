@@ -20,7 +20,7 @@ func (c *Connector) openAudit() (stop func(), err error) {
 	if !c.cfg.Audit.Enabled() {
 		return func() {}, nil
 	}
-	log, err := audit.Open(c.cfg.Audit, audit.Options{StateDir: c.cfg.StateDir, Version: c.cfg.Version, Logger: c.log})
+	log, err := audit.Open(c.cfg.Audit, audit.Options{StateDir: c.cfg.StateDir, Version: c.cfg.Version, Logger: c.log, OnEvent: c.cfg.OnAudit})
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (c *Connector) auditEnd(n *note) {
 			e.Credentials = n.upstream.credentialNames()
 		}
 		if err := log.End(*e); err != nil {
-			c.log.Error("a call is not in the audit log", telemetry.KeyRequestID, n.requestID, telemetry.KeyError, err)
+			c.log.ErrorContext(n.context(), "a call is not in the audit log", telemetry.KeyRequestID, n.requestID, telemetry.KeyError, err)
 		}
 	}
 }
@@ -127,10 +127,18 @@ func (c *Connector) auditAsked(n *note, m *mcp.Message, d policy.Decision) bool 
 		Time: time.Now(), RequestID: n.requestID, Issuer: n.principal.Issuer, Subject: n.principal.Subject, Server: n.server,
 		Method: m.Method, Arguments: audit.ArgumentsHash(m.Params), Rule: d.Rule, Decision: word(d.Allow), Outcome: "asked_by_server",
 	}); err != nil {
-		c.log.Error("what a server has asked is not in the audit log", telemetry.KeyRequestID, n.requestID, telemetry.KeyError, err)
+		c.log.ErrorContext(n.context(), "what a server has asked is not in the audit log", telemetry.KeyRequestID, n.requestID, telemetry.KeyError, err)
 		return false
 	}
 	return true
+}
+
+// credentialName is what status calls one of the credentials.
+func (u *upstream) credentialName(number int) string {
+	if number < len(u.names) {
+		return u.names[number]
+	}
+	return u.name
 }
 
 // credentialNames are what status calls the credentials that a call carries.

@@ -58,7 +58,7 @@ func reloadable(t *testing.T, ref secret.Ref, change func(*Config)) (c *Connecto
 func echo(t *testing.T, u *upstream, text string) string {
 	t.Helper()
 	answer := &http.Response{Header: make(http.Header), Body: io.NopCloser(strings.NewReader(text))}
-	u.guard.watch(answer)
+	u.guard.watch(t.Context(), answer, func() {})
 	got, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)

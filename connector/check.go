@@ -6,6 +6,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"sallyport.dev/telemetry"
 )
 
 // Warnings says what is open or weak in the configuration, for --check and the
@@ -21,6 +23,9 @@ func (c *Connector) Warnings() []string {
 	}
 	for _, rule := range now.cfg.Policy.NotEnforced() {
 		warnings = append(warnings, fmt.Sprintf("policy: %s is NOT ENFORCED: what it would deny passes, and is logged", rule))
+	}
+	if slices.Contains(c.cfg.Telemetry.OTLP.Signals, telemetry.SignalAudit) && !c.cfg.Audit.Enabled() {
+		warnings = append(warnings, "telemetry.otlp.signals has audit, and there is no audit log: nothing of it is sent")
 	}
 	warnings = append(warnings, c.cfg.TunnelToken.Warnings()...)
 	for _, name := range now.names {

@@ -36,6 +36,8 @@ type child struct {
 	stop    context.CancelFunc
 	done    chan struct{} // closed when nothing of it is left
 	started time.Time
+	ended   func(reason string) // counts the process out
+	reason  atomic.Value        // a string: why it was asked to end
 	calls   atomic.Int64
 	last    atomic.Int64 // when the last call ended, in nanoseconds since started
 }
@@ -47,6 +49,21 @@ func (c *child) idle() time.Duration {
 	}
 	return time.Since(c.started) - time.Duration(c.last.Load())
 }
+
+// end stops the process, for a reason of which the first counts.
+func (c *child) end(reason string) {
+	c.reason.CompareAndSwap(nil, reason)
+	c.stop()
+}
+
+// Why processes end.
+const (
+	endIdle     = "idle"     // nobody has used it for long
+	endRoom     = "room"     // another one needed its place
+	endSession  = "session"  // its MCP session has ended, or never began
+	endStopping = "stopping" // so does the connector
+	endItself   = "itself"   // it has exited, or broken the protocol
+)
 
 // hold counts a call until the returned function is called.
 func (c *child) hold() (release func()) {
@@ -63,6 +80,8 @@ type children struct {
 	max  int
 	dir  string // for what must lie on disk; may be ""
 	crew sync.WaitGroup
+
+	started func(server, session string) (ended func(reason string)) // counts processes
 
 	mu       sync.Mutex // guards what follows
 	nursery  *cell.Nursery
@@ -82,7 +101,7 @@ type rest struct {
 
 func newChildren(log *slog.Logger, most int, dir string) *children {
 	return &children{
-		log: log, max: most, dir: dir, unusable: errNotRunning,
+		log: log, max: most, dir: dir, unusable: errNotRunning, started: (*metrics)(nil).started,
 		all: make(map[*child]bool), sessions: make(map[string]*child), shared: make(map[string]*child), resting: make(map[string]*rest),
 	}
 }
@@ -110,7 +129,7 @@ func (cs *children) run(ctx context.Context, started chan<- struct{}) {
 	cs.mu.Lock()
 	cs.unusable = errNotRunning
 	for c := range cs.all {
-		c.stop()
+		c.end(endStopping)
 	}
 	cs.mu.Unlock()
 	cs.crew.Wait()
@@ -139,7 +158,7 @@ func (cs *children) reap() {
 	for c := range cs.all {
 		if c.idle() > c.command.cfg.IdleTimeout {
 			cs.forget(c)
-			c.stop()
+			c.end(endIdle)
 		}
 	}
 	for owner, r := range cs.resting {
@@ -197,7 +216,7 @@ func (cs *children) end(c *child) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.forget(c)
-	c.stop()
+	c.end(endSession)
 }
 
 // admit takes the place of one process, and one in the crew, or says why there is none. Processes without a session give way when they are
@@ -230,7 +249,7 @@ func (cs *children) admit(ctx context.Context, owner string) error {
 			return e
 		}
 		cs.forget(victim)
-		victim.stop()
+		victim.end(endRoom)
 		cs.mu.Unlock()
 		select {
 		case <-victim.done:
@@ -275,7 +294,7 @@ func (cs *children) begin(cmd *command, owner patron, session string, kind stdio
 		return nil, mcp.UpstreamUnreachable(err)
 	}
 	life, stop := context.WithCancel(context.Background()) // longer than the call that begins it
-	c := &child{command: cmd, owner: owner.key(), session: session, process: process, stop: stop, done: make(chan struct{}), started: time.Now()}
+	c := &child{command: cmd, owner: owner.key(), session: session, process: process, stop: stop, done: make(chan struct{}), started: time.Now(), ended: cs.started(cmd.name, session)}
 	c.conn = stdio.New(stdio.Config{
 		In: process.Stdin, Out: process.Stdout, Kind: kind, CallTimeout: cmd.cfg.CallTimeout,
 		Dropped: newThrottle(log.With(telemetry.KeyPID, process.Pid())).dropped,
@@ -283,7 +302,7 @@ func (cs *children) begin(cmd *command, owner patron, session string, kind stdio
 	cs.mu.Lock()
 	cs.all[c] = true
 	if cs.unusable != nil { // we are stopping
-		stop()
+		c.end(endStopping)
 	}
 	cs.mu.Unlock()
 	cs.crew.Go(func() { cs.attend(life, c, log, secretTexts(owner.secrets)) })
@@ -303,8 +322,10 @@ func (cs *children) attend(ctx context.Context, c *child, log *slog.Logger, secr
 	_ = c.process.Stderr.Close()
 	voice.Wait()
 	c.stop()
-	asked := err == nil
-	if !asked {
+	asked, reason := err == nil, endItself
+	if asked {
+		reason, _ = c.reason.Load().(string)
+	} else {
 		log.Warn("a local server has ended by itself", telemetry.KeyError, fmt.Errorf("%w; %w", err, errOr(c.process.Err(), errExited)),
 			telemetry.KeyDurationMS, time.Since(c.started).Milliseconds())
 	}
@@ -313,6 +334,7 @@ func (cs *children) attend(ctx context.Context, c *child, log *slog.Logger, secr
 	cs.running--
 	cs.note(c, asked)
 	cs.mu.Unlock()
+	c.ended(reason)
 	close(c.done)
 }
 

@@ -6,11 +6,14 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/metric"
 
 	"sallyport.dev/address"
 	"sallyport.dev/audit"
@@ -19,6 +22,7 @@ import (
 	"sallyport.dev/credential/source"
 	"sallyport.dev/policy"
 	"sallyport.dev/secret"
+	"sallyport.dev/telemetry"
 	"sallyport.dev/tunnel"
 )
 
@@ -60,16 +64,27 @@ type Config struct {
 	// MaxBody is the most bytes that one request body may have. Default 4194304 (4 MiB).
 	MaxBody int64 `yaml:"max_body"`
 
+	// Telemetry is what the connector tells about itself. Optional.
+	Telemetry telemetry.Config `yaml:"telemetry"`
+
 	// File is the file that this was read from: no local server may see it. Optional.
 	File string `yaml:"-"`
 	// Logger gets the log. Optional; default none.
 	Logger *slog.Logger `yaml:"-"`
 	// Version is the software version, for the gateway's log.
 	Version string `yaml:"-"`
+	// OnAudit gets what the audit log says of calls. Optional.
+	OnAudit telemetry.Events `yaml:"-"`
 	// Proxy chooses the HTTP proxy for TCP to the gateway, never for upstreams. Optional.
 	Proxy func(*url.URL) (*url.URL, error) `yaml:"-"`
 	// Dial makes sessions in place of the network. Optional, for tests.
 	Dial DialFunc `yaml:"-"`
+	// Tracer records calls. Optional; default none.
+	Tracer *telemetry.Tracer `yaml:"-"`
+	// Meter measures them. Optional; default none.
+	Meter metric.MeterProvider `yaml:"-"`
+	// Metrics answers /v1/metrics on the control socket. Optional.
+	Metrics http.Handler `yaml:"-"`
 }
 
 // Upstream bounds what the connector dials.
@@ -132,6 +147,9 @@ type Server struct {
 	Limits Limits `yaml:"limits"`
 	// IdleTimeout is after how long without a call a process is ended; its MCP session then has to begin anew. Default 10m.
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
+	// TraceMeta has each request to the command say in its _meta of which trace it is part: traceparent and tracestate, in place of what an
+	// agent put there. All else stays byte for byte. Default false.
+	TraceMeta bool `yaml:"trace_meta"`
 }
 
 const (
@@ -187,7 +205,7 @@ func (c *Config) Validate() error {
 	if _, err := address.Parse(c.Upstream.AllowedIPs); err != nil {
 		errs = append(errs, fmt.Errorf("upstream.allowed_ips: %w", err))
 	}
-	errs = append(errs, c.Sources.Validate(), c.checkIssuers(), c.checkAuth(), c.checkServers(), c.checkPolicy())
+	errs = append(errs, c.Sources.Validate(), c.checkIssuers(), c.checkAuth(), c.checkServers(), c.checkPolicy(), c.Telemetry.Validate())
 	return errors.Join(errs...)
 }
 

@@ -57,6 +57,7 @@ type Connector struct {
 	allowed  atomic.Pointer[address.Allowed] // what may be dialled now
 	grants   oauth.Store                     // of refresh tokens; nil without a state_dir
 	children *children                       // the processes of local servers
+	metrics  *metrics                        // nil: nothing is measured
 	started  time.Time
 
 	limits    *limits        // of policy
@@ -119,7 +120,11 @@ func New(cfg Config) (*Connector, error) {
 			return nil, fmt.Errorf("state_dir: %w", err)
 		}
 	}
+	if c.metrics, err = c.newMetrics(); err != nil {
+		return nil, fmt.Errorf("telemetry: %w", err)
+	}
 	c.children = newChildren(logger, cfg.MaxProcesses, cfg.StateDir)
+	c.children.started = c.metrics.started
 	if c.routes, _, err = c.newRoutes(cfg, nil); err != nil {
 		return nil, err
 	}

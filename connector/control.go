@@ -51,6 +51,7 @@ func (c *Connector) control(ctx context.Context) (stop func()) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", c.serveStatus)
+	mux.HandleFunc("GET /v1/metrics", c.serveMetrics)
 	mux.HandleFunc("GET /v1/approvals", c.serveApprovals)
 	mux.HandleFunc("POST /v1/approvals/{id}/{answer}", c.serveAnswer)
 	server := &http.Server{
@@ -101,6 +102,15 @@ func listenControl(ctx context.Context, path string) (net.Listener, error) {
 
 // serveStatus answers with the status.
 func (c *Connector) serveStatus(w http.ResponseWriter, _ *http.Request) { serveJSON(w, c.Status()) }
+
+// serveMetrics answers with the metrics, in Prometheus' text format.
+func (c *Connector) serveMetrics(w http.ResponseWriter, r *http.Request) {
+	if c.cfg.Metrics == nil {
+		http.Error(w, "connector: it measures nothing: telemetry is off (OTEL_SDK_DISABLED)", http.StatusNotFound)
+		return
+	}
+	c.cfg.Metrics.ServeHTTP(w, r)
+}
 
 // serveApprovals answers with what waits for a human.
 func (c *Connector) serveApprovals(w http.ResponseWriter, _ *http.Request) {

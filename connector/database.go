@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sallyport.dev/credential"
+	"sallyport.dev/credential/watch"
 	"sallyport.dev/mcp"
 	"sallyport.dev/mcp/database"
 	"sallyport.dev/secret"
@@ -113,7 +114,7 @@ func (d *databaseUpstream) login(ctx context.Context, who credential.Principal) 
 	as.User = l.User.Text
 	key := fmt.Sprint(i)
 	if l.source != nil {
-		got, err := l.source.Fetch(ctx, who)
+		got, err := watch.Over(ctx, d.numberOf(i), func() (credential.Fetched, error) { return l.source.Fetch(ctx, who) })
 		if err != nil {
 			return as, fmt.Errorf("login %d: %w", i+1, err)
 		}
@@ -132,6 +133,16 @@ func (d *databaseUpstream) login(ctx context.Context, who credential.Principal) 
 	}
 	as.Key = key
 	return as, nil
+}
+
+// numberOf is which of the logins that have secrets one is.
+func (d *databaseUpstream) numberOf(login int) (number int) {
+	for i := range login {
+		if d.logins[i].source != nil {
+			number++
+		}
+	}
+	return number
 }
 
 // inspectLater looks at a login that was not looked at lately, while nobody waits.

@@ -81,6 +81,8 @@ type databaseKind interface {
 	common() *database.Config
 	// place says where the database is, without user and parameters.
 	place() string
+	// site says it as the conventions of telemetry have it.
+	site() site
 	check(allowPlaintext bool) error
 	open(o database.Options) (database.Driver, error)
 }
@@ -89,6 +91,7 @@ func (p *Postgres) key() string              { return "postgres" }
 func (p *Postgres) access() *Access          { return &p.Access }
 func (p *Postgres) common() *database.Config { return &p.Common }
 func (p *Postgres) place() string            { return placeOfDSN(p.Place.DSN) }
+func (p *Postgres) site() site               { return siteOfDSN(p.Place.DSN, "postgresql", 5432) }
 
 func (p *Postgres) check(allowPlaintext bool) error {
 	p.Place.AllowPlaintext, p.Place.UserElsewhere = allowPlaintext, p.Access.namesUsers()
@@ -101,6 +104,7 @@ func (m *MySQL) key() string              { return "mysql" }
 func (m *MySQL) access() *Access          { return &m.Access }
 func (m *MySQL) common() *database.Config { return &m.Common }
 func (m *MySQL) place() string            { return placeOfDSN(m.Place.DSN) }
+func (m *MySQL) site() site               { return siteOfDSN(m.Place.DSN, "mysql", 3306) }
 
 func (m *MySQL) check(allowPlaintext bool) error {
 	m.Place.AllowPlaintext, m.Place.UserElsewhere = allowPlaintext, m.Access.namesUsers()
@@ -113,6 +117,7 @@ func (s *SQLite) key() string              { return "sqlite" }
 func (s *SQLite) access() *Access          { return new(Access) }
 func (s *SQLite) common() *database.Config { return &s.Common }
 func (s *SQLite) place() string            { return "a file" }
+func (s *SQLite) site() site               { return site{system: "sqlite"} }
 
 func (s *SQLite) check(bool) error {
 	if s.Common.RoleFrom != "" || len(s.Common.Session) > 0 {

@@ -35,29 +35,18 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 				giveBack()
 			}
 		}()
-		if !n.routes.cfg.Policy.IsOpen() { // whose rules judge arguments
-			if refused := mcp.CheckParams(r.Header, n.call); refused != nil {
-				c.refuse(w, r, refused.For(n.call))
-				return
-			}
-		}
-		for _, m := range messagesOf(n.call) {
-			if refused := c.admit(w, r, n, m); refused != nil {
-				c.refuse(w, r, refused.For(n.call))
-				return
-			}
-		}
-		if n.waited {
-			if refused := c.again(n); refused != nil {
-				c.refuse(w, r, refused.For(n.call))
-				return
-			}
+		n.deciding = time.Now()
+		refused := c.admitAll(w, r, n)
+		n.pass(phasePolicy, n.deciding)
+		if refused != nil {
+			c.refuse(w, r, refused.For(n.call))
+			return
 		}
 		if !n.routes.cfg.Policy.ShowsAll(n.server) {
 			n.keep = n.shows
 		}
 		for _, rule := range n.decision.WouldDeny {
-			c.log.Warn("a rule in report mode would have denied the call", telemetry.KeyRequestID, n.requestID, telemetry.KeyRule, rule, telemetry.KeyServer, n.server, telemetry.KeyPrincipal, n.principal.String())
+			c.log.WarnContext(r.Context(), "a rule in report mode would have denied the call", telemetry.KeyRequestID, n.requestID, telemetry.KeyRule, rule, telemetry.KeyServer, n.server, telemetry.KeyPrincipal, n.principal.String())
 		}
 		if refused := c.auditBegin(n); refused != nil {
 			c.refuse(w, r, refused.For(n.call))
@@ -65,6 +54,24 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// admitAll decides all messages of a call, and says why it may not pass.
+func (c *Connector) admitAll(w http.ResponseWriter, r *http.Request, n *note) *mcp.Error {
+	if !n.routes.cfg.Policy.IsOpen() { // whose rules judge arguments
+		if refused := mcp.CheckParams(r.Header, n.call); refused != nil {
+			return refused
+		}
+	}
+	for _, m := range messagesOf(n.call) {
+		if refused := c.admit(w, r, n, m); refused != nil {
+			return refused
+		}
+	}
+	if n.waited {
+		return c.again(n)
+	}
+	return nil
 }
 
 // admit decides one message, and says why it may not pass. While it waits for a human it may begin the answer.
@@ -91,7 +98,12 @@ func (c *Connector) admit(w http.ResponseWriter, r *http.Request, n *note, m mcp
 		return n.overruled(d, err)
 	}
 	if d.Approve != nil {
-		if err := c.askHuman(r.Context(), n, d, m, n.beating(w, r)); err != nil {
+		n.pass(phasePolicy, n.deciding)
+		began := time.Now()
+		err := c.askHuman(r.Context(), n, d, m, n.beating(w, r))
+		n.pass(phaseApproval, began)
+		n.deciding = time.Now()
+		if err != nil {
 			return n.overruled(d, err)
 		}
 		n.waited = true

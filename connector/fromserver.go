@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport.dev/credential"
+	"sallyport.dev/credential/watch"
 	"sallyport.dev/mcp"
 	"sallyport.dev/policy"
 	"sallyport.dev/telemetry"
@@ -23,6 +24,7 @@ const maxTelling = 16
 func (c *Connector) mayAsk(n *note) func(m *mcp.Message, paramsUnknown bool) bool {
 	return func(m *mcp.Message, paramsUnknown bool) bool {
 		d := n.routes.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, FromServer: true, Message: *m, ParamsUnknown: paramsUnknown, Source: n.source, Time: time.Now()})
+		c.metrics.decided(context.Background(), judgement{n.server, d.Rule, d.Allow})
 		return c.auditAsked(n, m, d) && d.Allow
 	}
 }
@@ -40,7 +42,7 @@ func (c *Connector) refuser(ctx context.Context, n *note, r *http.Request, a *an
 		}
 		told := func() { <-telling }
 		log := c.log.With(telemetry.KeyRequestID, n.requestID, telemetry.KeyServer, server, telemetry.KeyMethod, m.Method, telemetry.KeyPrincipal, n.principal.String())
-		log.Warn("a request of the server to its client was refused by policy")
+		log.WarnContext(ctx, "a request of the server to its client was refused by policy")
 		body := mcp.ErrorMessage(mcp.Denied(byPolicy), n.requestID, m.ID)
 		messages, _, err := mcp.Parse(body)
 		if err != nil {
@@ -48,6 +50,7 @@ func (c *Connector) refuser(ctx context.Context, n *note, r *http.Request, a *an
 			return // cannot be: the id has been parsed
 		}
 		reply := *n
+		reply.phases = nil // they are the call's
 		reply.call = &mcp.Call{Endpoint: mcp.EndpointMCP, Version: version, SessionID: session, Messages: messages, Body: body}
 		target := n.upstream.url
 		if n.call.Endpoint != mcp.EndpointMCP {
@@ -62,7 +65,7 @@ func (c *Connector) refuser(ctx context.Context, n *note, r *http.Request, a *an
 			defer n.upstream.calls.Done()
 			defer told()
 			if err := c.tellServer(context.WithoutCancel(ctx), &reply, r, target); err != nil {
-				log.Warn("the server was not told that its request was refused", telemetry.KeyError, n.upstream.guard.clean(quoteless(err)))
+				log.WarnContext(ctx, "the server was not told that its request was refused", telemetry.KeyError, n.upstream.guard.clean(quoteless(err)))
 			}
 		}()
 	}
@@ -75,7 +78,8 @@ const byPolicy = "policy"
 func (c *Connector) tellServer(ctx context.Context, reply *note, r *http.Request, target *url.URL) error {
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, noteKey{}, reply), refuseServer)
 	defer cancel()
-	request := upstreamRequest(credential.WithPrincipal(ctx, reply.caller()), r, reply.call, target)
+	ctx = watch.With(ctx, nil) // the call itself may have ended
+	request := upstreamRequest(credential.WithPrincipal(ctx, reply.caller()), r, reply.call, target, reply.told)
 	request.Method = http.MethodPost
 	for _, name := range []string{"Last-Event-Id", "Mcp-Method", "Mcp-Name"} {
 		request.Header.Del(name)

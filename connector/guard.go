@@ -31,10 +31,11 @@ type guard struct {
 	quarantine bool
 	hits       atomic.Int64 // secrets that were masked
 	shut       atomic.Bool  // no more calls
+	reflected  func()       // counts them
 }
 
 func newGuard(name string, cfg Server, log *slog.Logger) *guard {
-	g := &guard{log: log.With(telemetry.KeyServer, name), secrets: scrub.NewSet(), quarantine: cfg.OnReflection == reflectionQuarantine}
+	g := &guard{log: log.With(telemetry.KeyServer, name), secrets: scrub.NewSet(), quarantine: cfg.OnReflection == reflectionQuarantine, reflected: func() {}}
 	for i := range cfg.Credentials {
 		if basic := cfg.Credentials[i].Basic; basic != nil {
 			g.users = append(g.users, basic.User)
@@ -66,20 +67,25 @@ func (g *guard) use(v secret.Value, expires time.Time) {
 func (g *guard) closed() bool { return g.shut.Load() }
 
 // watch masks the secrets in an answer: in its head now, in its body as it is read. Weak secrets
-// do not count: they stand in a header by chance, as 2026 does in a date. Trailers are not passed on at all.
-func (g *guard) watch(resp *http.Response) {
+// do not count: they stand in a header by chance, as 2026 does in a date. Trailers are not passed on at all. also is called with each hit.
+func (g *guard) watch(ctx context.Context, resp *http.Response, also func()) {
+	hit := func() {
+		g.hit(ctx)
+		also()
+	}
 	scrubber := g.secrets.Current()
 	for range scrubber.Header(resp.Header) {
-		g.hit()
+		hit()
 	}
-	resp.Body = scrub.NewReader(resp.Body, g.secrets, g.hit)
+	resp.Body = scrub.NewReader(resp.Body, g.secrets, hit)
 }
 
 // hit counts a strong secret that was masked.
-func (g *guard) hit() {
+func (g *guard) hit(ctx context.Context) {
+	g.reflected()
 	total := g.hits.Add(1)
 	if total&(total-1) == 0 { // the 1st, 2nd, 4th, 8th and so on
-		g.log.Warn("the server has sent a credential back, which was masked", "masked", total, "quarantined", g.quarantine,
+		g.log.WarnContext(ctx, "the server has sent a credential back, which was masked", "masked", total, "quarantined", g.quarantine,
 			telemetry.KeyHint, "see what the server echoes; whoever can read its answers elsewhere may have the credential")
 	}
 	if g.quarantine {

@@ -56,7 +56,7 @@ func TestAnErrorIsNoReflection(t *testing.T) {
 
 func TestAWeakSecretInAHeaderIsNoReflection(t *testing.T) {
 	g := guardOf("2026")
-	g.watch(&http.Response{Header: http.Header{"Date": {"Thu, 26 Nov 2026 13:56:14 GMT"}, "X-Since": {"2026"}}, Body: http.NoBody})
+	g.watch(t.Context(), &http.Response{Header: http.Header{"Date": {"Thu, 26 Nov 2026 13:56:14 GMT"}, "X-Since": {"2026"}}, Body: http.NoBody}, func() {})
 	if g.closed() {
 		t.Error("the server is quarantined for the year")
 	}

@@ -33,7 +33,7 @@ func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer close(ended)
 		defer func() {
 			if cause := recover(); cause != nil { // net/http would go on too
-				m.log.Error("a built-in server failed", telemetry.KeyError, fmt.Sprint(cause))
+				m.log.ErrorContext(ctx, "a built-in server failed", telemetry.KeyError, fmt.Sprint(cause))
 				w.WriteHeader(http.StatusInternalServerError)
 				_ = write.CloseWithError(errUpstream)
 			}

@@ -51,12 +51,15 @@ func (u *upstream) judgeBody(ctx context.Context, resp *http.Response, buf []byt
 	scanner := mcp.NewAnswerScanner(call, mcp.AnswerRules{JSON: json, Failed: resp.StatusCode/100 != 2, Asks: asks.results, Elicits: asks.errors})
 	head, err := readAhead(resp.Body, buf, scanner)
 	whole := len(head) <= maxInput
+	if n := noteFrom(ctx); n != nil && whole && len(call.Messages) > 0 {
+		n.judged(mcp.JudgeResponse(head))
+	}
 	if err == nil && whole {
 		err = scanner.End()
 	}
 	switch {
 	case errors.Is(err, mcp.ErrAnswer) && resp.StatusCode/100 == 2 && len(call.Messages) > 0 && len(call.IDs()) == 0:
-		u.guard.log.Warn("what a server has answered to a message that wants no answer was dropped", telemetry.KeyReason, err)
+		u.guard.log.WarnContext(ctx, "what a server has answered to a message that wants no answer was dropped", telemetry.KeyReason, err)
 		dropBody(resp)
 		return nil
 	case errors.Is(err, mcp.ErrAnswer):

@@ -49,6 +49,7 @@ func (c *Connector) keep(ctx context.Context, slot int) error {
 			if giveUp(err) {
 				return err
 			}
+			c.metrics.notAttached(err)
 			wait := delay.afterFailure(err)
 			log.Warn("not attached", telemetry.KeyGateway, c.cfg.Gateway, telemetry.KeyError, err, telemetry.KeyHint, hint(err), telemetry.KeyRetryInMS, wait.Milliseconds())
 			sleep(ctx, wait)
@@ -101,8 +102,9 @@ func (c *Connector) connect(ctx context.Context, dial DialFunc) (*live, error) {
 	}
 	calls, leave := context.WithCancel(context.WithoutCancel(ctx))
 	l := &live{Session: s, served: make(chan struct{}), since: time.Now(), leave: leave, renamed: renamed}
-	l.server = c.httpServer(c.handler(checker, answer.Tunnel, func(f func()) func() bool { return context.AfterFunc(calls, f) }))
+	l.server = c.httpServer(c.handler(checker, hopOf(s, answer.Tunnel), func(f func()) func() bool { return context.AfterFunc(calls, f) }))
 	c.sessions.add(l)
+	c.metrics.attached(s)
 	go func() {
 		defer close(l.served)
 		defer c.sessions.remove(l)
@@ -174,6 +176,7 @@ func (c *Connector) whenRenamed() <-chan struct{} {
 func (c *Connector) rename(ctx context.Context, old *live) *live {
 	l, err := c.connect(ctx, c.dial)
 	if err != nil {
+		c.metrics.notAttached(err)
 		c.log.Warn("not attached with the new names of servers: the old session goes on", append(c.logFields(old.Session), telemetry.KeyError, err, telemetry.KeyRetryInMS, renameRetry.Milliseconds())...)
 		again := make(chan struct{})
 		old.renamed = again
@@ -254,6 +257,7 @@ func (c *Connector) leave(l *live) {
 	}
 	_ = l.server.Close()
 	l.CloseWith(tunnel.Reason{Code: tunnel.CodeOK, Text: "the connector is done with this session"})
+	c.metrics.left(l.Session)
 	<-l.served
 }
 

@@ -250,11 +250,11 @@ func TestListsAreScrubbedBeforeTheyAreFiltered(t *testing.T) {
 func TestDroppedElementsAreLogged(t *testing.T) {
 	c, log := newConnector(t, newFakeGateway(t), nowhere, nil)
 	r := httptest.NewRequest(http.MethodPost, "http://acme/t/acme/wiki/mcp", nil)
-	c.logCall(r, &note{server: "wiki"})
+	c.logCall(r.Context(), &note{server: "wiki"})
 	if strings.Contains(log.String(), `"dropped"`) {
 		t.Error(log)
 	}
-	c.logCall(r, &note{server: "wiki", dropped: 3})
+	c.logCall(r.Context(), &note{server: "wiki", dropped: 3})
 	if !strings.Contains(log.String(), `"dropped":3`) {
 		t.Error(log)
 	}

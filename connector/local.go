@@ -17,6 +17,7 @@ import (
 	"sallyport.dev/cell"
 	"sallyport.dev/credential"
 	"sallyport.dev/credential/source/vault"
+	"sallyport.dev/credential/watch"
 	"sallyport.dev/secret"
 )
 
@@ -84,6 +85,8 @@ func (s *Server) localKeys() string {
 		return "limits"
 	case s.IdleTimeout != 0:
 		return "idle_timeout"
+	case s.TraceMeta:
+		return "trace_meta"
 	}
 	return ""
 }
@@ -202,10 +205,12 @@ func (c *command) environment(ctx context.Context, who credential.Principal) (en
 	if err := c.cfg.admits(who); err != nil {
 		return env, err
 	}
+	secrets := 0
 	for _, v := range c.env {
 		value := secret.New(v.text)
 		if v.source != nil {
-			got, err := v.source.Fetch(ctx, who)
+			got, err := watch.Over(ctx, secrets, func() (credential.Fetched, error) { return v.source.Fetch(ctx, who) })
+			secrets++
 			if err != nil {
 				return env, fmt.Errorf("env %s: %w", v.name, err)
 			}

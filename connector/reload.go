@@ -76,6 +76,7 @@ func changedForGood(old, cfg *Config) (keys []string) {
 		"auth":          inYAML(old.Auth) == inYAML(cfg.Auth),
 		"verify_agents": slices.Equal(old.VerifyAgents, cfg.VerifyAgents),
 		"sources":       inYAML(old.Sources) == inYAML(cfg.Sources),
+		"telemetry":     inYAML(lasting(old.Telemetry)) == inYAML(lasting(cfg.Telemetry)),
 	} {
 		if !same {
 			keys = append(keys, key)
@@ -83,6 +84,12 @@ func changedForGood(old, cfg *Config) (keys []string) {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// lasting is what counts of it for as long as the connector runs.
+func lasting(cfg telemetry.Config) telemetry.Config {
+	cfg.Logs.Level = ""
+	return cfg
 }
 
 // inYAML is a text that is the same for what is configured the same.

@@ -19,7 +19,7 @@ const keepAliveAfter = 15 * time.Second
 // it comes. It follows an event stream in a, which is nil for any other body.
 func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *http.Response, a *answer) {
 	n := noteFrom(ctx)
-	n.status, n.outcome, n.delivered = resp.StatusCode, "upstream", mcp.DeliveredYes
+	n.status, n.outcome, n.delivered = resp.StatusCode, outcomeUpstream, mcp.DeliveredYes
 	if !n.streaming {
 		mcp.PassHead(w.Header(), resp)
 	}
@@ -39,17 +39,20 @@ func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *ht
 	if err == nil {
 		return
 	}
-	n.cause, n.outcome, n.delivered = err, "broken", mcp.DeliveredUnknown
+	n.cause, n.outcome, n.delivered = err, outcomeBroken, mcp.DeliveredUnknown
 	refused := errors.Is(err, errAnswer) || errors.Is(err, mcp.ErrEventStream)
 	if refused {
 		n.outcome, n.delivered = "upstream_invalid", mcp.DeliveredYes
+	}
+	if n.left = errors.Is(context.Cause(ctx), context.Canceled); n.left && errors.Is(err, context.Canceled) && a.complete() {
+		n.outcome, n.delivered = outcomeUpstream, mcp.DeliveredYes // its caller has left with its answer, before that had ended
 	}
 	if a == nil || ctx.Err() != nil {
 		panic(http.ErrAbortHandler) // never a clean end
 	}
 	switch {
 	case !refused && a.pending.Done() && a.Between(): // all that was asked has been answered
-		n.outcome, n.delivered = "upstream", mcp.DeliveredYes
+		n.outcome, n.delivered = outcomeUpstream, mcp.DeliveredYes
 		return
 	case !a.repairable():
 		panic(http.ErrAbortHandler)
@@ -59,7 +62,7 @@ func (c *Connector) respond(ctx context.Context, w http.ResponseWriter, resp *ht
 		e = mcp.UpstreamInvalid(err)
 	}
 	_ = errors.As(err, &e) // a command's errors say more
-	n.outcome = e.Reason
+	n.outcome, n.refused = e.Reason, e
 	for _, id := range a.pending.Left() {
 		_, _ = w.Write(mcp.ErrorEvent(e, n.requestID, id))
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"sallyport.dev/audit"
 	"sallyport.dev/auth"
 	"sallyport.dev/credential"
@@ -24,16 +26,16 @@ const maxRequestHead = 64 << 10
 // this order: note → find the server → verify the assertion, and the caller's
 // own token where that is wanted → inspect → decide → call the upstream, where
 // the credential is put in last.
-func (c *Connector) handler(checker *auth.Checker, tunnel string, onLeave afterFunc) http.Handler {
+func (c *Connector) handler(checker *auth.Checker, over hop, onLeave afterFunc) http.Handler {
 	upstream := http.HandlerFunc(c.callUpstream)
 	decide := c.decide(upstream)
 	inspect := mcp.Inspect(mcp.InspectConfig{MaxBody: c.cfg.MaxBody, Budget: c.bodies, Endpoint: endpointOf, Refuse: c.refuse})(decide)
 	verify := c.verify(checker, inspect)
-	find := c.find(tunnel, verify)
-	return c.record(endOnLeave(onLeave, find))
+	find := c.find(over.tunnel, verify)
+	return c.record(over, endOnLeave(onLeave, find))
 }
 
-// note collects what the call's one log line will say.
+// note collects what will be told of the call: its one log line, its spans and its measurements.
 type note struct {
 	requestID string // the gateway's name for the call
 	start     time.Time
@@ -57,13 +59,35 @@ type note struct {
 	dropped   int                                     // elements that it did not get to see
 	status    int
 	outcome   string
+	left      bool // nobody waits for the rest of the answer: its caller has left, or we leave the session
 	delivered mcp.Delivered
 	cause     error
+	refused   *mcp.Error  // what the connector itself has answered with
+	verdict   mcp.Verdict // what the upstream says of how it went
+
+	hop      hop
+	span     telemetry.Span
+	client   telemetry.Span    // of what is asked of the upstream; its start is put off while credentials are fetched
+	asked    bool              // the upstream was, or somebody has tried to
+	head     time.Time         // when the head of its answer came
+	answered int               // its status
+	protocol string            // the version of HTTP of its answer
+	begun    string            // the MCP session that began with the call, as the upstream names it
+	masked   int64             // secrets in its answer
+	told     trace.SpanContext // what the upstream hears of the trace; the zero one if nothing
+	deciding time.Time         // since when policy is at work, or is again
+	phases   []phase
+	room     [3]phase // for the first of them
 }
 
 // caller is the principal, as far as credentials depend on it.
 func (n *note) caller() credential.Principal {
 	return credential.Principal{Issuer: n.principal.Issuer, Subject: n.principal.Subject}
+}
+
+// context is one for lines about the call where its own is not at hand.
+func (n *note) context() context.Context {
+	return telemetry.ContextWith(context.Background(), n.requestID, n.span.Context)
 }
 
 type noteKey struct{}
@@ -73,18 +97,27 @@ func noteFrom(ctx context.Context) *note {
 	return n
 }
 
-// record writes one log line for each call.
-func (c *Connector) record(next http.Handler) http.Handler {
+// record names the call as a part of the trace that the gateway says, and tells of it when it has ended: one log line, its spans, its
+// measurements.
+func (c *Connector) record(over hop, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := &note{requestID: r.Header.Get(mcp.HeaderRequestID), start: time.Now(), verb: r.Method, tokens: r.Header[mcp.HeaderAgentToken]}
+		n := &note{requestID: r.Header.Get(mcp.HeaderRequestID), start: time.Now(), verb: r.Method, tokens: r.Header[mcp.HeaderAgentToken], hop: over}
+		n.phases = n.room[:0]
 		delete(r.Header, mcp.HeaderAgentToken)
+		parent, _ := telemetry.Extract(r.Header)
+		n.span = c.cfg.Tracer.Begin(parent, n.start)
+		ctx := telemetry.ContextWith(r.Context(), n.requestID, n.span.Context)
+		c.metrics.began()
 		defer func() {
 			if n.upstream != nil {
 				n.upstream.health.note(n.outcome)
 			}
-			c.logCall(r, n)
+			ended, failure, ctx := time.Now(), n.errorType(), n.context() // whose values are looked for, and the request's has many
+			c.logCall(ctx, n)
+			c.metrics.record(ctx, n, failure, ended)
+			c.recordSpans(n, failure, ended)
 		}()
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, noteKey{}, n)))
 	})
 }
 
@@ -173,7 +206,7 @@ func (c *Connector) verify(checker *auth.Checker, next http.Handler) http.Handle
 // has been read: an answer that overtakes its request could be lost with it.
 func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 	n := noteFrom(r.Context())
-	n.status, n.outcome, n.delivered, n.cause = e.Status, e.Reason, e.Delivered, e.Err
+	n.status, n.outcome, n.delivered, n.cause, n.refused = e.Status, e.Reason, e.Delivered, e.Err, e
 	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, c.cfg.MaxBody))
 	if n.streaming {
 		for _, id := range e.IDs {
@@ -186,8 +219,8 @@ func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error)
 
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
-func (c *Connector) logCall(r *http.Request, n *note) {
-	if !c.log.Enabled(r.Context(), slog.LevelWarn) {
+func (c *Connector) logCall(ctx context.Context, n *note) {
+	if !c.log.Enabled(ctx, slog.LevelWarn) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 12)
@@ -207,7 +240,7 @@ func (c *Connector) logCall(r *http.Request, n *note) {
 	if n.call != nil && len(n.call.Messages) > 0 {
 		m := n.call.Messages[0]
 		attrs = append(attrs, slog.String(telemetry.KeyMethod, telemetry.Short(m.Method)))
-		if m.Method == "tools/call" {
+		if m.Method == methodCallTool {
 			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
 		}
 	}
@@ -221,8 +254,8 @@ func (c *Connector) logCall(r *http.Request, n *note) {
 		attrs = append(attrs, slog.String(telemetry.KeyError, n.cause.Error()))
 	}
 	level := slog.LevelInfo
-	if n.status >= http.StatusInternalServerError && n.outcome != "upstream" {
+	if n.status >= http.StatusInternalServerError && n.outcome != outcomeUpstream {
 		level = slog.LevelWarn // somebody here should look: the upstream or its credential fails
 	}
-	c.log.LogAttrs(r.Context(), level, "call", attrs...)
+	telemetry.Line(ctx, c.log, level, "call", attrs...)
 }

@@ -161,7 +161,7 @@ func TestOtherPathsDoNotExist(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(ok))
 	defer server.Close()
 	c, _ := newConnector(t, newFakeGateway(t), server.URL, nil)
-	h := c.handler(authtest.Checker(t, testTunnel, c.Instance()), testTunnel, nil)
+	h := c.handler(authtest.Checker(t, testTunnel, c.Instance()), hop{tunnel: testTunnel}, nil)
 	for _, path := range []string{"/", "/t/acme/wiki", "/t/acme/none/mcp", "/t/other/wiki/mcp", "/t/acme/wiki/mcp?x=1", "/t/acme/%77iki/mcp", "/t/acme/wiki/mcp/", "http://x/t/acme/wiki/mcp"} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader(listTools)))

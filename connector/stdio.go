@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"sallyport.dev/mcp"
 	"sallyport.dev/mcp/stdio"
+	"sallyport.dev/telemetry"
 )
 
 const headerMCPSession = "Mcp-Session-Id"
@@ -20,6 +22,9 @@ const headerMCPSession = "Mcp-Session-Id"
 // context.
 func (c *command) RoundTrip(r *http.Request) (*http.Response, error) {
 	n := noteFrom(r.Context())
+	if c.cfg.TraceMeta {
+		r = r.WithContext(stdio.WithTrace(r.Context(), telemetry.Traceparent(n.client.Context), n.client.Context.TraceState().String()))
+	}
 	env, err := c.environment(r.Context(), n.caller())
 	if err != nil {
 		return nil, mcp.CredentialUnavailable(err)
@@ -102,7 +107,9 @@ func (c *child) orGone(resp *http.Response, err error) (*http.Response, error) {
 // openLegacy begins an MCP session over HTTP+SSE, which lasts as long as its stream.
 func (c *command) openLegacy(ctx context.Context, owner patron) (*http.Response, error) {
 	session := rand.Text()
+	began := time.Now()
 	child, err := c.children.start(ctx, c, owner, session, stdio.Legacy)
+	noteFrom(ctx).started(began)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +131,9 @@ func (c *command) openLegacy(ctx context.Context, owner patron) (*http.Response,
 // openSession begins an MCP session, with a process of its own.
 func (c *command) openSession(ctx context.Context, owner patron, call *mcp.Call) (*http.Response, error) {
 	session := rand.Text()
+	began := time.Now()
 	child, err := c.children.start(ctx, c, owner, session, stdio.Session)
+	noteFrom(ctx).started(began)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +191,10 @@ func (c *command) callShared(ctx context.Context, owner patron, call *mcp.Call) 
 	}
 	child, release := c.children.sharedBy(owner.key())
 	if child == nil {
-		if child, err = c.share(ctx, owner); err != nil {
+		began := time.Now()
+		child, err = c.share(ctx, owner)
+		noteFrom(ctx).started(began)
+		if err != nil {
 			return nil, err
 		}
 		release = child.hold()

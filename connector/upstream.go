@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"sallyport.dev/address"
 	"sallyport.dev/credential"
 	"sallyport.dev/credential/mint"
@@ -45,6 +47,8 @@ type upstream struct {
 	name      string
 	cfg       Server
 	identity  string   // differs from that of every other configuration
+	where     site     // for telemetry
+	names     []string // of its credentials
 	url       *url.URL // of streamable HTTP; nil if there is only sse
 	sse       *url.URL // of HTTP+SSE; nil if there is none
 	timeout   time.Duration
@@ -66,10 +70,20 @@ type upstream struct {
 	calls sync.WaitGroup // under way
 }
 
-// newUpstream makes the upstream of a server. What the one before it, which may be nil, has learnt goes on: which secrets are
-// not to come back, that it has sent one back, and whose sessions it has begun.
+// newUpstream makes the upstream of a server, as makeUpstream does, with what telemetry says of it.
 func (c *Connector) newUpstream(name string, cfg Server, r *routes, before *upstream) (*upstream, error) {
+	u, err := c.makeUpstream(name, cfg, r, before)
+	if err == nil {
+		u.where, u.names = u.site(), u.credentialNames()
+	}
+	return u, err
+}
+
+// makeUpstream makes the upstream of a server. What the one before it, which may be nil, has learnt goes on: which secrets are
+// not to come back, that it has sent one back, and whose sessions it has begun.
+func (c *Connector) makeUpstream(name string, cfg Server, r *routes, before *upstream) (*upstream, error) {
 	guard := newGuard(name, cfg, c.log)
+	guard.reflected = c.metrics.reflected(name)
 	if before != nil {
 		guard = before.guard.successor(guard, inYAML(before.cfg) == inYAML(cfg))
 	}
@@ -217,6 +231,9 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		deadline = time.AfterFunc(u.timeout, func() { cancel(errCallTimeout) })
 		defer deadline.Stop()
 	}
+	c.call(n)
+	var touched atomic.Bool // a connection to the upstream was there to write to
+	ctx = c.watching(ctx, n, touched.Load)
 	credentials, same, err := u.continues(ctx, n)
 	switch {
 	case err != nil:
@@ -231,23 +248,26 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
 		return
 	}
-	var touched atomic.Bool // a connection to the upstream was there to write to
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { touched.Store(true) }}
-	asked := credential.WithPrincipal(httptrace.WithClientTrace(ctx, trace), n.caller())
+	connected := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { touched.Store(true) }}
+	asked := credential.WithPrincipal(httptrace.WithClientTrace(ctx, connected), n.caller())
 	if u.sessions != nil {
 		asked = credential.WithVersion(asked, credentials)
 	}
-	resp, err := u.transport.RoundTrip(upstreamRequest(asked, r, n.call, target))
+	n.client.Start = time.Now()
+	resp, err := u.transport.RoundTrip(upstreamRequest(asked, r, n.call, target, n.told))
 	switch {
 	case errors.Is(err, credential.ErrChanged) && n.call.SessionID != "":
 		c.refuse(w, r, mcp.SessionNotFound().For(n.call))
 		return
 	case err != nil:
-		c.refuse(w, r, upstreamError(ctx, u.guard.clean(err), touched.Load()).For(n.call))
+		e := upstreamError(ctx, u.guard.clean(err), touched.Load()).For(n.call)
+		n.asked = attempted(e)
+		c.refuse(w, r, e)
 		return
 	}
+	n.answeredBy(resp)
 	u.began(n, resp.Header, credentials)
-	u.guard.watch(resp)
+	u.guard.watch(ctx, resp, func() { n.masked++ })
 	defer func() { _ = resp.Body.Close() }()
 	if e := unacceptable(r.Method, resp); e != nil {
 		c.refuse(w, r, e.For(n.call))
@@ -297,7 +317,7 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	a := newAnswer(n.call, resumed, place)
 	a.Lists = lists
 	a.requestID, a.denied = n.requestID, func(e *mcp.Error) {
-		c.log.Warn("an answer on a stream was replaced by an error", telemetry.KeyRequestID, n.requestID, telemetry.KeyServer, n.server, telemetry.KeyOutcome, e.Reason, telemetry.KeyPrincipal, n.principal.String())
+		c.log.WarnContext(ctx, "an answer on a stream was replaced by an error", telemetry.KeyRequestID, n.requestID, telemetry.KeyServer, n.server, telemetry.KeyOutcome, e.Reason, telemetry.KeyPrincipal, n.principal.String())
 	}
 	if len(n.call.Messages) == 0 {
 		a.maxResult = n.routes.cfg.Policy.SmallestResult(n.server)
@@ -306,16 +326,30 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 		a.Asks, a.Elicits = asks.results, asks.errors
 		a.mayAsk, a.refused = c.mayAsk(n), c.refuser(ctx, n, r, a)
 	}
+	if len(n.call.IDs()) > 0 {
+		a.verdict = n.judged
+	}
+	c.metrics.streaming(ctx, 1)
+	defer c.metrics.streaming(ctx, -1)
 	c.respond(ctx, w, resp, a)
+}
+
+// judged notes how a request has gone by the server's own word, of which the first failure counts.
+func (n *note) judged(v mcp.Verdict) {
+	if !n.verdict.Failed() {
+		n.verdict = v
+	}
 }
 
 // upstreamRequest makes the upstream's request: the agent's header, stripped again
 // because the gateway is not trusted with it, and the very bytes of the body.
 // With GetBody net/http repeats a request on a fresh connection only if nothing
-// of it was written; Idempotency-Key, which would allow more, is stripped.
-func upstreamRequest(ctx context.Context, r *http.Request, call *mcp.Call, target *url.URL) *http.Request {
+// of it was written; Idempotency-Key, which would allow more, is stripped. What the upstream hears of the trace stands in it before the
+// credentials do, and so under their signatures.
+func upstreamRequest(ctx context.Context, r *http.Request, call *mcp.Call, target *url.URL, told trace.SpanContext) *http.Request {
 	h := maps.Clone(r.Header) // whose values nobody changes
 	mcp.StripRequest(h)
+	telemetry.Inject(h, told)
 	h["Accept-Encoding"] = []string{"identity"}
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = []string{""} // or net/http names itself

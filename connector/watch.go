@@ -49,7 +49,7 @@ func (c *Connector) listRules(ctx context.Context, n *note) mcp.ListRules {
 		}
 		states, findings := c.pins.Observe(n.server, page)
 		for _, f := range findings {
-			c.log.Warn("a tool is not as pinned", telemetry.KeyServer, n.server, telemetry.KeyTool, f.Tool, "finding", f.Kind, telemetry.KeyReason, f.Text, "quarantined", mode == pins.Quarantine,
+			c.log.WarnContext(ctx, "a tool is not as pinned", telemetry.KeyServer, n.server, telemetry.KeyTool, f.Tool, "finding", f.Kind, telemetry.KeyReason, f.Text, "quarantined", mode == pins.Quarantine,
 				telemetry.KeyHint, "see sallyport pins diff; sallyport pins accept takes it over")
 		}
 		if mode != pins.Quarantine {

@@ -38,7 +38,7 @@ func (c *Connector) askWebhook(ctx context.Context, from services, how *policy.A
 		_, err = c.approvals.answer(p.ID, *answer.Allow, "webhook: "+telemetry.Short(answer.By))
 	}
 	if err != nil && ctx.Err() == nil {
-		log.Warn("the webhook has not answered for a call that waits for approval", telemetry.KeyError, err)
+		log.WarnContext(ctx, "the webhook has not answered for a call that waits for approval", telemetry.KeyError, err)
 	}
 }
 

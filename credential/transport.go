@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sallyport.dev/credential/watch"
 	"sallyport.dev/secret"
 )
 
@@ -54,7 +55,7 @@ func NewTransport(pools *Pools, bindings []Binding, seen func(v secret.Value, ex
 		if known && isForAll(t.places[i][len(t.places[i])-1].Who) {
 			return nil, fmt.Errorf("%w: two credentials for %s, and the first is for everybody; keep one, or write for: at the first", ErrConfig, place)
 		}
-		h := &held{Binding: b}
+		h := &held{Binding: b, number: len(t.all)}
 		t.places[i], t.all = append(t.places[i], h), append(t.all, h)
 	}
 	slices.SortStableFunc(t.places, func(a, b []*held) int { return cmp.Compare(a[0].Injector.Order(), b[0].Injector.Order()) })
@@ -81,7 +82,8 @@ func isForAll(w Who) bool { return len(w.Issuers) == 0 }
 // held is a binding with what is remembered of its values.
 type held struct {
 	Binding
-	age atomic.Pointer[age] // nil before the first
+	number int                 // among all
+	age    atomic.Pointer[age] // nil before the first
 }
 
 // age is since when a version has been in use.
@@ -189,7 +191,7 @@ func (t *Transport) choose(who Principal) ([]use, error) {
 // fetch reads the secrets.
 func fetch(ctx context.Context, who Principal, uses []use) error {
 	for i := range uses {
-		got, err := uses[i].Source.Fetch(ctx, who)
+		got, err := watch.Over(ctx, uses[i].number, func() (Fetched, error) { return uses[i].Source.Fetch(ctx, who) })
 		if err == nil && slices.ContainsFunc(got.Values, secret.Value.IsZero) {
 			err = errors.New("it is empty")
 		}

@@ -70,6 +70,7 @@ var parts = []struct{ intro, folder, name string }{
 	{"Identity providers, `agents.issuers[]` in gateway.yaml and `auth.issuers[]` in connector.yaml; see [the guide](guides/identity.md):", "auth/oidc", "Config"},
 	{"Client certificates, `agents.certificates` in gateway.yaml:", "auth/clientcert", "Config"},
 	{"The audit log, `audit`, where it is more than one word; see [the guide](guides/audit.md):", "audit", "Config"},
+	{"What a role tells of itself, `telemetry`; see [the guide](guides/telemetry.md):", "telemetry", "Config"},
 }
 
 const policyText = `
@@ -157,7 +158,7 @@ func generate(t *testing.T) string {
 		}
 		text = strings.NewReplacer("| inject.Header |", see, "| inject.Basic |", see, "| inject.Query |", see, "| inject.Cookie |", see, "| inject.Body |", see,
 			"| credential.Who |", see, "| oauth.Config |", see, "| mint.Config |", see, "| source.Config |", see, "| vault.Config |", see, "| policy.Policy |", "| rules, see below |", "| cell.Isolation |", "| text |", "| pins.Mode |", "| text |", "| audit.Config |", "| strict, best_effort, or keys, see below |", "| named Mode |", "| text |",
-			"| list of oidc.Config |", see, "| clientcert.Config |", see, "| named Variable |", "| named texts or { secret: REF } |", "list of netip.Prefix", "list of prefixes").Replace(text)
+			"| list of oidc.Config |", see, "| clientcert.Config |", see, "| named Variable |", "| named texts or { secret: REF } |", "| telemetry.Config |", see, "| named Header |", "| named texts or { secret: REF } |", "list of netip.Prefix", "list of prefixes").Replace(text)
 		// The role's own heading stands above; the type's name says nothing to an operator.
 		_, table, _ := strings.Cut(text, "\n| Key |")
 		out.WriteString("| Key |" + table)

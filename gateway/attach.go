@@ -90,6 +90,8 @@ func (g *Gateway) ServeSession(ctx context.Context, s *tunnel.Session) {
 	}
 	release()
 	defer g.sessions.remove(a)
+	ended := g.metrics.attached(a)
+	defer func() { ended(endOf(s)) }()
 	log = log.With(telemetry.KeyTunnel, a.tunnel)
 	log.Info("connector attached", "servers", len(a.servers))
 	if g.draining() { // it came too late to be told with the others
@@ -97,6 +99,15 @@ func (g *Gateway) ServeSession(ctx context.Context, s *tunnel.Session) {
 	}
 	s.CloseWith(a.wait(ctx))
 	log.Info("session ended", telemetry.KeyError, s.Err())
+}
+
+// endOf is the word for why a session has ended.
+func endOf(s *tunnel.Session) string {
+	var end *tunnel.CloseError
+	if errors.As(s.Err(), &end) && end.Code.Known() {
+		return end.Code.String()
+	}
+	return telemetry.Other
 }
 
 // wait returns when the session has ended or should: the gateway stops, or the

@@ -13,7 +13,7 @@ func (g *Gateway) openAudit() (stop func(), err error) {
 	if !g.cfg.Audit.Enabled() {
 		return func() {}, nil
 	}
-	log, err := audit.Open(g.cfg.Audit, audit.Options{StateDir: g.cfg.StateDir, Version: g.cfg.Version, Logger: g.log})
+	log, err := audit.Open(g.cfg.Audit, audit.Options{StateDir: g.cfg.StateDir, Version: g.cfg.Version, Logger: g.log, OnEvent: g.cfg.OnAudit})
 	if err != nil {
 		return nil, err
 	}
@@ -23,9 +23,11 @@ func (g *Gateway) openAudit() (stop func(), err error) {
 			g.log.Error("a denial is not in the audit log", telemetry.KeyRequestID, e.RequestID, telemetry.KeyError, err)
 		}
 	}}
+	g.audit.Store(log)
 	g.denials.Store(d)
 	return func() {
 		g.denials.Store(nil)
+		g.audit.Store(nil)
 		d.flush()
 		if err := log.Close(); err != nil {
 			g.log.Error("the audit log was not closed whole", telemetry.KeyError, err)

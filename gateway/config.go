@@ -6,16 +6,20 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"sallyport.dev/audit"
 	"sallyport.dev/auth/clientcert"
 	"sallyport.dev/auth/oidc"
 	"sallyport.dev/secret"
+	"sallyport.dev/telemetry"
 )
 
 // Config is gateway.yaml.
@@ -45,11 +49,21 @@ type Config struct {
 	Tunnels []Tunnel `yaml:"tunnels"`
 	// Agents says who may call.
 	Agents Agents `yaml:"agents"`
+	// Telemetry says what the gateway tells of itself: traces, metrics and its log.
+	Telemetry telemetry.Config `yaml:"telemetry"`
 
 	// Logger gets the log. Optional; default none.
 	Logger *slog.Logger `yaml:"-"`
 	// Version is the software version, for the log.
 	Version string `yaml:"-"`
+	// Tracer records calls. Optional; default none.
+	Tracer *telemetry.Tracer `yaml:"-"`
+	// Meter measures them. Optional; default none.
+	Meter metric.MeterProvider `yaml:"-"`
+	// Metrics answers /metrics on the health listener. Optional.
+	Metrics http.Handler `yaml:"-"`
+	// OnAudit gets what the audit log says of calls. Optional.
+	OnAudit telemetry.Events `yaml:"-"`
 }
 
 // TLS chooses where the certificate comes from.
@@ -105,6 +119,9 @@ type Issued struct {
 	// Dir is the directory of their keys and revocations, an absolute path. Several gateways of one public_url share one.
 	// Default the directory tokens in state_dir.
 	Dir string `yaml:"dir"`
+	// TrustTrace has the trace contexts of those who hold such tokens, traceparent and whether it is sampled, count as the parents of ours.
+	// Default false.
+	TrustTrace bool `yaml:"trust_trace"`
 }
 
 // Proofs says what a proof of possession (RFC 9449) must have.
@@ -132,6 +149,8 @@ type Token struct {
 	Tunnels []string `yaml:"tunnels"`
 	// Servers are the servers of those tunnels that it may use, or "*". Required.
 	Servers []string `yaml:"servers"`
+	// TrustTrace has the trace context of its holder, traceparent and whether it is sampled, count as the parent of ours. Default false.
+	TrustTrace bool `yaml:"trust_trace"`
 }
 
 const (
@@ -171,7 +190,7 @@ func (c *Config) Validate() error {
 	if len(c.Tunnels) == 0 {
 		errs = append(errs, errors.New("tunnels: at least one tunnel is required"))
 	}
-	return errors.Join(append(errs, c.checkGrants(), c.checkCallers())...)
+	return errors.Join(append(errs, c.checkGrants(), c.checkCallers(), c.Telemetry.Validate())...)
 }
 
 // checkGrants finds the tokens that name a tunnel which does not exist: most

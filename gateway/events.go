@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"sallyport.dev/mcp"
+	"sallyport.dev/telemetry"
 )
 
 // stream follows the event stream that answers a call: which requests it has answered, and whether something may be put
@@ -20,8 +21,10 @@ func (g *Gateway) follow(n *note, s *attached) *stream {
 	placed := n.route.endpoint != mcp.EndpointSSE
 	f.Judge = func(e *mcp.Event) error {
 		for i := range e.Messages {
-			if m := &e.Messages[i]; m.Kind == mcp.Response {
-				f.pending.Take(m.ID)
+			if m := &e.Messages[i]; m.Kind == mcp.Response && f.pending.Take(m.ID) && g.records && !n.verdict.Failed() {
+				if n.verdict = mcp.JudgeResponse(e.Data()); e.Data() == nil && m.Failed { // it is long, or over several lines
+					n.verdict.Code = telemetry.Other
+				}
 			}
 		}
 		if e.Name != "endpoint" {
@@ -48,4 +51,4 @@ func (f *stream) repairable() bool {
 }
 
 // complete reports whether all that was asked has been answered, so that the stream may end here.
-func (f *stream) complete() bool { return f.Between() && f.pending.Done() }
+func (f *stream) complete() bool { return f != nil && f.Between() && f.pending.Done() }

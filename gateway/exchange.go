@@ -52,6 +52,8 @@ func (g *Gateway) send(ctx context.Context, s *attached, r *http.Request, call *
 	if err != nil {
 		return nil, fmt.Errorf("%w: open a stream: %w", errNotDelivered, err)
 	}
+	n := noteFrom(ctx)
+	n.opened = time.Now()
 	reuses := s.Peer().Transport.Reuses()
 	out := &http.Request{
 		Method: r.Method,
@@ -60,7 +62,7 @@ func (g *Gateway) send(ctx context.Context, s *attached, r *http.Request, call *
 		Close:  !reuses,
 	}
 	if call.Endpoint == mcp.EndpointMessages {
-		out.URL.RawQuery = mcp.MessagesQuery(noteFrom(r.Context()).original)
+		out.URL.RawQuery = mcp.MessagesQuery(n.original)
 	}
 	if len(call.Body) > 0 {
 		out.ContentLength = int64(len(call.Body))
@@ -84,6 +86,7 @@ func (g *Gateway) send(ctx context.Context, s *attached, r *http.Request, call *
 		}
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
+	n.head = time.Now()
 	return x, nil
 }
 

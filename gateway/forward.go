@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"sallyport.dev/auth"
 	"sallyport.dev/mcp"
@@ -21,12 +22,15 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	call, n := mcp.CallFrom(ctx), noteFrom(ctx)
 	n.call, n.bytesIn = call, len(call.Body)
+	g.join(r, n)
 	if r.Method == http.MethodGet { // an idle event stream must not hold up a shutdown
 		var cancel context.CancelFunc
 		ctx, cancel = g.untilDraining(ctx)
 		defer cancel()
 	}
+	n.queued = time.Now()
 	s, err := g.sessions.pick(ctx, n.wanted())
+	n.picked = time.Now()
 	if err != nil {
 		g.refuse(w, r, pickError(ctx, err).For(call))
 		return
@@ -42,6 +46,9 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 			g.refuse(w, r, refused.For(call))
 			return
 		}
+		n.first = s.instance
+		n.queued, n.opened, n.head = n.picked, time.Time{}, time.Time{}
+		n.picked = time.Now()
 		s = next
 	}
 }
@@ -98,13 +105,13 @@ func (g *Gateway) try(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		return g.another(ctx, first, thisSession), mcp.NotDelivered(err)
 	default:
 		if broken(s, err) {
-			g.log.Warn("a connector breaks the protocol", telemetry.KeyInstance, s.instance, telemetry.KeyError, err)
+			g.log.WarnContext(noteFrom(ctx).context(ctx), "a connector breaks the protocol", telemetry.KeyInstance, s.instance, telemetry.KeyError, err)
 		}
 		return nil, mcp.OutcomeUnknown(err)
 	}
 	if assertionRefused(x.resp) {
 		x.abort()
-		g.log.Warn("a connector refuses our assertion", telemetry.KeyInstance, s.instance, telemetry.KeyError, errAssertion)
+		g.log.WarnContext(noteFrom(ctx).context(ctx), "a connector refuses our assertion", telemetry.KeyInstance, s.instance, telemetry.KeyError, errAssertion)
 		return g.another(ctx, first, thisSession), mcp.NotDelivered(errAssertion)
 	}
 	if refusedElsewhere(x.resp) { // what it lacks, its other session lacks too
@@ -161,7 +168,7 @@ func (g *Gateway) requestHeader(r *http.Request, s *attached) (http.Header, erro
 	if err != nil {
 		return nil, err
 	}
-	h := make(http.Header, len(r.Header)+2)
+	h := make(http.Header, len(r.Header)+6)
 	for key, values := range r.Header {
 		h[key] = values
 	}
@@ -174,6 +181,7 @@ func (g *Gateway) requestHeader(r *http.Request, s *attached) (http.Header, erro
 		h[headerMCPSession] = []string{n.original}
 	}
 	h[mcp.HeaderRequestID] = []string{n.requestID}
+	telemetry.Inject(h, n.span.Context) // nothing if nobody here traces, so that the connector decides for itself
 	h[mcp.HeaderAssertion] = []string{assertion}
 	if slices.Contains(s.verifies, principal.Issuer) { // who verifies it anew must have it, and nobody else
 		if _, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok {

@@ -20,7 +20,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
+	"sallyport.dev/audit"
 	"sallyport.dev/auth"
 	"sallyport.dev/auth/issued"
 	"sallyport.dev/telemetry"
@@ -42,16 +44,22 @@ type Gateway struct {
 	httpLog  *log.Logger
 	public   *url.URL
 	instance string
-	cert     *certificate
-	resetKey [32]byte
-	signer   *auth.Signer
-	callers  *callers
-	nonceKey []byte // makes the nonces of proofs of possession
-	decoyKey []byte // chooses what is said of tunnels that do not exist
-	tunnels  *tunnels
-	sessions *sessions
-	handler  http.Handler
-	denials  atomic.Pointer[denials] // for the audit log; nil if there is none, or the gateway does not run
+	metrics  *metrics // nil if nothing is measured
+	records  bool     // calls are traced or measured
+	traced   trusting // whose trace contexts count
+
+	strangers *rate.Limiter // of spans of callers who are not known
+	cert      *certificate
+	resetKey  [32]byte
+	signer    *auth.Signer
+	callers   *callers
+	nonceKey  []byte // makes the nonces of proofs of possession
+	decoyKey  []byte // chooses what is said of tunnels that do not exist
+	tunnels   *tunnels
+	sessions  *sessions
+	handler   http.Handler
+	denials   atomic.Pointer[denials]   // for the audit log; nil if there is none, or the gateway does not run
+	audit     atomic.Pointer[audit.Log] // which they are in
 
 	mcpSessions *mcpSessions
 
@@ -109,6 +117,8 @@ func New(cfg Config) (*Gateway, error) {
 		stalls:      newStalls(stallBudget),
 		buffers:     newBuffers(),
 	}
+	g.records, g.traced = cfg.Tracer != nil || cfg.Meter != nil, cfg.trusting()
+	g.strangers = rate.NewLimiter(rate.Every(strangersEvery), strangersBurst)
 	draining, drain := context.WithCancel(context.Background())
 	g.drained, g.drain = draining.Done(), drain
 	g.onDrain = func(f func()) func() bool { return context.AfterFunc(draining, f) }
@@ -120,6 +130,9 @@ func New(cfg Config) (*Gateway, error) {
 		tokens, tokensErr = g.loadTokens()
 	}
 	if err := errors.Join(stateErr, tunnelsErr, tokensErr, checkApart(tunnels, tokens)); err != nil {
+		return nil, err
+	}
+	if g.metrics, err = g.newMetrics(); err != nil {
 		return nil, err
 	}
 	g.handler = g.Handler()

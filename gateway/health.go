@@ -20,5 +20,8 @@ func (g *Gateway) healthHandler() http.Handler {
 		}
 		_, _ = io.WriteString(w, "ready\n")
 	})
+	if g.cfg.Metrics != nil {
+		mux.Handle("GET /metrics", g.cfg.Metrics)
+	}
 	return mux
 }

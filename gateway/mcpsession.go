@@ -108,7 +108,11 @@ func (g *Gateway) nameSession(n *note, s *attached, h http.Header) *mcp.Error {
 	case len(original) != 1 || !visible(original[0], maxOriginal):
 		return mcp.UpstreamInvalid(errSessionID)
 	}
-	h[headerMCPSession] = []string{g.mcpSessions.wrap(n.route, n.principal, s.instance, original[0])}
+	id := g.mcpSessions.wrap(n.route, n.principal, s.instance, original[0])
+	h[headerMCPSession] = []string{id}
+	if n.call.SessionID == "" {
+		n.named, n.original = id, original[0]
+	}
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"sallyport.dev/auth"
 	"sallyport.dev/mcp"
 	"sallyport.dev/telemetry"
@@ -30,7 +32,28 @@ type note struct {
 	bytesOut  int64 // of the answer's
 	attempts  int
 	cause     error
+	refused   *mcp.Error // what the gateway itself has answered with
+	verdict   mcp.Verdict
+	verb      string // HTTP method
+	left      bool   // the agent has hung up
+	named     string // of the MCP session that begins with this call, as the agent knows it
+	first     string // connector that did not get the call
+
+	span  telemetry.Span
+	links []trace.Link // to what an agent says that the call is part of, if it is not trusted with that
+
+	// When the caller was known, a session was looked for and found, its stream was open and the head of the answer came.
+	known, queued, picked, opened, head time.Time
 }
+
+// The outcomes of calls that are not refused.
+const (
+	outcomeUpstream = "upstream" // the upstream has answered
+	outcomeBroken   = "broken"
+	outcomeUnknown  = "outcome_unknown"
+
+	outcomeCancelled = "cancelled" // only as error.type: the agent has left
+)
 
 // refusedBodyTime is how long the rest of a refused request's body may take.
 const refusedBodyTime = time.Second
@@ -45,13 +68,19 @@ func noteFrom(ctx context.Context) *note {
 	return n
 }
 
-// record names the request and writes one log line when it has ended.
+// record names the request, and tells of it when it has ended: one log line, its spans, its measurements.
 func (g *Gateway) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := &note{requestID: rand.Text(), start: time.Now()}
+		n := &note{requestID: rand.Text(), start: time.Now(), verb: r.Method}
+		n.span = g.cfg.Tracer.Begin(trace.SpanContext{}, n.start)
+		g.metrics.began()
 		defer func() {
+			ended, ctx := time.Now(), n.context(context.Background()) // whose values are looked for, and the request's has many
+			n.left = r.Context().Err() != nil
 			g.auditDenial(n)
-			g.logCall(r, n)
+			g.logCall(ctx, r, n)
+			g.metrics.record(ctx, n, ended)
+			g.recordSpans(r, n, ended)
 		}()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
 		if r.ProtoMajor == 2 {
@@ -65,7 +94,7 @@ func (g *Gateway) record(next http.Handler) http.Handler {
 // refuse answers with an error of the table, and notes it.
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 	n := noteFrom(r.Context())
-	n.status, n.outcome, n.delivered, n.cause = e.Status, e.Reason, e.Delivered, e.Err
+	n.status, n.outcome, n.delivered, n.cause, n.refused = e.Status, e.Reason, e.Delivered, e.Err, e
 	if n.call == nil {
 		if n.call = mcp.CallFrom(r.Context()); n.call != nil {
 			n.bytesIn = len(n.call.Body)
@@ -80,9 +109,9 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
-func (g *Gateway) logCall(r *http.Request, n *note) {
+func (g *Gateway) logCall(ctx context.Context, r *http.Request, n *note) {
 	level := slog.LevelInfo
-	if !g.log.Enabled(r.Context(), level) {
+	if !g.log.Enabled(ctx, level) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 20)
@@ -124,5 +153,5 @@ func (g *Gateway) logCall(r *http.Request, n *note) {
 	if n.cause != nil {
 		attrs = append(attrs, slog.String(telemetry.KeyError, n.cause.Error()))
 	}
-	g.log.LogAttrs(r.Context(), level, "call", attrs...)
+	telemetry.Line(ctx, g.log, level, "call", attrs...)
 }

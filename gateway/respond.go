@@ -15,7 +15,7 @@ import (
 func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Request, x *exchange) {
 	n := noteFrom(ctx)
 	resp := x.resp
-	n.status, n.outcome, n.delivered = resp.StatusCode, "upstream", mcp.DeliveredYes
+	n.status, n.outcome, n.delivered = resp.StatusCode, outcomeUpstream, mcp.DeliveredYes
 	if outcome := mcp.Outcome(resp.Header.Get(mcp.HeaderOutcome)); outcome != "" {
 		n.outcome, n.delivered = "connector_"+string(outcome), delivered(outcome)
 	}
@@ -24,7 +24,10 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 		events = g.follow(n, n.session)
 	}
 	mcp.PassHead(w.Header(), resp)
+	verdict := judged{wanted: g.records && events == nil && len(n.call.Messages) > 0}
 	if events != nil {
+		g.metrics.streaming(ctx, 1)
+		defer g.metrics.streaming(ctx, -1)
 		w.Header().Set("X-Accel-Buffering", "no") // nginx and its like would buffer them
 		w.Header().Del("Content-Length")          // what we put in may lengthen it
 		n.call.Forget()
@@ -33,6 +36,7 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 	out := &agentWriter{w: w, control: http.NewResponseController(w), flush: events != nil || resp.ContentLength < 0}
 	if out.flush {
 		if err := out.control.Flush(); err != nil {
+			n.cause, n.outcome, n.delivered = err, outcomeBroken, mcp.DeliveredUnknown
 			x.abort()
 			panic(http.ErrAbortHandler)
 		}
@@ -40,7 +44,9 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 	out.flow = g.stalls.watch(out.control)
 	defer g.stalls.unwatch(out.flow)
 
-	err := g.copyBody(out, resp.Body, events)
+	err := g.copyBody(out, resp.Body, events, func(piece []byte, read int64, ended bool) {
+		verdict.read(n, piece, ended || read == resp.ContentLength)
+	})
 	if err == nil && r.ProtoMajor == 1 {
 		err = out.end()
 	}
@@ -53,7 +59,10 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 	if out.err == nil && !errors.Is(err, errBadResponse) && !errors.Is(err, mcp.ErrEventStream) {
 		err = x.cause()
 	}
-	n.cause, n.outcome, n.delivered = err, "broken", mcp.DeliveredUnknown
+	n.cause = err
+	if out.err != nil || ctx.Err() == nil || !verdict.complete(n) && !events.complete() { // else the agent has left with its answer, before that had ended
+		n.outcome, n.delivered = outcomeBroken, mcp.DeliveredUnknown
+	}
 	if events == nil || out.err != nil || ctx.Err() != nil && !g.draining() {
 		panic(http.ErrAbortHandler) // never a clean end
 	}
@@ -61,9 +70,9 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 	// The agent is there and the tunnel is not: say what is known, if that can be said between two events.
 	switch {
 	case events.complete() && errors.As(err, &ended): // the tunnel is gone; else the connector has stopped the stream
-		n.outcome, n.delivered = "upstream", mcp.DeliveredYes
+		n.outcome, n.delivered = outcomeUpstream, mcp.DeliveredYes
 	case events.repairable():
-		n.outcome = "outcome_unknown"
+		n.outcome = outcomeUnknown
 		for _, id := range events.pending.Left() {
 			_, _ = out.Write(mcp.ErrorEvent(mcp.OutcomeUnknown(err), n.requestID, id))
 		}
@@ -82,19 +91,25 @@ func delivered(o mcp.Outcome) mcp.Delivered {
 	return mcp.DeliveredUnknown
 }
 
-// copyBody copies until EOF, and follows an event stream if there is one.
-func (g *Gateway) copyBody(out *agentWriter, body io.Reader, events *stream) error {
+// copyBody copies until EOF, and follows an event stream if there is one. Of what is none, seen gets each piece with how much has
+// been read by then.
+func (g *Gateway) copyBody(out *agentWriter, body io.Reader, events *stream, seen func(piece []byte, read int64, ended bool)) error {
 	lend := g.buffers.Large
 	if out.flush {
 		lend = g.buffers.Small
 	}
 	buf := lend()
 	defer func() { g.buffers.Put(buf) }()
+	read := int64(0)
 	for {
 		n, err := body.Read(*buf)
 		piece, ended := (*buf)[:n], errors.Is(err, io.EOF)
 		var refused error
-		if events != nil && n > 0 {
+		read += int64(n)
+		switch {
+		case events == nil:
+			seen(piece, read, ended)
+		case n > 0:
 			piece, refused = events.Write(piece)
 		}
 		if writeErr := out.pass(piece, refused); writeErr != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"sallyport.dev/auth"
 	"sallyport.dev/mcp"
@@ -129,7 +130,9 @@ func (g *Gateway) authorize(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := routeFrom(r.Context())
 		principal, _ := auth.PrincipalFrom(r.Context())
-		noteFrom(r.Context()).principal = principal
+		n := noteFrom(r.Context())
+		n.principal, n.known = principal, time.Now()
+		g.join(r, n)
 		if !principal.May(name.tunnel, name.server) || !g.tunnels.has(name.tunnel) {
 			g.refuse(w, r, mcp.NotFound())
 			return

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sallyport.dev/telemetry"
 )
 
 // certificateNotice is how long before its end a certificate is warned about.
@@ -50,6 +52,14 @@ func (g *Gateway) Open() []string {
 		}
 	}
 	return append(facts, fmt.Sprintf("tokens of its own are known from %s", g.cfg.IssuedDir()))
+}
+
+// auditUnsent warns of events that are to be sent and do not exist.
+func (c *Config) auditUnsent() []string {
+	if slices.Contains(c.Telemetry.OTLP.Signals, telemetry.SignalAudit) && !c.Audit.Enabled() {
+		return []string{"telemetry.otlp.signals has audit, and there is no audit log: nothing of it is sent"}
+	}
+	return nil
 }
 
 // leaf is the certificate that clients see now.
@@ -126,6 +136,7 @@ func (g *Gateway) Warnings() []string {
 			warnings = append(warnings, fmt.Sprintf("the certificate expires in %d days: renew it", int(left/(24*time.Hour))))
 		}
 	}
+	warnings = append(warnings, g.cfg.auditUnsent()...)
 	warnings = append(warnings, g.modeWarnings()...)
 	warnings = append(warnings, g.portWarning()...)
 	if g.cfg.TLS.SelfSigned {

@@ -31,7 +31,7 @@ type Call struct {
 func (c *Call) Forget() {
 	for i := range c.Messages {
 		m := &c.Messages[i] // which shares memory with the body
-		m.ID, m.Params, m.Arguments = bytes.Clone(m.ID), nil, nil
+		m.ID, m.Params, m.Arguments, m.traceParent, m.traceState = bytes.Clone(m.ID), nil, nil, nil, nil
 	}
 	c.Body = nil
 	if c.release != nil {

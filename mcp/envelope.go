@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -34,6 +35,7 @@ type envelope struct {
 	paramsRaw, arguments       []byte
 	ref                        jsontext.Kind
 	refType, refName, refURI   scalar
+	traceParent, traceState    scalar
 }
 
 // message reads one message object whose '{' has been read.
@@ -158,6 +160,10 @@ func (p *parser) meta(e *envelope) error {
 		// Escaping the slash is the habit of one widespread encoder and changes nothing for any parser.
 		case `"` + metaVersion + `"`, `"io.modelcontextprotocol\/protocolVersion"`:
 			e.metaRev.kind, e.metaRev.raw, err = p.value()
+		case `"traceparent"`: // whose lookalikes are nothing to anybody
+			e.traceParent.kind, e.traceParent.raw, err = p.value()
+		case `"tracestate"`:
+			e.traceState.kind, e.traceState.raw, err = p.value()
 		default:
 			err = p.other(name, metaNames)
 		}
@@ -248,6 +254,7 @@ func (e *envelope) finish(m *Message) error {
 func (e *envelope) details(m *Message) error {
 	m.Method = methodName(e.method.raw)
 	m.Params = slices.Clip(e.paramsRaw)
+	m.traceParent, m.traceState = e.traceParent.text(maxTraceParent), e.traceState.text(maxTraceState)
 	switch m.Method {
 	case "tools/call", "prompts/get":
 		m.Arguments = slices.Clip(e.arguments)
@@ -273,6 +280,20 @@ func (e *envelope) details(m *Message) error {
 		}
 	}
 	return nil
+}
+
+// The longest trace context that is read, in bytes (W3C Trace Context §3.2 and §3.3.1.5).
+const (
+	maxTraceParent = 55
+	maxTraceState  = 512
+)
+
+// text is what is between the quotes of a string of at most so many bytes without an escape; nil for anything else.
+func (s scalar) text(most int) []byte {
+	if s.kind != '"' || len(s.raw) > most+2 || bytes.IndexByte(s.raw, '\\') >= 0 {
+		return nil
+	}
+	return slices.Clip(s.raw[1 : len(s.raw)-1])
 }
 
 // refers fills in what the type of a completion's reference says it is.

@@ -30,7 +30,7 @@ func CheckHeaders(h http.Header) *Error {
 
 // StripRequest deletes what an agent may never send on: its own credentials, what belongs to its connection, what
 // would switch on retries, ranges, redirects or another identity at the upstream, and names that an upstream may read
-// as another one. Mcp-* headers, those of content negotiation, and traceparent stay. Injected headers are set after it.
+// as another one. Mcp-* headers and those of content negotiation stay. Injected headers, and the trace context of the hop, are set after it.
 func StripRequest(h http.Header) {
 	stripNominated(h)
 	for name := range h {
@@ -136,10 +136,11 @@ func dropRequest(name string) bool {
 		"Forwarded", "X-Forwarded", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Via",
 		"Host", "X-Host", "X-Original-Host", "X-Original-Url", "X-Rewrite-Url",
 		"X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
-		"Origin", "Referer", "Baggage":
+		"Origin", "Referer",
+		"Traceparent", "Tracestate", "Baggage", "B3", "Uber-Trace-Id", "X-Cloud-Trace-Context", "Sentry-Trace", "Elastic-Apm-Traceparent": // whose trace a call is part of is ours to say
 		return true
 	}
-	for _, prefix := range [...]string{"X-Forwarded-", "If-", "X-Amz-", "Sec-"} {
+	for _, prefix := range [...]string{"X-Forwarded-", "If-", "X-Amz-", "X-Amzn-", "Sec-", "X-B3-", "X-Datadog-", "Ot-Tracer-", "Uberctx-"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}

@@ -53,6 +53,15 @@ type Message struct {
 	Failed bool
 
 	hasName bool // the key that Name stands for was present
+
+	// Of params._meta, raw; they share memory with the body.
+	traceParent, traceState []byte
+}
+
+// TraceContext is what params._meta says of the trace that the message is part of, as W3C Trace Context has it in headers (SEP-414); empty
+// where it says nothing, or nothing that could be one.
+func (m *Message) TraceContext() (parent, state string) {
+	return string(m.traceParent), string(m.traceState)
 }
 
 // PublicName is Name without what may be a secret or a value in the URI of a resource: the user before its host, its query and its fragment.
@@ -114,6 +123,9 @@ var knownMethods = map[string]string{
 	"tools/call":                       "tools/call",
 	"tools/list":                       "tools/list",
 }
+
+// KnownMethod reports whether a method is one of the published revisions.
+func KnownMethod(method string) bool { return knownMethods[method] != "" }
 
 // methodName decodes a method's raw string token.
 func methodName(raw []byte) string {

@@ -1,6 +1,9 @@
 package mcp
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestPublicName(t *testing.T) {
 	for _, c := range []struct {
@@ -21,6 +24,28 @@ func TestPublicName(t *testing.T) {
 	} {
 		if got := c.message.PublicName(); got != c.want {
 			t.Errorf("%s of %q: %q, want %q", c.message.Method, c.message.Name, got, c.want)
+		}
+	}
+}
+
+func TestTraceContextOfAMessage(t *testing.T) {
+	for meta, want := range map[string][2]string{
+		`{"traceparent":"00-a","tracestate":"a=1"}`:                     {"00-a", "a=1"},
+		`{"tracestate":"a=1"}`:                                          {"", "a=1"},
+		`{"traceparent":7,"tracestate":{}}`:                             {},
+		`{"traceparent":"0\u0030"}`:                                     {},
+		`{"Traceparent":"00-a"}`:                                        {},
+		`{"traceparent":"` + strings.Repeat("0", 56) + `"}`:             {},
+		`{"traceparent":"` + strings.Repeat("0", 55) + `"}`:             {strings.Repeat("0", 55), ""},
+		`{"tracestate":"` + strings.Repeat("a", maxTraceState+1) + `"}`: {},
+		`{}`: {},
+	} {
+		messages, _, err := Parse([]byte(`{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":` + meta + `}}`))
+		if err != nil {
+			t.Fatal(meta, err)
+		}
+		if parent, state := messages[0].TraceContext(); [2]string{parent, state} != want {
+			t.Errorf("%s: %q, %q", meta, parent, state)
 		}
 	}
 }

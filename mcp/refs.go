@@ -43,6 +43,68 @@ type Refs struct {
 	RequestID Span
 	// Subscription is the subscription id in params._meta or result._meta.
 	Subscription Span
+
+	params, meta open // of the message's params
+	// The values of what is called traceparent and tracestate in params._meta, whatever they are.
+	traceParent, traceState []Span
+}
+
+// open is where the members of an object begin, right behind its brace.
+type open struct {
+	at    int // 0: there is no such object
+	empty bool
+}
+
+// closed reports that something else stands where the object would.
+func (o open) closed() bool { return o.at == 0 && o.empty }
+
+// TraceEdits are the edits that make a request part of a trace, by params._meta, in place of what it says of one itself
+// (SEP-414). There are none for a message that has no place for that.
+func (r *Refs) TraceEdits(parent, state string) (edits []Edit) {
+	if r.Kind != Request || r.params.closed() || r.meta.closed() {
+		return nil
+	}
+	var added []byte
+	for _, field := range []struct {
+		name, value string
+		at          []Span
+	}{{"traceparent", parent, r.traceParent}, {"tracestate", state, r.traceState}} {
+		value, err := jsontext.AppendQuote(nil, field.value)
+		switch {
+		case err != nil:
+			return nil
+		case len(field.at) > 0:
+			for _, span := range field.at {
+				edits = append(edits, Edit{Span: span, With: value})
+			}
+		case field.value != "":
+			if len(added) > 0 {
+				added = append(added, ',')
+			}
+			added = append(append(append(added, '"'), field.name+`":`...), value...)
+		}
+	}
+	if len(added) == 0 {
+		return edits
+	}
+	put := func(at int, before string, after string) {
+		edits = append(edits, Edit{Span: Span{at, at}, With: []byte(before + string(added) + after)})
+	}
+	comma := func(o open) string {
+		if o.empty {
+			return ""
+		}
+		return ","
+	}
+	switch {
+	case r.meta.at > 0:
+		put(r.meta.at, "", comma(r.meta))
+	case r.params.at > 0:
+		put(r.params.at, `"_meta":{`, "}"+comma(r.params))
+	default:
+		put(r.ID.To, `,"params":{"_meta":{`, "}}")
+	}
+	return edits
 }
 
 // errNoMessage is a text that is not one JSON-RPC message. It quotes nothing.
@@ -120,9 +182,15 @@ func (r *refReader) message() error {
 
 // members reads an object and calls each for every name, which reads the value.
 func (r *refReader) members(each func(name string, raw []byte) error) error {
+	return r.membersFrom(func() {}, each)
+}
+
+// membersFrom is members, and calls begun behind the brace.
+func (r *refReader) membersFrom(begun func(), each func(name string, raw []byte) error) error {
 	if token, err := r.dec.ReadToken(); err != nil || token.Kind() != '{' {
 		return errNoMessage
 	}
+	begun()
 	for r.dec.PeekKind() == '"' {
 		raw, err := r.dec.ReadValue()
 		if err != nil {
@@ -163,7 +231,8 @@ func (r *refReader) envelope(name string, raw []byte) error {
 			return errNoMessage
 		}
 		r.hasParams = true
-		return r.object(r.params)
+		r.refs.params.empty = true // unless it is an object with members
+		return r.opened(&r.refs.params, r.params)
 	case "result":
 		if r.hasResult {
 			return errNoMessage
@@ -190,22 +259,36 @@ func (r *refReader) params(name string, _ []byte) error {
 	case "requestId":
 		return r.scalar(&r.refs.RequestID)
 	case "_meta":
-		return r.metaOnce()
+		r.refs.meta.empty = true // likewise
+		return r.metaOnce(&r.refs.meta)
 	}
 	return r.dec.SkipValue()
 }
 
-func (r *refReader) metaOnce() error {
+func (r *refReader) metaOnce(into *open) error {
 	if r.hasMeta {
 		return errNoMessage
 	}
 	r.hasMeta = true
-	return r.object(r.meta)
+	return r.opened(into, r.meta)
+}
+
+// opened is object, and notes where the members begin.
+func (r *refReader) opened(into *open, each func(name string, raw []byte) error) error {
+	if r.dec.PeekKind() != '{' {
+		return r.dec.SkipValue()
+	}
+	*into = open{empty: true}
+	return r.membersFrom(func() { into.at = int(r.dec.InputOffset()) }, func(name string, raw []byte) error {
+		into.empty = false
+		return each(name, raw)
+	})
 }
 
 func (r *refReader) result(name string, _ []byte) error {
 	if name == "_meta" {
-		return r.metaOnce()
+		var answers open
+		return r.metaOnce(&answers)
 	}
 	return r.dec.SkipValue()
 }
@@ -216,8 +299,23 @@ func (r *refReader) meta(name string, _ []byte) error {
 		return r.scalar(&r.refs.MetaToken)
 	case metaSubscription:
 		return r.scalar(&r.refs.Subscription)
+	case "traceparent":
+		return r.whole(&r.refs.traceParent)
+	case "tracestate":
+		return r.whole(&r.refs.traceState)
 	}
 	return r.dec.SkipValue()
+}
+
+// whole notes where a value of whatever kind stands.
+func (r *refReader) whole(into *[]Span) error {
+	value, err := r.dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	to := int(r.dec.InputOffset())
+	*into = append(*into, Span{to - len(value), to})
+	return nil
 }
 
 func (r *refReader) failure(name string, _ []byte) error {

@@ -97,3 +97,39 @@ func FuzzReadRefs(f *testing.F) {
 		}
 	})
 }
+
+// TestTraceEdits: a request is made part of a trace, and all else of it stays byte for byte.
+func TestTraceEdits(t *testing.T) {
+	const parent, state = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", `v="a\\"`
+	for _, c := range []struct{ msg, want string }{
+		{`{"jsonrpc":"2.0","id":7,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":7,"params":{"_meta":{"traceparent":"P","tracestate":"S"}},"method":"tools/list"}`},
+		{`{"jsonrpc":"2.0","id":7,"method":"m","params":{ } }`, `{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":{"traceparent":"P","tracestate":"S"} } }`},
+		{`{"params": {"name":"a", "x":1.0},"jsonrpc":"2.0","id":7,"method":"m"}`, `{"params": {"_meta":{"traceparent":"P","tracestate":"S"},"name":"a", "x":1.0},"jsonrpc":"2.0","id":7,"method":"m"}`},
+		{`{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":{}}}`, `{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":{"traceparent":"P","tracestate":"S"}}}`},
+		{`{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":{"a":{"traceparent":"x"}}}}`, `{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":{"traceparent":"P","tracestate":"S","a":{"traceparent":"x"}}}}`},
+		{`{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":{"trace\u0070arent" : {"q":[1]} ,"b":2,"tracestate":""}}}`, `{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":{"trace\u0070arent" : "P" ,"b":2,"tracestate":"S"}}}`},
+		{`{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":{"tracestate":5}}}`, `{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":{"traceparent":"P","tracestate":"S"}}}`},
+		{`{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":null}}`, ""}, {`{"jsonrpc":"2.0","id":7,"method":"m","params":[1]}`, ""},
+		{`{"jsonrpc":"2.0","method":"m","params":{}}`, ""}, {`{"jsonrpc":"2.0","id":7,"result":{"_meta":{}}}`, ""},
+	} {
+		r, err := ReadRefs([]byte(c.msg))
+		if err != nil {
+			t.Errorf("%s: %v", c.msg, err)
+			continue
+		}
+		want := c.msg
+		if c.want != "" {
+			want = strings.NewReplacer("P\"", parent+"\"", "S\"", `v=\"a\\\\\"`+"\"").Replace(c.want)
+		}
+		if got := string(Splice([]byte(c.msg), r.TraceEdits(parent, state)...)); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", c.msg, got, want)
+		}
+	}
+	r, err := ReadRefs([]byte(`{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":{"tracestate":"theirs=1"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(Splice([]byte(`{"jsonrpc":"2.0","id":7,"method":"m","params":{"_meta":{"tracestate":"theirs=1"}}}`), r.TraceEdits(parent, "")...)); !strings.Contains(got, `"tracestate":""`) {
+		t.Errorf("another trace's state stays: %s", got)
+	}
+}

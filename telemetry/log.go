@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,16 +14,16 @@ const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
 // LogConfig configures a process's log.
 type LogConfig struct {
-	// Level is the least important level that is written: debug, info, warn or error. Optional; default info.
-	Level string
-	// Format is how a line looks: text (key=value) or json. Optional; default text.
-	Format string
+	// Level is the least important level that is written: debug, info, warn or error. Default info.
+	Level string `yaml:"level"`
+	// Format is how a line looks: text (key=value) or json. Default text.
+	Format string `yaml:"format"`
 }
 
 // NewLogger gives a logger that writes one line a record to w, with one Write each, and the variable that changes its
 // level while it runs. Times are UTC in RFC 3339 with milliseconds.
 func NewLogger(w io.Writer, cfg LogConfig) (*slog.Logger, *slog.LevelVar, error) {
-	level, err := parseLevel(cfg.Level)
+	level, err := ParseLevel(cfg.Level)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,7 +41,8 @@ func NewLogger(w io.Writer, cfg LogConfig) (*slog.Logger, *slog.LevelVar, error)
 	}
 }
 
-func parseLevel(name string) (slog.Level, error) {
+// ParseLevel reads debug, info, warn or error. No text is info.
+func ParseLevel(name string) (slog.Level, error) {
 	if name == "" {
 		return slog.LevelInfo, nil
 	}
@@ -59,4 +61,12 @@ func formatTime(_ []string, a slog.Attr) slog.Attr {
 		a.Value = slog.StringValue(a.Value.Time().UTC().Round(0).Truncate(time.Millisecond).Format(timeLayout))
 	}
 	return a
+}
+
+// Line logs a line whose level is enabled, for where there are many of them: without the place in the source, which no line shows,
+// and which takes a walk through the stack to find.
+func Line(ctx context.Context, log *slog.Logger, level slog.Level, message string, attrs ...slog.Attr) {
+	r := slog.NewRecord(time.Now(), level, message, 0)
+	r.AddAttrs(attrs...)
+	_ = log.Handler().Handle(ctx, r) // as slog does
 }

@@ -31,6 +31,13 @@ func (p *plainWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// pass writes a record in which nothing is to be escaped.
+func (p *plainWriter) pass(line []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.w.Write(line)
+}
+
 // firstUnsafe gives the index of the first character to be escaped, or -1.
 func firstUnsafe(line []byte) int {
 	for i := 0; i < len(line); {

@@ -8,8 +8,10 @@ import (
 )
 
 // textHandler writes the text format. slog calls ReplaceAttr for each attribute, which doubles what a line costs, though
-// it changes only times. So records of simple values, such as every access line, take a handler without it.
+// it changes only times. So records of simple values take a handler without it, and those of nothing but numbers and
+// ASCII, such as every access line, are written without slog.
 type textHandler struct {
+	quick  *quickText   // nil in a group
 	simple slog.Handler // writes what simple reports true for
 	full   slog.Handler
 }
@@ -17,6 +19,7 @@ type textHandler struct {
 // newTextHandler needs options with formatTime. Both handlers write to w, which must be safe for concurrent use.
 func newTextHandler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
 	return textHandler{
+		quick:  newQuickText(w),
 		simple: slog.NewTextHandler(w, &slog.HandlerOptions{Level: options.Level}),
 		full:   slog.NewTextHandler(w, options),
 	}
@@ -40,12 +43,15 @@ func (h textHandler) Handle(ctx context.Context, r slog.Record) error {
 	if !r.Time.IsZero() {
 		r.Time = r.Time.Round(0).Truncate(time.Millisecond).UTC()
 	}
+	if done, err := h.quick.handle(&r); done {
+		return err
+	}
 	return h.simple.Handle(ctx, r)
 }
 
 // WithAttrs implements slog.Handler.
 func (h textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	with := textHandler{simple: h.simple.WithAttrs(attrs), full: h.full.WithAttrs(attrs)}
+	with := textHandler{quick: h.quick.with(attrs), simple: h.simple.WithAttrs(attrs), full: h.full.WithAttrs(attrs)}
 	for _, a := range attrs {
 		if !simple(a) {
 			with.simple = with.full

@@ -30,7 +30,14 @@ func TestTextTakesTheShortWayWithoutADifference(t *testing.T) {
 		"valuer":   {attrs: []slog.Attr{slog.Any("v", answer{slog.TimeValue(at)})}},
 		"with":     {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.String("role", "gateway")}) }},
 		"withTime": {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.Time("at", at)}) }},
-		"in group": {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithGroup("g") }},
+		"texts":    {attrs: []slog.Attr{slog.String("empty", ""), slog.String("slash", `a\b`), slog.String("both", `a\ b`), slog.String("wide", "ümlaut"), slog.String("wide space", "ü x"), slog.String("k=y", "v"), slog.String("tab", "a\tb"), slog.String("del", "a\x7f"), slog.String("bidi", "\u202e")}},
+		"slash":    {attrs: []slog.Attr{slog.String("slash", `a\b`), slog.String("both", `a\ "b"`), slog.String("k y", "v"), slog.Float64("f", 1e21), slog.Float64("g", 0.1), slog.Duration("d", 1500*time.Microsecond)}},
+		"no key":   {attrs: []slog.Attr{slog.String("", "v"), slog.Int("b", 1)}},
+		"with two": {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler {
+			return h.WithAttrs([]slog.Attr{slog.String("role", "a b")}).WithAttrs([]slog.Attr{slog.Int("n", 2)})
+		}},
+		"with wide": {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.String("role", "ü")}) }},
+		"in group":  {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithGroup("g") }},
 	}
 	for name, c := range cases {
 		var got, want bytes.Buffer

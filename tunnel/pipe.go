@@ -129,14 +129,15 @@ func (m *pipeMux) hangUp(Reason) {
 	m.peer.endAll()
 }
 
-func (m *pipeMux) limit(streams int)       { m.slots.limit(streams) }
-func (m *pipeMux) tick(time.Time)          {}
-func (m *pipeMux) tells() bool             { return false }
-func (m *pipeMux) cause() *CloseError      { return nil }
-func (m *pipeMux) closed() <-chan struct{} { return m.gone }
-func (m *pipeMux) transport() Transport    { return Memory }
-func (m *pipeMux) localAddr() net.Addr     { return pipeAddr{} }
-func (m *pipeMux) remoteAddr() net.Addr    { return pipeAddr{} }
+func (m *pipeMux) limit(streams int)           { m.slots.limit(streams) }
+func (m *pipeMux) tick(time.Time)              {}
+func (m *pipeMux) tells() bool                 { return false }
+func (m *pipeMux) packets() (sent, lost int64) { return 0, 0 }
+func (m *pipeMux) cause() *CloseError          { return nil }
+func (m *pipeMux) closed() <-chan struct{}     { return m.gone }
+func (m *pipeMux) transport() Transport        { return Memory }
+func (m *pipeMux) localAddr() net.Addr         { return pipeAddr{} }
+func (m *pipeMux) remoteAddr() net.Addr        { return pipeAddr{} }
 
 type pipeAddr struct{}
 

@@ -88,9 +88,14 @@ func (m *quicMux) settled(err error) error {
 	return err
 }
 
-func (m *quicMux) limit(int)               {} // MAX_STREAMS says it
-func (m *quicMux) tick(time.Time)          {}
-func (m *quicMux) tells() bool             { return true }
+func (m *quicMux) limit(int)      {} // MAX_STREAMS says it
+func (m *quicMux) tick(time.Time) {}
+func (m *quicMux) tells() bool    { return true }
+func (m *quicMux) packets() (sent, lost int64) {
+	stats := m.conn.ConnectionStats()
+	return int64(stats.PacketsSent), int64(stats.PacketsLost)
+}
+
 func (m *quicMux) transport() Transport    { return QUIC }
 func (m *quicMux) localAddr() net.Addr     { return m.conn.LocalAddr() }
 func (m *quicMux) remoteAddr() net.Addr    { return m.conn.RemoteAddr() }

@@ -52,6 +52,12 @@ var codeTable = map[Code]struct {
 	CodeLost:        {"lost", Redial},
 }
 
+// Known reports whether the code is one of the table: a peer can send any.
+func (c Code) Known() bool {
+	_, ok := codeTable[c]
+	return ok
+}
+
 // String returns the code's name in lower case with underscores.
 func (c Code) String() string {
 	if row, ok := codeTable[c]; ok {

@@ -104,6 +104,8 @@ type mux interface {
 	closed() <-chan struct{}
 	// cause explains, after closed, why it ended by itself.
 	cause() *CloseError
+	// packets are those of QUIC that were sent, and those of them that were lost.
+	packets() (sent, lost int64)
 	transport() Transport
 	localAddr() net.Addr
 	remoteAddr() net.Addr
@@ -116,6 +118,8 @@ type Session struct {
 	mux     mux
 	control *stream
 	peer    Peer
+
+	open, bytesIn, bytesOut atomic.Int64 // of all streams but the control stream
 
 	lastReply atomic.Int64  // nanoseconds after start
 	rtt       atomic.Int64  // nanoseconds, of the last heartbeat
@@ -259,6 +263,7 @@ func (s *Session) Open(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, s.sessionErr(ctx, err)
 	}
+	s.open.Add(1)
 	return newStream(s, r), nil
 }
 
@@ -272,6 +277,7 @@ func (s *Session) Accept(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, s.sessionErr(ctx, err)
 	}
+	s.open.Add(1)
 	return newStream(s, r), nil
 }
 

@@ -74,6 +74,9 @@ func (s *stream) Read(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := s.raw.Read(p)
+	if s != s.sess.control {
+		s.sess.bytesIn.Add(int64(n))
+	}
 	if err == nil {
 		return n, nil
 	}
@@ -128,6 +131,9 @@ func (s *stream) Write(p []byte) (int, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	n, err := s.writeAll(p)
+	if s != s.sess.control {
+		s.sess.bytesOut.Add(int64(n))
+	}
 	if err != nil {
 		s.mu.Lock()
 		s.failed = true
@@ -223,6 +229,9 @@ func (s *stream) shut(torn bool) {
 	}
 	s.closed = true
 	s.mu.Unlock()
+	if s != s.sess.control {
+		s.sess.open.Add(-1)
+	}
 	s.raw.end(torn)
 }
 
@@ -248,6 +257,7 @@ func Recycle(conn net.Conn) {
 		_ = s.Close()
 		return
 	}
+	s.sess.open.Add(-1)
 	_ = s.raw.SetReadDeadline(time.Time{})
 	s.raw.recycle()
 }

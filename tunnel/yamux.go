@@ -207,12 +207,13 @@ func (m *yamuxMux) peerStreams() int64 {
 	return int64(m.session.NumStreams() - m.slots.inUse())
 }
 
-func (m *yamuxMux) limit(streams int)       { m.slots.limit(streams) }
-func (m *yamuxMux) tells() bool             { return false }
-func (m *yamuxMux) transport() Transport    { return TCP }
-func (m *yamuxMux) localAddr() net.Addr     { return m.conn.LocalAddr() }
-func (m *yamuxMux) remoteAddr() net.Addr    { return m.conn.RemoteAddr() }
-func (m *yamuxMux) closed() <-chan struct{} { return m.session.CloseChan() }
+func (m *yamuxMux) limit(streams int)           { m.slots.limit(streams) }
+func (m *yamuxMux) packets() (sent, lost int64) { return 0, 0 }
+func (m *yamuxMux) tells() bool                 { return false }
+func (m *yamuxMux) transport() Transport        { return TCP }
+func (m *yamuxMux) localAddr() net.Addr         { return m.conn.LocalAddr() }
+func (m *yamuxMux) remoteAddr() net.Addr        { return m.conn.RemoteAddr() }
+func (m *yamuxMux) closed() <-chan struct{}     { return m.session.CloseChan() }
 
 // hangUp closes the connection. The deadline frees a TLS write that the peer
 // blocks, and spares the goodbye that nobody would read.

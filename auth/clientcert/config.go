@@ -43,6 +43,8 @@ type Principal struct {
 	Tunnels []string `yaml:"tunnels"`
 	// Servers are the servers of those tunnels that it may use, or "*". Required.
 	Servers []string `yaml:"servers"`
+	// TrustTrace has its trace context, traceparent and whether it is sampled, count as the parent of ours. Default false.
+	TrustTrace bool `yaml:"trust_trace"`
 }
 
 // Validate reports everything that is wrong at once, each beginning with its key. It reads no file: [New] does.

@@ -73,6 +73,9 @@ type Config struct {
 	// Proof says whether tokens must be bound to a key: dpop (RFC 9449), certificate (RFC 8705), or optional, where a token
 	// that is bound must be proved and others pass. Default optional.
 	Proof string `yaml:"proof"`
+	// TrustTrace has the trace context of its callers, traceparent and whether it is sampled, count as the parent of ours. For a gateway alone.
+	// Default false.
+	TrustTrace bool `yaml:"trust_trace"`
 	// Introspection has opaque tokens asked about at the provider (RFC 7662). One issuer may have it. Optional.
 	Introspection *Introspection `yaml:"introspection"`
 }

@@ -71,6 +71,8 @@ func (c *Config) check(forwarded bool, complain complaint) {
 	switch {
 	case len(c.Tunnels) == 0:
 		complain(`tunnels: name the tunnels that it may speak for; all is ["*"]`)
+	case forwarded && c.TrustTrace:
+		complain("trust_trace: it is the gateway that reads trace contexts")
 	case forwarded && !slices.Equal(c.Tunnels, []string{anyName}):
 		complain("tunnels: leave it out: a connector has one tunnel")
 	}

@@ -22,7 +22,8 @@ func newConnector() *cobra.Command {
 		Use:   "connector -c FILE",
 		Short: "Run the private side: it dials the gateway and calls your servers",
 		Long: `Runs a connector until SIGTERM, SIGINT or SIGHUP: then calls in flight get 30 s, and it exits 0. A second
-signal exits at once. The log, on standard error, says where it is attached and over what.
+signal exits at once. The log, on standard error, says where it is attached and over what; SIGUSR1 makes
+it say a step more, down to debug, and SIGUSR2 sets it back.
 
 A change of the file, of a secret or of a certificate counts within seconds, and ends no call; a file
 that cannot be used changes nothing, and the log says which line. How the gateway is reached, and
@@ -37,16 +38,22 @@ open; it dials neither the gateway nor your servers, and starts none.`,
 	flags.addTo(cmd, "connector.yaml")
 	cmd.AddCommand(newConnectorStatus())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		log, flush, err := flags.logger(cmd)
-		if err != nil {
-			return err
-		}
-		defer flush()
 		cfg := connector.Config{}
 		if err := flags.load(cmd, &cfg); err != nil {
 			return err
 		}
-		cfg.Logger, cfg.Version = log.With("role", "connector"), versionText()
+		log, err := flags.open(cmd, cfg.Telemetry)
+		if err != nil {
+			return err
+		}
+		defer log.flush()
+		told, err := log.tell(cmd.Context(), cfg.Telemetry, "connector", cfg.ControlSocket() != "")
+		if err != nil {
+			return flags.inFile(err)
+		}
+		defer told.Shutdown()
+		cfg.Logger, cfg.Version = log.logger("connector"), versionText()
+		cfg.Tracer, cfg.Meter, cfg.Metrics, cfg.OnAudit = told.Tracer, told.Meter, told.Metrics(), told.Audit
 		if cfg.File, err = filepath.Abs(flags.path); err != nil {
 			return err
 		}
@@ -56,6 +63,7 @@ open; it dials neither the gateway nor your servers, and starts none.`,
 			return flags.inFile(err)
 		}
 		if flags.check {
+			told.Discard()
 			defer c.Close()
 			facts, errs := c.Check(cmd.Context())
 			if err := flags.inFile(errs...); err != nil {
@@ -64,14 +72,15 @@ open; it dials neither the gateway nor your servers, and starts none.`,
 			flags.report(cmd, append(connectorFacts(cfg), facts...), c.Warnings())
 			return nil
 		}
-		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), flush)
+		defer log.onSignals()()
+		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), log.flush)
 		defer stop()
 		defer heap.Floor()()
 		fresh := make(chan struct{})
 		ctx, end := context.WithCancel(ctx)
 		go func() {
 			defer close(fresh)
-			keepFresh(ctx, flags.path, cfg, c, cfg.Logger)
+			keepFresh(ctx, flags.path, cfg, c, log)
 		}()
 		err = c.Run(ctx)
 		end()

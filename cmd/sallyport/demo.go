@@ -11,7 +11,7 @@ import (
 
 func newDemo() *cobra.Command {
 	var flags logFlags
-	var listen, extra string
+	var listen, extra, collector string
 	var once, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -20,8 +20,11 @@ func newDemo() *cobra.Command {
 two over HTTP, and this program once more as a local command, kept apart from all the rest. It prints
 how to call them. Everything is on loopback; keys and certificates are made for this run in a private
 directory that goes when it ends. Where Linux does not let it keep a command apart, and on other
-systems, the local one is left out, and the demo says why.`,
-		Example: "  sallyport demo\n  sallyport demo --once\n  sallyport demo --connector-config my-servers.yaml",
+systems, the local one is left out, and the demo says why.
+
+--otlp-endpoint sends a trace of every call, metrics and the log to a collector, which need not take
+all three. What a caller says of its own trace counts there.`,
+		Example: "  sallyport demo\n  sallyport demo --once\n  sallyport demo --connector-config my-servers.yaml\n  sallyport demo --otlp-endpoint http://127.0.0.1:4318",
 		Args:    exactArgs(0, 0),
 	}
 	flags.add(cmd, "error")
@@ -29,6 +32,7 @@ systems, the local one is left out, and the demo says why.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON with servers, token and ca_file when ready")
 	cmd.Flags().StringVar(&listen, "listen", "", "the gateway's loopback address (default 127.0.0.1:7443, or any free port)")
 	cmd.Flags().StringVar(&extra, "connector-config", "", "partial connector.yaml, with servers, upstream and policy only, to serve as well")
+	cmd.Flags().StringVar(&collector, "otlp-endpoint", "", "base URL of an OpenTelemetry collector over HTTP, such as http://127.0.0.1:4318: all calls are traced there")
 	cmd.MarkFlagsMutuallyExclusive("once", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if asJSON && !cmd.Flags().Changed("log-level") {
@@ -39,7 +43,10 @@ systems, the local one is left out, and the demo says why.`,
 			return err
 		}
 		defer flush()
-		cfg := demo.Config{Listen: listen, Log: log.Handler(), Version: versionText()}
+		cfg := demo.Config{Listen: listen, Log: log.Handler(), Version: versionText(), Collector: collector}
+		if cfg.CollectorLog, err = flags.collectorLog(cmd); err != nil {
+			return err
+		}
 		if extra != "" {
 			cfg.Extra = new(demo.Extra)
 			if err := config.Load(extra, cfg.Extra); err != nil {

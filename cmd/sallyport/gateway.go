@@ -16,7 +16,8 @@ func newGateway() *cobra.Command {
 		Use:   "gateway -c FILE",
 		Short: "Run the public side: agents call it, connectors dial it",
 		Long: `Runs a gateway until SIGTERM, SIGINT or SIGHUP: then new calls are refused, those in flight get 30 s,
-and it exits 0. A second signal exits at once. The log goes to standard error.
+and it exits 0. A second signal exits at once. The log goes to standard error; SIGUSR1 makes it say a
+step more, down to debug, and SIGUSR2 sets it back.
 
 --check validates the file, reads its secrets and certificates, and says what is open. Run it as
 the user that the gateway runs as: it makes the keys that state_dir still lacks.`,
@@ -26,21 +27,28 @@ the user that the gateway runs as: it makes the keys that state_dir still lacks.
 	flags.addTo(cmd, "gateway.yaml")
 	cmd.AddCommand(newRotateKey())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		log, flush, err := flags.logger(cmd)
-		if err != nil {
-			return err
-		}
-		defer flush()
 		cfg := gateway.Config{}
 		if err := flags.load(cmd, &cfg); err != nil {
 			return err
 		}
-		cfg.Logger, cfg.Version = log.With("role", "gateway"), versionText()
+		log, err := flags.open(cmd, cfg.Telemetry)
+		if err != nil {
+			return err
+		}
+		defer log.flush()
+		told, err := log.tell(cmd.Context(), cfg.Telemetry, "gateway", cfg.Health.Listen != "")
+		if err != nil {
+			return flags.inFile(err)
+		}
+		defer told.Shutdown()
+		cfg.Logger, cfg.Version = log.logger("gateway"), versionText()
+		cfg.Tracer, cfg.Meter, cfg.Metrics, cfg.OnAudit = told.Tracer, told.Meter, told.Metrics(), told.Audit
 		g, err := gateway.New(cfg)
 		if err != nil {
 			return flags.inFile(err)
 		}
 		if flags.check {
+			told.Discard()
 			flags.report(cmd, g.Open(), g.Warnings())
 			return nil
 		}
@@ -50,7 +58,8 @@ the user that the gateway runs as: it makes the keys that state_dir still lacks.
 		for _, w := range g.Warnings() {
 			cfg.Logger.Warn("configuration", "warning", w)
 		}
-		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), flush)
+		defer log.onSignals()()
+		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), log.flush)
 		defer stop()
 		defer heap.Floor()()
 		return failed(g.Run(ctx))

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io/fs"
-	"log/slog"
 	"maps"
 	"os"
 	"strings"
@@ -24,7 +23,8 @@ const retryEvery = 10 * time.Second
 type files map[string]fs.FileInfo
 
 // keepFresh takes changes of the connector's configuration over while it runs, until ctx ends.
-func keepFresh(ctx context.Context, path string, base connector.Config, c *connector.Connector, log *slog.Logger) {
+func keepFresh(ctx context.Context, path string, base connector.Config, c *connector.Connector, level *roleLog) {
+	log := base.Logger
 	look := func() files { return stat(append([]string{path}, c.Files()...)) }
 	told := ""
 	whenChanged(ctx, look, func(again bool) error {
@@ -33,6 +33,9 @@ func keepFresh(ctx context.Context, path string, base connector.Config, c *conne
 		err := config.Load(path, &cfg)
 		if err == nil {
 			waiting, err = c.Reload(cfg)
+		}
+		if err == nil {
+			err = level.reconfigure(cfg.Telemetry.Logs)
 		}
 		if err != nil {
 			if again && err.Error() == told {

@@ -14,6 +14,7 @@ import (
 
 	"sallyport.dev/config"
 	"sallyport.dev/connector"
+	"sallyport.dev/telemetry"
 )
 
 // watching runs whenChanged on a file for a minute, in the test's own time.
@@ -75,7 +76,11 @@ func TestACAFileMayComeLate(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		cfg := connector.Config{Logger: slog.New(slog.DiscardHandler)}
+		log := &roleLog{
+			handler: slog.NewTextHandler(&out, nil), level: new(slog.LevelVar),
+			read: func(cfg telemetry.LogConfig) (slog.Level, error) { return telemetry.ParseLevel(cfg.Level) },
+		}
+		cfg := connector.Config{Logger: log.logger("connector")}
 		if err := config.Load(path, &cfg); err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +95,7 @@ func TestACAFileMayComeLate(t *testing.T) {
 			write(t, path, before+"  tickets: { url: \"https://tickets.internal/mcp\", ca_file: "+ca+" }\n")
 		})
 		time.AfterFunc(40*time.Second, func() { write(t, ca, string(pem)) })
-		keepFresh(ctx, path, cfg, c, slog.New(slog.NewTextHandler(&out, nil)))
+		keepFresh(ctx, path, cfg, c, log)
 		if text := out.String(); strings.Count(text, "cannot be used") != 1 || strings.Count(text, "configuration reloaded") != 1 || len(c.Files()) != 1 {
 			t.Errorf("the log says:\n%s", text)
 		}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,6 +30,37 @@ func (f *logFlags) logger(cmd *cobra.Command) (log *slog.Logger, flush func(), e
 	return log, func() { _ = buffer.Flush() }, err // standard error is where we would tell
 }
 
+// collectorLog logs what goes wrong with a collector, whatever the level of the log is otherwise.
+func (f *logFlags) collectorLog(cmd *cobra.Command) (slog.Handler, error) {
+	log, _, err := telemetry.NewLogger(cmd.ErrOrStderr(), telemetry.LogConfig{Level: "warn", Format: f.format})
+	if err != nil {
+		return nil, err
+	}
+	return log.Handler(), nil
+}
+
+// usable says which words are none.
+func (f *logFlags) usable() error {
+	_, _, err := telemetry.NewLogger(io.Discard, telemetry.LogConfig{Level: f.level, Format: f.format})
+	return err
+}
+
+// settings are those of the flags, or else of the file, or else of OTEL_LOG_LEVEL, or else the defaults.
+func (f *logFlags) settings(cmd *cobra.Command, file telemetry.LogConfig) (telemetry.LogConfig, error) {
+	given := telemetry.LogConfig{Level: f.level, Format: f.format}
+	if !cmd.Flags().Changed("log-level") {
+		fromEnv := strings.ToLower(os.Getenv("OTEL_LOG_LEVEL"))
+		if _, err := telemetry.ParseLevel(fromEnv); err != nil && file.Level == "" {
+			return given, errors.New("OTEL_LOG_LEVEL: debug, info, warn or error is supported")
+		}
+		given.Level = cmp.Or(file.Level, fromEnv, f.level)
+	}
+	if !cmd.Flags().Changed("log-format") {
+		given.Format = cmp.Or(file.Format, f.format)
+	}
+	return given, nil
+}
+
 // roleFlags are the flags of gateway and connector.
 type roleFlags struct {
 	logFlags
@@ -48,6 +82,9 @@ func (f *roleFlags) addFile(cmd *cobra.Command, example string) {
 
 // load decodes the file; its problems have one line each, with file and line.
 func (f *roleFlags) load(cmd *cobra.Command, into any) error {
+	if err := f.usable(); err != nil {
+		return err
+	}
 	if f.path == "" {
 		return fmt.Errorf("-c FILE is required; see %s --help", cmd.CommandPath())
 	}

@@ -26,7 +26,7 @@ const (
 
 func newConnectorStatus() *cobra.Command {
 	var flags roleFlags
-	var raw bool
+	var raw, metrics bool
 	cmd := &cobra.Command{
 		Use:   "status -c FILE",
 		Short: "Say how the running connector of a configuration is doing",
@@ -34,13 +34,25 @@ func newConnectorStatus() *cobra.Command {
 and how calls to them went, its policy, its credentials by name and age, and what is open or weak. It must run on this
 machine, as this user or as one whom root asks. No value of a secret, an argument or an answer is said.
 
+--metrics prints what it has measured since it started instead, in the text format of Prometheus: one that scrapes files, or a
+textfile collector, can take it from there. The connector listens on no port for that.
+
 Exits 1 if no connector answers.`,
-		Example: "  sallyport connector status -c /etc/sallyport/connector.yaml\n  sallyport connector status -c /etc/sallyport/connector.yaml --json",
+		Example: "  sallyport connector status -c /etc/sallyport/connector.yaml\n  sallyport connector status -c /etc/sallyport/connector.yaml --json\n  sallyport connector status -c /etc/sallyport/connector.yaml --metrics",
 		Args:    exactArgs(0, 0),
 	}
 	flags.addFile(cmd, "connector.yaml")
 	cmd.Flags().BoolVar(&raw, "json", false, "print it as JSON")
+	cmd.Flags().BoolVar(&metrics, "metrics", false, "print its metrics in Prometheus' text format")
+	cmd.MarkFlagsMutuallyExclusive("json", "metrics")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if metrics {
+			text, err := flags.askRunningFor(cmd, http.MethodGet, "/v1/metrics")
+			if err == nil {
+				_, err = cmd.OutOrStdout().Write(text)
+			}
+			return failed(err)
+		}
 		text, err := flags.askRunning(cmd, http.MethodGet, "/v1/status")
 		if err != nil {
 			return err
@@ -60,8 +72,16 @@ Exits 1 if no connector answers.`,
 
 var errForeignAnswer = errors.New("the connector's answer cannot be read: it may be of another version")
 
-// askRunning asks the connector that runs with the configuration.
+// askRunning asks the connector that runs with the configuration for JSON.
 func (f *roleFlags) askRunning(cmd *cobra.Command, method, path string) (text []byte, err error) {
+	if text, err = f.askRunningFor(cmd, method, path); err != nil {
+		return nil, err
+	}
+	return text, failed((*jsontext.Value)(&text).Indent())
+}
+
+// askRunningFor asks the connector that runs with the configuration for whatever it has at a path.
+func (f *roleFlags) askRunningFor(cmd *cobra.Command, method, path string) (text []byte, err error) {
 	var cfg connector.Config
 	if err := f.load(cmd, &cfg); err != nil {
 		return nil, err
@@ -99,10 +119,13 @@ func askControl(ctx context.Context, socket, method, path string) (text []byte, 
 	if response.StatusCode == http.StatusNotFound && strings.HasPrefix(string(text), "connector: ") {
 		return nil, errors.New(strings.TrimSpace(string(text)))
 	}
+	if response.StatusCode == http.StatusNotFound && path == "/v1/metrics" {
+		return nil, errors.New("the connector that runs is an older one, which does not show its metrics: restart it with this version")
+	}
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the connector answers %s: it may be of another version", response.Status)
 	}
-	return text, (*jsontext.Value)(&text).Indent()
+	return text, nil
 }
 
 // printStatus writes a status for people.

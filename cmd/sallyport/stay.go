@@ -35,7 +35,7 @@ func stayUp(cmd *cobra.Command, cfg demo.Config, asJSON bool) error {
 
 // demoError tells wrong usage from a demo that failed.
 func demoError(err error) error {
-	if errors.Is(err, demo.ErrListen) {
+	if errors.Is(err, demo.ErrListen) || errors.Is(err, demo.ErrCollector) {
 		return err
 	}
 	return failed(err)

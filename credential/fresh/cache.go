@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"sallyport.dev/credential/watch"
 )
 
 const (
@@ -111,6 +113,7 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 		}
 		pending := e.pending
 		c.mu.Unlock()
+		watch.Asking(ctx)
 		select {
 		case <-pending:
 		case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport.dev/credential"
+	"sallyport.dev/credential/watch"
 	"sallyport.dev/secret"
 )
 
@@ -45,6 +46,7 @@ func (s *fileSource) Fetch(ctx context.Context, _ credential.Principal) (credent
 		s.last.CompareAndSwap(last, &lastRead{info: last.info, got: last.got, looked: began})
 		return last.got, nil
 	}
+	watch.Asking(ctx)
 	value, err := s.ref.Resolve()
 	if err != nil {
 		s.last.Store(nil)

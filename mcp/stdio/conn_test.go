@@ -381,3 +381,20 @@ func TestErrorsOf2026HaveAStatus(t *testing.T) {
 		}
 	}
 }
+
+// TestTraceOfACall: the command hears of which trace a request is part; notifications, and the agent's own word on it, are as they were or gone.
+func TestTraceOfACall(t *testing.T) {
+	inBubble(t, Session, func(r *rig) {
+		const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+		ctx := WithTrace(r.t.Context(), parent, "")
+		done := r.post(ctx, `{"jsonrpc":"2.0","id":"x","method":"tools/call","params":{"name":"a","_meta":{"progressToken":"t","traceparent":"mine"},"arguments":{"n":1.0}}}`)
+		r.reads(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","_meta":{"progressToken":1,"traceparent":"` + parent + `"},"arguments":{"n":1.0}}}`)
+		r.writes(`{"jsonrpc":"2.0","id":1,"result":{}}`)
+		if got := body(t, <-done); got != `{"jsonrpc":"2.0","id":"x","result":{}}` {
+			t.Errorf("got %s", got)
+		}
+		told := r.post(ctx, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+		r.reads(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+		<-told
+	})
+}

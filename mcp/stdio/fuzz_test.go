@@ -21,7 +21,7 @@ func FuzzTake(f *testing.F) {
 		var streams []*stream
 		for range 2 {
 			s := c.newStream(false)
-			if _, refused := c.enter([][]byte{[]byte(`{"jsonrpc":"2.0","id":"mine","method":"tools/call","params":{"_meta":{"progressToken":"my token"}}}`)}, s); refused != nil {
+			if _, refused := c.enter([][]byte{[]byte(`{"jsonrpc":"2.0","id":"mine","method":"tools/call","params":{"_meta":{"progressToken":"my token"}}}`)}, s, nil); refused != nil {
 				t.Fatal(refused)
 			}
 			s.watch(t.Context())

@@ -32,7 +32,8 @@ func (c *Conn) Do(ctx context.Context, call *mcp.Call) (*http.Response, error) {
 		return nil, mcp.Internal(err)
 	}
 	s := c.newStream(false)
-	out, refused := c.enter(msgs, s)
+	within, _ := ctx.Value(traceKey{}).(*trace)
+	out, refused := c.enter(msgs, s, within)
 	if refused != nil {
 		return nil, refused
 	}
@@ -73,6 +74,17 @@ func (c *Conn) Do(ctx context.Context, call *mcp.Call) (*http.Response, error) {
 		return s.lone(m, c.cfg.Kind == Stateless), nil
 	}
 	return s.response(), nil
+}
+
+// trace is what a call is part of, as W3C Trace Context has it.
+type trace struct{ parent, state string }
+
+type traceKey struct{}
+
+// WithTrace returns a context whose calls tell the command in params._meta of which trace they are part, in place of what the
+// agent says of that. state may be empty.
+func WithTrace(ctx context.Context, parent, state string) context.Context {
+	return context.WithValue(ctx, traceKey{}, &trace{parent, state})
 }
 
 // unknown is the error of a call of which the command has got something, and no more than that is known.
@@ -119,7 +131,7 @@ func (c *Conn) flush(s *stream) {
 }
 
 // enter gives each message its form for the command, and remembers the requests.
-func (c *Conn) enter(msgs [][]byte, s *stream) (_ *outgoing, refused *mcp.Error) {
+func (c *Conn) enter(msgs [][]byte, s *stream, within *trace) (_ *outgoing, refused *mcp.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
@@ -149,7 +161,7 @@ func (c *Conn) enter(msgs [][]byte, s *stream) (_ *outgoing, refused *mcp.Error)
 		}
 		switch refs.Kind {
 		case mcp.Request:
-			c.enterRequest(out, msg, refs, target)
+			c.enterRequest(out, msg, refs, target, within)
 		case mcp.Notification:
 			c.enterNotification(out, msg, refs)
 		case mcp.Response:
@@ -198,8 +210,8 @@ func (c *Conn) askedAs(raw []byte) (id string, ok bool) {
 	return "", false
 }
 
-// enterRequest gives a request our id, and its progress too. c.mu is held.
-func (c *Conn) enterRequest(out *outgoing, msg []byte, refs mcp.Refs, s *stream) {
+// enterRequest gives a request our id, and its progress too; and says which trace it is part of, if that is wanted. c.mu is held.
+func (c *Conn) enterRequest(out *outgoing, msg []byte, refs mcp.Refs, s *stream, within *trace) {
 	c.last++
 	ours := []byte(strconv.FormatInt(c.last, 10))
 	r := &request{id: append([]byte(nil), refs.ID.Of(msg)...), method: refs.Method, stream: s, since: time.Now()}
@@ -207,6 +219,9 @@ func (c *Conn) enterRequest(out *outgoing, msg []byte, refs mcp.Refs, s *stream)
 	if !refs.MetaToken.IsZero() {
 		r.token = append([]byte(nil), refs.MetaToken.Of(msg)...)
 		edits = append(edits, mcp.Edit{Span: refs.MetaToken, With: ours})
+	}
+	if within != nil {
+		edits = append(edits, refs.TraceEdits(within.parent, within.state)...)
 	}
 	out.lines = append(out.lines, mcp.Splice(flatten(msg), edits...))
 	out.requests, out.ids = append(out.requests, r), append(out.ids, c.last)

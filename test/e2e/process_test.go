@@ -254,6 +254,7 @@ func (d deployment) call(t *testing.T) {
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when its log has ended
+	out  stack.Log     // what it has printed
 
 	mu  sync.Mutex // guards log
 	log []string
@@ -261,7 +262,14 @@ type process struct {
 
 func start(t *testing.T, binary, role, config string) *process {
 	t.Helper()
-	p := &process{cmd: exec.CommandContext(context.Background(), binary, role, "-c", config, "--log-format", "json"), done: make(chan struct{})}
+	return startWith(t, nil, binary, role, "-c", config, "--log-format", "json")
+}
+
+// startWith is start with more variables of the environment, and other arguments.
+func startWith(t *testing.T, env []string, binary string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.CommandContext(context.Background(), binary, args...), done: make(chan struct{})}
+	p.cmd.Env, p.cmd.Stdout = append(os.Environ(), env...), &p.out
 	stderr, err := p.cmd.StderrPipe()
 	if err == nil {
 		err = p.cmd.Start()
@@ -282,7 +290,7 @@ func start(t *testing.T, binary, role, config string) *process {
 		<-p.done
 		_ = p.cmd.Wait()
 		if t.Failed() {
-			t.Logf("%s:\n%s", role, strings.Join(p.log, "\n"))
+			t.Logf("%s:\n%s", args[0], strings.Join(p.log, "\n"))
 		}
 	})
 	return p

@@ -51,6 +51,12 @@ func TestConnectorStatus(t *testing.T) {
 	if len(status.Sessions) != 2 || len(status.Servers) != 1 || status.Servers[0].Answered != 1 || status.Policy.Mode != "rules" || status.Policy.Limited != 1 || status.Instance == "" {
 		t.Errorf("%s", out)
 	}
+	out, code = ask("--metrics")
+	for _, want := range []string{"# TYPE mcp_server_operation_duration_seconds histogram", `sallyport_tunnel_sessions{sallyport_transport="quic"} 2`, `sallyport_server="echo"`, `sallyport_tunnel_packets_total{`, `sallyport_policy_decisions_total{`} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%d, %s\nlacks %s", code, out, want)
+		}
+	}
 	socket := filepath.Join(state, "connector.sock")
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket's mode: %v, %v", info.Mode(), err)

@@ -42,6 +42,10 @@ func (d *Demo) connectorConfig(transport string) (connector.Config, error) {
 		Logger:  slog.New(d.watch.role(roleConnector)),
 		Version: d.cfg.Version,
 	}
+	if t := d.told.connector; t != nil {
+		cfg.Tracer, cfg.Meter = t.Tracer, t.Meter
+		cfg.Logger = slog.New(t.Handler(d.watch.role(roleConnector)))
+	}
 	if d.local != nil {
 		cfg.Servers[localName] = *d.local
 	}

@@ -39,6 +39,10 @@ type Config struct {
 	Log slog.Handler
 	// Calls gets every call that has ended. Optional; it must not block.
 	Calls func(CallSeen)
+	// Collector is the base URL of an OpenTelemetry collector that both roles tell of all calls. Optional.
+	Collector string
+	// CollectorLog gets what goes wrong with that. Optional; default none.
+	CollectorLog slog.Handler
 	// Program is the sallyport binary that is run as a local server. Optional; default this one.
 	Program string
 	// Version is the software version.
@@ -66,6 +70,7 @@ type Demo struct {
 	without  error             // and why
 	sockets  []interface{ Close() error }
 	ownCalls chan CallSeen
+	told     told
 	over     string // what carries the tunnel, once the connector is attached
 }
 
@@ -80,6 +85,9 @@ func New(cfg Config) (d *Demo, err error) {
 	}()
 	d = made
 	d.watch = newWatch(cfg.Log, d.sawCall)
+	if d.told, err = tell(cfg); err != nil {
+		return nil, err
+	}
 	if d.dir, err = os.MkdirTemp("", "sallyport-demo-"); err != nil {
 		return nil, fmt.Errorf("make a directory for the demo: %w", err)
 	}
@@ -113,6 +121,7 @@ func (d *Demo) Close() {
 	for _, s := range d.sockets {
 		_ = s.Close() // closed already, after a run
 	}
+	d.told.shutdown()
 	if d.dir != "" {
 		_ = os.RemoveAll(d.dir) // nothing in it outlives the process's use
 	}
@@ -134,18 +143,22 @@ func (d *Demo) newGateway() error {
 	if d.tunnel, err = d.secretFile("gateway", "tunnel.token", secret.New("tunnel-"+rand.Text()+rand.Text())); err != nil {
 		return err
 	}
-	d.gateway, err = gateway.New(gateway.Config{
+	cfg := gateway.Config{
 		PublicURL: d.public,
 		StateDir:  filepath.Join(d.dir, "gateway"),
 		TLS:       gateway.TLS{SelfSigned: true},
 		Tunnels:   []gateway.Tunnel{{Name: tunnelName, TunnelToken: d.tunnel}},
 		Agents: gateway.Agents{Tokens: []gateway.Token{
-			{Name: principalName, Token: token, Tunnels: []string{tunnelName}, Servers: []string{"*"}},
+			{Name: principalName, Token: token, Tunnels: []string{tunnelName}, Servers: []string{"*"}, TrustTrace: true},
 		}},
 		Logger:  slog.New(d.watch.role(roleGateway)),
 		Version: d.cfg.Version,
-	})
-	if err != nil {
+	}
+	if t := d.told.gateway; t != nil {
+		cfg.Tracer, cfg.Meter, cfg.Telemetry.Metrics.Names = t.Tracer, t.Meter, true
+		cfg.Logger = slog.New(t.Handler(d.watch.role(roleGateway)))
+	}
+	if d.gateway, err = gateway.New(cfg); err != nil {
 		return err
 	}
 	d.gateway.Sockets(tcp, udp)

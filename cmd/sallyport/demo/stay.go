@@ -64,7 +64,7 @@ func (d *Demo) PrintCard(w io.Writer, program string) error {
 		fmt.Fprintf(&b, "  %-8s %s\n", label, d.URL(name))
 	}
 	fmt.Fprintf(&b, "  %-8s %s\n  %-8s %s\n", "token", token, "CA file", d.gateway.CAFile())
-	fmt.Fprintf(&b, `
+	fmt.Fprintf(&b, `%s
 Call it, from another terminal:
 
   SALLYPORT_TOKEN=%s %s call --ca %s %s query '{"sql":"%s"}'
@@ -79,9 +79,17 @@ Or give it to an agent:
 
 Each call shows up below. Ctrl-C ends the demo and removes its keys.
 
-`, token, quote(program), ca, d.URL(ordersName), ordersQuery, d.Curl(), d.URL(ordersName), token, ca)
+`, d.tracesLine(), token, quote(program), ca, d.URL(ordersName), ordersQuery, d.Curl(), d.URL(ordersName), token, ca)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// tracesLine says where traces are to be seen, if they are sent.
+func (d *Demo) tracesLine() string {
+	if d.cfg.Collector == "" {
+		return ""
+	}
+	return fmt.Sprintf("  %-8s %s, as sallyport-gateway and sallyport-connector\n", "traces", d.cfg.Collector)
 }
 
 // Curl is a command line that asks the notes server for what reached it, ready for a shell.

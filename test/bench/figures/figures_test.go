@@ -44,25 +44,13 @@ func TestRun(t *testing.T) {
 			}
 		}
 	}
-	local, err := p.measureLocal(t.Context(), self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	credentials, err := p.measureCredentials(t.Context(), self)
+	parts, err := p.measureParts(t.Context(), self)
 	if err != nil {
 		t.Fatal(err)
 	}
 	results, strangers := quietest(results)
 	path := filepath.Join(t.TempDir(), "docs", "performance.md")
-	decisions, err := p.measurePolicy(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	callers, err := p.measureCallers(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := writeReport(path, p, results, local, credentials, decisions, callers, strangers); err != nil {
+	if err := writeReport(path, p, results, parts, strangers); err != nil {
 		t.Fatal(err)
 	}
 	page, err := os.ReadFile(path)
@@ -74,11 +62,19 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s is in %d tables", r.name, n)
 		}
 	}
-	if n := strings.Count(string(page), "in a cell, "); n != 2 || middle(local.bridge) <= 0 || middle(local.namespaces) <= 0 {
-		t.Errorf("%d kinds of cells were measured: %+v", n, local)
+	if n := strings.Count(string(page), "in a cell, "); n != 2 || middle(parts.local.bridge) <= 0 || middle(parts.local.namespaces) <= 0 {
+		t.Errorf("%d kinds of cells were measured: %+v", n, parts.local)
 	}
-	if middle(credentials.smallKeyed) <= 0 || middle(credentials.bulkKeyed) <= 0 || middle(credentials.plain) <= 0 || middle(credentials.inject) <= 0 {
-		t.Errorf("credentials were not measured: %+v", credentials)
+	if middle(parts.credentials.smallKeyed) <= 0 || middle(parts.credentials.bulkKeyed) <= 0 || middle(parts.credentials.plain) <= 0 || middle(parts.credentials.inject) <= 0 {
+		t.Errorf("credentials were not measured: %+v", parts.credentials)
+	}
+	for i, way := range parts.telling.ways {
+		if !strings.Contains(string(page), "| "+way.name+" |") || middle(parts.telling.rates[i]) <= 0 {
+			t.Errorf("%s was not measured", way.name)
+		}
+	}
+	if parts.telling.took == 0 {
+		t.Error("the collector has got nothing")
 	}
 	if n := strings.Count(string(page), ", silent streams |"); n != 2 {
 		t.Errorf("silent streams were measured over %d transports", n)

@@ -183,8 +183,8 @@ const (
 	nextEvent   = 2 * time.Millisecond // between the two events of a stream, so that they are not one piece
 )
 
-// backend answers /mcp with JSON and /events with an event stream.
-func backend() http.Handler {
+// backend answers /mcp with JSON and /events with an event stream, and is the collector of what is told.
+func backend(collect http.HandlerFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/mcp", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -195,6 +195,7 @@ func backend() http.Handler {
 	})
 	mux.HandleFunc("/idle", silence)
 	mux.HandleFunc("/bulk", bulk())
+	mux.HandleFunc("/v1/", collect)
 	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")

@@ -62,33 +62,22 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if err != nil {
 		return err
 	}
-	local, err := plan.measureLocal(ctx, self)
+	parts, err := plan.measureParts(ctx, self)
 	if err != nil {
-		return fmt.Errorf("local commands: %w", err)
-	}
-	credentials, err := plan.measureCredentials(ctx, self)
-	if err != nil {
-		return fmt.Errorf("credentials: %w", err)
-	}
-	decisions, err := plan.measurePolicy(ctx)
-	if err != nil {
-		return fmt.Errorf("policy: %w", err)
-	}
-	callers, err := plan.measureCallers(ctx)
-	if err != nil {
-		return fmt.Errorf("callers: %w", err)
+		return err
 	}
 	results, strangers := quietest(results)
 	if err := writeTables(out, results); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\n%s", idleTable(results))
-	fmt.Fprintf(out, "\n%s", local.table(plan.agents))
-	fmt.Fprintf(out, "\n%s", credentials.table(plan.agents))
-	fmt.Fprintf(out, "\n%s", decisions.table())
+	fmt.Fprintf(out, "\n%s", parts.local.table(plan.agents))
+	fmt.Fprintf(out, "\n%s", parts.credentials.table(plan.agents))
+	fmt.Fprintf(out, "\n%s", parts.decisions.table())
+	fmt.Fprintf(out, "\n%s", parts.telling.table())
 	fmt.Fprintf(out, "\n%d rounds counted; in them other processes took at most %.0f %% of the machine\n", len(results[0].samples), 100*strangers)
 	if report == "" {
 		return nil
 	}
-	return writeReport(report, plan, results, local, credentials, decisions, callers, strangers)
+	return writeReport(report, plan, results, parts, strangers)
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -89,10 +90,40 @@ func (p plan) run(ctx context.Context, self string) (results []result, err error
 	return results, p.profile(ctx, targets)
 }
 
+// partFigures are what is measured beside the paths.
+type partFigures struct {
+	local       localFigures
+	credentials credentialFigures
+	decisions   policyFigures
+	callers     callerFigures
+	telling     telemetryFigures
+}
+
+// measureParts measures what is beside the paths.
+func (p plan) measureParts(ctx context.Context, self string) (f partFigures, err error) {
+	if f.telling, err = p.measureTelemetry(ctx, self); err != nil {
+		return f, fmt.Errorf("telemetry: %w", err)
+	}
+	if f.local, err = p.measureLocal(ctx, self); err != nil {
+		return f, fmt.Errorf("local commands: %w", err)
+	}
+	if f.credentials, err = p.measureCredentials(ctx, self); err != nil {
+		return f, fmt.Errorf("credentials: %w", err)
+	}
+	if f.decisions, err = p.measurePolicy(ctx); err != nil {
+		return f, fmt.Errorf("policy: %w", err)
+	}
+	if f.callers, err = p.measureCallers(ctx); err != nil {
+		return f, fmt.Errorf("callers: %w", err)
+	}
+	return f, nil
+}
+
 // fleet is the processes of a run.
 type fleet struct {
 	self, dir, backend string
 	children           []*child
+	collected          atomic.Int64 // bytes that were told
 }
 
 // newFleet starts the backend. The returned function ends that and all processes.
@@ -105,13 +136,13 @@ func newFleet(self string) (f *fleet, stop func() error, err error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	server := &http.Server{Handler: backend(), ReadHeaderTimeout: 10 * time.Second}
+	f = &fleet{self: self, dir: dir, backend: listener.Addr().String()}
+	server := &http.Server{Handler: backend(f.collect), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
 		_ = server.Serve(listener) // ends with Close
 	}()
-	f = &fleet{self: self, dir: dir, backend: listener.Addr().String()}
 	return f, func() error {
 		err := f.stop()
 		_ = server.Close()
@@ -193,12 +224,20 @@ func (f *fleet) stop() error {
 	return errors.Join(errs...)
 }
 
+// warmRetry is between two attempts to reach a path that was just started.
+const warmRetry = 50 * time.Millisecond
+
 // warm waits until the path works, and lets pools fill.
 func (p plan) warm(ctx context.Context, t target) error {
 	var err error
 	for range 20 { // the connector may still be attaching; a gateway waits 2 s for it
 		if _, err = load(ctx, t, 1, 10*time.Millisecond); err == nil {
 			break
+		}
+		select {
+		case <-time.After(warmRetry): // the gateway may not listen yet
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	if err != nil {

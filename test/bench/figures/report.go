@@ -84,7 +84,7 @@ func writeTables(w io.Writer, results []result) error {
 var reportText string
 
 // writeReport writes the page around the tables.
-func writeReport(path string, p plan, results []result, local localFigures, credentials credentialFigures, decisions policyFigures, callers callerFigures, strangers float64) error {
+func writeReport(path string, p plan, results []result, parts partFigures, strangers float64) error {
 	page, err := template.New("report").Parse(reportText)
 	if err != nil {
 		return err
@@ -97,8 +97,8 @@ func writeReport(path string, p plan, results []result, local localFigures, cred
 	var b bytes.Buffer
 	err = page.Execute(&b, map[string]any{
 		"Under": under, "Alone": strings.TrimSpace(alone), "Idle": strings.TrimSpace(idleTable(results)), "Silent": p.idle,
-		"Local": strings.TrimSpace(local.table(p.agents)), "Credentials": strings.TrimSpace(credentials.table(p.agents)),
-		"Policy": strings.TrimSpace(decisions.table()), "Callers": strings.TrimSpace(callers.table()), "TokenBytes": callers.bytes,
+		"Local": strings.TrimSpace(parts.local.table(p.agents)), "Credentials": strings.TrimSpace(parts.credentials.table(p.agents)),
+		"Policy": strings.TrimSpace(parts.decisions.table()), "Callers": strings.TrimSpace(parts.callers.table()), "TokenBytes": parts.callers.bytes, "Telling": strings.TrimSpace(parts.telling.table()),
 		"Agents": p.agents, "Rounds": p.rounds, "Counted": len(results[0].samples), "Load": p.load, "Single": p.single,
 		"Strangers": fmt.Sprintf("%.0f %%", 100*strangers),
 		"Body":      len(callBody), "Answer": len(cannedAnswer),

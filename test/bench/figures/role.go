@@ -44,7 +44,9 @@ type job struct {
 	Gateway   string // host:port that a connector dials
 	CAFile    string
 	Transport string
-	Silent    bool // no access log
+	Silent    bool     // no access log
+	Collector string   // base URL of what telemetry is sent to; empty for none
+	Sample    *float64 // part of the calls that is traced
 }
 
 // ready is the first line that a child writes.
@@ -217,7 +219,11 @@ func (j job) gateway() (func(context.Context) error, ready, error) {
 	if err != nil {
 		return nil, ready{}, err
 	}
-	g, err := gateway.New(gateway.Config{
+	told, err := j.tell(context.Background())
+	if err != nil {
+		return nil, ready{}, err
+	}
+	cfg := gateway.Config{
 		PublicURL: "http://" + agents,
 		StateDir:  j.Dir,
 		TLS:       gateway.TLS{SelfSigned: true},
@@ -227,18 +233,24 @@ func (j job) gateway() (func(context.Context) error, ready, error) {
 			Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 			Tokens:  []gateway.Token{{Name: "figures", Token: agentRef, Tunnels: []string{tunnelName}, Servers: []string{"*"}}},
 		},
-		Logger: logger,
-	})
+		Logger: slog.New(told.Handler(logger.Handler())), Tracer: told.Tracer, Meter: told.Meter,
+	}
+	cfg.Telemetry.Metrics.Names = true
+	g, err := gateway.New(cfg)
 	if err != nil {
 		return nil, ready{}, err
 	}
 	g.Sockets(tcp, udp)
-	return g.Run, ready{Addr: agents, Tunnel: tcp.Addr().String(), CAFile: g.CAFile()}, nil
+	return j.untilTold(told, g.Run), ready{Addr: agents, Tunnel: tcp.Addr().String(), CAFile: g.CAFile()}, nil
 }
 
 // connector serves the backend under several names, of which two have credentials, with an open policy.
 func (j job) connector() (func(context.Context) error, ready, error) {
 	logger, err := j.logger()
+	if err != nil {
+		return nil, ready{}, err
+	}
+	told, err := j.tell(context.Background())
 	if err != nil {
 		return nil, ready{}, err
 	}
@@ -257,12 +269,12 @@ func (j job) connector() (func(context.Context) error, ready, error) {
 			"bulkkeyed": j.keyed("http://" + j.Backend + "/bulk"),
 		},
 		Policy: policy.Open(),
-		Logger: logger,
+		Logger: slog.New(told.Handler(logger.Handler())), Tracer: told.Tracer, Meter: told.Meter,
 	})
 	if err != nil {
 		return nil, ready{}, err
 	}
-	return c.Run, ready{}, nil
+	return j.untilTold(told, c.Run), ready{}, nil
 }
 
 // logger writes to a file what the command would write to standard error.

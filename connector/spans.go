@@ -1,0 +1,431 @@
+package connector
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"sallyport.dev/credential/watch"
+	"sallyport.dev/mcp"
+	"sallyport.dev/telemetry"
+	"sallyport.dev/tunnel"
+)
+
+// slowPhase is from when on a phase of a call has a span of its own; shorter ones are attributes alone.
+const slowPhase = time.Millisecond
+
+// maxPhases bounds the phases of one call that are kept: a batch may wait for as many humans as it has messages.
+const maxPhases = 64
+
+// methodCallTool is the method whose calls are told apart by the tool.
+const methodCallTool = "tools/call"
+
+// The outcomes of calls that are not refused.
+const (
+	outcomeUpstream = "upstream" // the upstream has answered
+	outcomeBroken   = "broken"
+)
+
+// hop is what carries the calls that come over one session of the tunnel.
+type hop struct {
+	tunnel    string
+	session   string
+	transport tunnel.Transport
+}
+
+// hopOf is the hop of a session.
+func hopOf(s *tunnel.Session, name string) hop {
+	return hop{tunnel: name, session: s.ID(), transport: s.Peer().Transport}
+}
+
+// The names of phases.
+const (
+	phasePolicy   = "policy"
+	phaseApproval = "approval"
+	phaseFetch    = "fetch credential"
+	phaseStart    = "start process"
+)
+
+// phase is one part of a call's time.
+type phase struct {
+	name        string
+	began, over time.Time
+	credential  string // that was fetched
+	failed      bool
+}
+
+// pass notes a phase that ends now.
+func (n *note) pass(name string, began time.Time) {
+	n.passed(phase{name: name, began: began, over: time.Now()})
+}
+
+// started notes that a process was started for the call, before which nothing was asked of it.
+func (n *note) started(began time.Time) {
+	n.pass(phaseStart, began)
+	n.client.Start = time.Now()
+}
+
+func (n *note) passed(p phase) {
+	if len(n.phases) < maxPhases {
+		n.phases = append(n.phases, p)
+	}
+}
+
+// spent sums the time of the phases with a name.
+func (n *note) spent(name string) (sum time.Duration) {
+	for i := range n.phases {
+		if n.phases[i].name == name {
+			sum += n.phases[i].over.Sub(n.phases[i].began)
+		}
+	}
+	return sum
+}
+
+// watching returns a context whose fetches of credentials are noted and measured. What has been sent to the upstream before, as
+// touched says, is what the first of them did not hold up.
+func (c *Connector) watching(ctx context.Context, n *note, touched func() bool) context.Context {
+	if c.metrics == nil && c.cfg.Tracer == nil {
+		return ctx // nobody wants to hear of them
+	}
+	return watch.With(ctx, &watch.Watch{Fetched: func(f watch.Fetch) {
+		over := f.Began.Add(f.Took)
+		if !touched() {
+			n.client.Start = over
+		}
+		name := n.upstream.credentialName(f.Number)
+		n.passed(phase{phaseFetch, f.Began, over, name, f.Err != nil})
+		c.metrics.fetched(ctx, name, &f)
+	}})
+}
+
+// call begins what is asked of the upstream. It is told of the trace it is part of, if anybody records that: an upstream that samples by
+// its own lights must not hear of a trace that nobody will see.
+func (c *Connector) call(n *note) {
+	n.client = n.span.Child(time.Now())
+	if c.cfg.Tracer != nil || n.client.Context.IsSampled() {
+		n.told = n.client.Context
+	}
+}
+
+// answeredBy notes the head of the upstream's answer.
+func (n *note) answeredBy(resp *http.Response) {
+	n.asked, n.head, n.answered = true, time.Now(), resp.StatusCode
+	if n.protocol = "1.1"; resp.ProtoMajor > 1 {
+		n.protocol = strconv.Itoa(resp.ProtoMajor)
+	}
+	if n.call.SessionID == "" {
+		n.begun = resp.Header.Get(headerMCPSession)
+	}
+}
+
+// attempted reports whether a call that has failed so was tried: without its credentials, or a session to go on, it is not.
+func attempted(e *mcp.Error) bool {
+	return e.Reason != mcp.CredentialUnavailable(nil).Reason && e.Reason != mcp.SessionNotFound().Reason
+}
+
+// errorType is error.type of the conventions: the code of a JSON-RPC error, tool_error for a result that is one, the HTTP status
+// of what is neither, or a word for what came to no end; "" for a success. That a server has no stream for a GET, as its 405 says, and
+// that a caller leaves a stream that has no end, is none.
+func (n *note) errorType() string {
+	switch {
+	case n.refused != nil && n.refused.Code != 0:
+		return strconv.Itoa(n.refused.Code)
+	case n.verdict.Code != "":
+		return n.verdict.Code
+	case n.verdict.ToolError:
+		return "tool_error"
+	case n.status == http.StatusMethodNotAllowed && n.verb != http.MethodPost && n.outcome == outcomeUpstream:
+		return ""
+	case n.status >= http.StatusBadRequest:
+		return strconv.Itoa(n.status)
+	case n.outcome == outcomeUpstream:
+		return ""
+	case n.left && n.verb == http.MethodGet:
+		return ""
+	case n.left:
+		return "cancelled"
+	case n.outcome == "":
+		return outcomeBroken
+	}
+	return n.outcome
+}
+
+// clientFailed reports whether the call has failed at the upstream, and not here: an answer that came may have been refused.
+func (n *note) clientFailed(failure string) bool {
+	if failure == "" || n.refused == nil || n.head.IsZero() {
+		return failure != ""
+	}
+	return strings.HasPrefix(n.refused.Reason, "upstream_") || n.refused.Reason == mcp.CredentialRejected().Reason
+}
+
+// recordSpans records the call.
+func (c *Connector) recordSpans(n *note, failure string, ended time.Time) {
+	t, failed := c.cfg.Tracer, failure != ""
+	if !t.Records(n.span, failed) {
+		return
+	}
+	for i := range n.phases {
+		p := &n.phases[i]
+		if p.over.Sub(p.began) < slowPhase && !p.failed {
+			continue
+		}
+		e := telemetry.Ended{Name: p.name, Kind: trace.SpanKindInternal, End: p.over, Failed: p.failed}
+		if p.credential != "" {
+			e.Attributes = []attribute.KeyValue{telemetry.AttrCredential.String(p.credential)}
+		}
+		t.EndBelow(n.span.Child(p.began), failed, e)
+	}
+	reason := ""
+	switch {
+	case n.refused != nil:
+		reason = n.refused.Reason
+	case failed:
+		reason = n.outcome
+	}
+	if n.asked {
+		e := telemetry.Ended{Name: n.clientName(), Kind: trace.SpanKindClient, End: ended, Attributes: n.clientAttributes(failure, ended)}
+		if n.clientFailed(failure) {
+			e.Failed, e.Reason = true, reason
+		}
+		t.EndBelow(n.client, failed, e)
+	}
+	t.End(n.span, telemetry.Ended{
+		Name: n.spanName(), Kind: trace.SpanKindServer, End: ended, Attributes: c.attributes(n, failure, ended), Failed: failed, Reason: reason,
+	})
+}
+
+// operation is what the conventions say of a message.
+func operation(m *mcp.Message) telemetry.Operation {
+	o := telemetry.Operation{Method: m.Method, Known: mcp.KnownMethod(m.Method), ID: m.ID}
+	switch m.Method {
+	case methodCallTool:
+		o.Tool = m.Name
+	case "prompts/get":
+		o.Prompt = m.Name
+	}
+	return o
+}
+
+// spanName is the method and the tool or prompt, as the conventions have it; without a message, the HTTP method and the kind of
+// path.
+func (n *note) spanName() string {
+	if n.call != nil && n.call.Method() != "" {
+		o := operation(&n.call.Messages[0])
+		return o.SpanName()
+	}
+	method := telemetry.Other
+	switch n.verb {
+	case http.MethodGet, http.MethodPost, http.MethodDelete:
+		method = n.verb
+	}
+	if n.upstream == nil {
+		return method
+	}
+	return method + " " + httpRoute(n.endpoint)
+}
+
+// httpRoute is the kind of path.
+func httpRoute(e mcp.Endpoint) string { return "/t/{tunnel}/{server}/" + string(e) }
+
+// clientName is the name of the span of the upstream: that of the call, or what database was asked.
+func (n *note) clientName() string {
+	if at := &n.upstream.where; at.system != "" {
+		return strings.TrimSpace(at.system + " " + telemetry.Short(at.namespace))
+	}
+	return n.spanName()
+}
+
+// described are the attributes that a call has on both of its spans.
+func (n *note) described(failure string) []attribute.KeyValue {
+	attrs := make([]attribute.KeyValue, 0, 40)
+	switch {
+	case n.call == nil || n.call.Method() == "":
+		attrs = text(attrs, telemetry.AttrHTTPMethod, n.verb)
+		if n.upstream != nil {
+			attrs = text(attrs, telemetry.AttrHTTPRoute, httpRoute(n.endpoint))
+		}
+	default:
+		o := operation(&n.call.Messages[0])
+		attrs = o.Attributes(attrs)
+	}
+	if n.call != nil {
+		attrs = text(attrs, telemetry.AttrMCPVersion, revision(n.call.Version))
+		session := n.call.SessionID
+		if session == "" {
+			session = n.begun
+		}
+		attrs = text(attrs, telemetry.AttrMCPSession, telemetry.SessionID(session))
+		if len(n.call.Messages) > 1 {
+			attrs = append(attrs, telemetry.AttrMessages.Int(len(n.call.Messages)))
+		}
+	}
+	if n.upstream != nil { // else it is a stranger's word
+		attrs = text(attrs, telemetry.AttrServer, n.server)
+	}
+	return text(attrs, telemetry.AttrErrorType, failure)
+}
+
+// text adds an attribute unless it is empty, and not more of it than of any stranger's word.
+func text(attrs []attribute.KeyValue, key attribute.Key, value string) []attribute.KeyValue {
+	if value == "" {
+		return attrs
+	}
+	return append(attrs, key.String(telemetry.Short(value)))
+}
+
+// took adds the time of a phase that there was.
+func took(attrs []attribute.KeyValue, key attribute.Key, d time.Duration) []attribute.KeyValue {
+	if d <= 0 {
+		return attrs
+	}
+	return append(attrs, key.Float64(d.Seconds()))
+}
+
+// attributes says what is known of the call: names and numbers, never a body, an argument, a token, a header's value or the URI of a
+// resource.
+func (c *Connector) attributes(n *note, failure string, ended time.Time) []attribute.KeyValue {
+	attrs := n.described(failure)
+	attrs = text(attrs, telemetry.AttrRequestID, n.requestID)
+	attrs = append(attrs, telemetry.AttrHTTPStatus.Int(n.status))
+	attrs = text(attrs, telemetry.AttrTunnel, n.hop.tunnel)
+	attrs = text(attrs, telemetry.AttrSession, n.hop.session)
+	attrs = text(attrs, telemetry.AttrTransport, string(n.hop.transport))
+	attrs = text(attrs, telemetry.AttrNetTransport, string(n.hop.transport))
+	attrs = text(attrs, telemetry.AttrInstance, c.instance)
+	if n.principal.Subject != "" {
+		attrs = text(attrs, telemetry.AttrPrincipal, n.principal.String())
+	}
+	attrs = text(attrs, telemetry.AttrOutcome, n.outcome)
+	attrs = text(attrs, telemetry.AttrDelivered, string(n.delivered))
+	attrs = text(attrs, telemetry.AttrRPCStatus, n.rpcStatus())
+	if n.decision.Rule != "" {
+		attrs = text(attrs, telemetry.AttrRule, n.decision.Rule)
+		attrs = text(attrs, telemetry.AttrDecision, word(n.decision.Allow))
+	}
+	attrs = n.found(attrs)
+	attrs = took(attrs, telemetry.AttrPolicy, n.spent(phasePolicy))
+	attrs = took(attrs, telemetry.AttrApproval, n.spent(phaseApproval))
+	attrs = took(attrs, telemetry.AttrFetch, n.spent(phaseFetch))
+	return n.times(attrs, ended)
+}
+
+// rpcStatus is the code of the JSON-RPC error that the call was answered with; "" if it was none.
+func (n *note) rpcStatus() string {
+	if n.refused != nil && n.refused.Code != 0 {
+		return strconv.Itoa(n.refused.Code)
+	}
+	return n.verdict.Code
+}
+
+// found adds what the call carried, and what was found in its answer.
+func (n *note) found(attrs []attribute.KeyValue) []attribute.KeyValue {
+	if n.asked {
+		if names := n.upstream.credentialNames(); len(names) > 0 {
+			attrs = append(attrs, telemetry.AttrCredentials.StringSlice(names))
+		}
+	}
+	if n.masked > 0 {
+		attrs = append(attrs, telemetry.AttrMasked.Int64(n.masked))
+	}
+	if n.dropped > 0 {
+		attrs = append(attrs, telemetry.AttrDropped.Int(n.dropped))
+	}
+	return attrs
+}
+
+// times adds how long the upstream took.
+func (n *note) times(attrs []attribute.KeyValue, ended time.Time) []attribute.KeyValue {
+	if n.head.IsZero() {
+		return attrs
+	}
+	attrs = took(attrs, telemetry.AttrFirstByte, n.head.Sub(n.client.Start))
+	return took(attrs, telemetry.AttrStream, ended.Sub(n.head))
+}
+
+// clientAttributes says what is known of the exchange with the upstream.
+func (n *note) clientAttributes(failure string, ended time.Time) []attribute.KeyValue {
+	if !n.clientFailed(failure) {
+		failure = ""
+	}
+	attrs := n.described(failure)
+	if failure != "" {
+		attrs = text(attrs, telemetry.AttrRPCStatus, n.rpcStatus())
+	}
+	at := &n.upstream.where
+	attrs = text(attrs, telemetry.AttrNetTransport, at.carrier)
+	attrs = text(attrs, telemetry.AttrServerAddress, at.host)
+	if at.port > 0 {
+		attrs = append(attrs, telemetry.AttrServerPort.Int(at.port))
+	}
+	attrs = text(attrs, telemetry.AttrDBSystem, at.system)
+	attrs = text(attrs, telemetry.AttrDBNamespace, at.namespace)
+	if n.upstream.isHTTP() && n.answered != 0 {
+		attrs = append(attrs, telemetry.AttrHTTPStatus.Int(n.answered), telemetry.AttrProtocol.String("http"))
+		attrs = text(attrs, telemetry.AttrProtocolVersion, n.protocol)
+	}
+	attrs = n.found(attrs)
+	return n.times(attrs, ended)
+}
+
+// site is where an upstream is, as the conventions say it.
+type site struct {
+	host              string
+	port              int
+	system, namespace string // of a database
+	carrier           string // network.transport
+}
+
+// siteOf reads a site out of a URL. It takes nothing of the user, the path and the query.
+func siteOf(u *url.URL, port int) site {
+	at := site{host: u.Hostname(), port: port, carrier: "tcp"}
+	if given, err := strconv.Atoi(u.Port()); err == nil {
+		at.port = given
+	}
+	return at
+}
+
+// siteOfDSN reads a site out of a data source name, of whose query only whether there is a socket counts.
+func siteOfDSN(dsn, system string, port int) site {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return site{system: system}
+	}
+	at := siteOf(u, port)
+	at.system, at.namespace = system, strings.TrimPrefix(u.Path, "/")
+	if u.Query().Has("socket") {
+		at.port, at.carrier = 0, "unix"
+	}
+	return at
+}
+
+// site is where the upstream is.
+func (u *upstream) site() site {
+	switch {
+	case u.command != nil:
+		return site{carrier: "pipe"}
+	case u.database != nil:
+		return u.database.kind.site()
+	}
+	port := 80
+	if u.origin().Scheme == "https" {
+		port = 443
+	}
+	return siteOf(u.origin(), port)
+}
+
+// isHTTP reports whether the upstream is called over HTTP.
+func (u *upstream) isHTTP() bool { return u.command == nil && u.database == nil }
+
+// revision is one as spans and metrics have it: others than those that there are would be a stranger's words.
+func revision(v mcp.Version) string {
+	if v == "" || v.Known() {
+		return string(v)
+	}
+	return telemetry.Other
+}

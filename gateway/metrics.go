@@ -1,0 +1,268 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"sallyport.dev/mcp"
+	"sallyport.dev/telemetry"
+	"sallyport.dev/tunnel"
+)
+
+const (
+	maxMeasured  = 4096 // sets of attributes that are kept for the next call alike
+	maxErrorKind = 64   // codes of servers' errors that are labels
+)
+
+// metrics are the gateway's instruments, and what they know calls by.
+type metrics struct {
+	names bool // of tunnels, servers and tools are labels
+
+	operations metric.Float64Histogram
+	sessions   metric.Float64Histogram
+	refusals   metric.Int64Counter
+	ended      metric.Int64Counter
+	inFlight   atomic.Int64
+	streams    metric.Int64UpDownCounter
+
+	servers telemetry.NameLabels // "tunnel/server", and tools
+	errors  *telemetry.Labels
+	alive   *telemetry.Lifetimes[measured] // MCP sessions, as agents name them
+	totals  *tunnel.Totals
+
+	known   sync.Map // measured → metric.MeasurementOption
+	entries atomic.Int64
+}
+
+// measured is what operations are told apart by.
+type measured struct {
+	method, failure, version, transport string
+	tunnel, server, tool                string
+}
+
+// newMetrics makes the instruments; nil without a meter.
+func (g *Gateway) newMetrics() (*metrics, error) {
+	if g.cfg.Meter == nil {
+		return nil, nil //nolint:nilnil // nothing is measured
+	}
+	m := &metrics{names: g.cfg.Telemetry.Metrics.Names, errors: telemetry.NewLabels(maxErrorKind, "tool_error", outcomeBroken, outcomeUnknown, outcomeCancelled), totals: new(tunnel.Totals)}
+	m.alive = telemetry.NewLifetimes(func(what measured, d time.Duration) {
+		m.sessions.Record(context.Background(), d.Seconds(), m.attributes(what))
+	})
+	meter := g.cfg.Meter.Meter("sallyport.dev/gateway", metric.WithInstrumentationVersion(g.cfg.Version))
+	var errs [12]error
+	m.operations, errs[0] = meter.Float64Histogram("mcp.server.operation.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(telemetry.Buckets...),
+		metric.WithDescription("From an agent's message to the end of what it was answered"))
+	m.sessions, errs[1] = meter.Float64Histogram("mcp.server.session.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(telemetry.Buckets...),
+		metric.WithDescription("From the beginning of an agent's MCP session to its end, or to the last call of one that nobody ended"))
+	m.refusals, errs[2] = meter.Int64Counter("sallyport.refusals", metric.WithUnit("{call}"), metric.WithDescription("Requests that the gateway itself has answered with an error"))
+	m.ended, errs[3] = meter.Int64Counter("sallyport.tunnel.sessions.ended", metric.WithUnit("{session}"), metric.WithDescription("Sessions of the tunnel that have ended"))
+	_, errs[4] = meter.Int64ObservableUpDownCounter("sallyport.calls.in_flight", metric.WithUnit("{call}"), metric.WithDescription("Requests under way"),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(m.inFlight.Load())
+			return nil
+		}))
+	m.streams, errs[5] = meter.Int64UpDownCounter("sallyport.event_streams", metric.WithUnit("{stream}"), metric.WithDescription("Answers under way that are event streams"))
+	errs[6] = m.observeTunnel(meter, g)
+	if g.cfg.Audit.Enabled() {
+		_, errs[7] = meter.Int64ObservableCounter("sallyport.audit.lost", metric.WithUnit("{event}"), metric.WithDescription("Events that are not in the audit log"),
+			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+				if log := g.audit.Load(); log != nil {
+					o.Observe(log.Lost())
+				}
+				return nil
+			}))
+	}
+	return m, errors.Join(errs[:]...)
+}
+
+// observeTunnel measures what carries the calls.
+func (m *metrics) observeTunnel(meter metric.Meter, g *Gateway) error {
+	_, err := meter.Int64ObservableUpDownCounter("sallyport.tunnel.sessions", metric.WithUnit("{session}"), metric.WithDescription("Sessions of connectors that are attached"),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			for k, n := range m.countSessions(g) {
+				attrs := []attribute.KeyValue{telemetry.AttrTransport.String(k.transport)}
+				if k.tunnel != "" {
+					attrs = append(attrs, telemetry.AttrTunnel.String(k.tunnel))
+				}
+				o.Observe(n, metric.WithAttributes(attrs...))
+			}
+			return nil
+		}))
+	return errors.Join(err, telemetry.ObserveLinks(meter, func() (links []telemetry.Link) {
+		for transport, sum := range m.totals.Sums() {
+			links = append(links, telemetry.Link{
+				Transport: string(transport), Streams: sum.Streams, BytesIn: sum.BytesIn, BytesOut: sum.BytesOut, RTT: sum.RTT.Seconds(),
+				HasPackets: transport == tunnel.QUIC, PacketsSent: sum.PacketsSent, PacketsLost: sum.PacketsLost,
+			})
+		}
+		return links
+	}))
+}
+
+// sessionKind is what sessions are counted by.
+type sessionKind struct{ transport, tunnel string }
+
+// countSessions counts the sessions that are attached. That there is none is what somebody must hear of, so that kinds of which
+// there is none are counted too.
+func (m *metrics) countSessions(g *Gateway) map[sessionKind]int64 {
+	count := make(map[sessionKind]int64)
+	for _, transport := range []tunnel.Transport{tunnel.QUIC, tunnel.TCP} {
+		if !m.names {
+			count[sessionKind{transport: string(transport)}] = 0
+			continue
+		}
+		for _, name := range g.tunnels.sorted {
+			count[sessionKind{string(transport), name}] = 0
+		}
+	}
+	for _, s := range g.sessions.all() {
+		k := sessionKind{transport: string(s.Peer().Transport)}
+		if m.names {
+			k.tunnel = s.tunnel
+		}
+		count[k]++
+	}
+	return count
+}
+
+// attached counts a session from now on, until the returned function is called with why it has ended.
+func (m *metrics) attached(s *attached) (ended func(reason string)) {
+	if m == nil {
+		return func(string) {}
+	}
+	m.totals.Add(s.Session)
+	return func(reason string) {
+		m.totals.Remove(s.Session)
+		m.ended.Add(context.Background(), 1, metric.WithAttributes(telemetry.AttrTransport.String(string(s.Peer().Transport)), telemetry.AttrReason.String(reason)))
+	}
+}
+
+// began counts a request that is under way.
+func (m *metrics) began() {
+	if m != nil {
+		m.inFlight.Add(1)
+	}
+}
+
+// streaming counts an event stream that is under way.
+func (m *metrics) streaming(ctx context.Context, by int64) {
+	if m != nil {
+		m.streams.Add(ctx, by)
+	}
+}
+
+// record measures a request that has ended. The context has its trace, for exemplars.
+func (m *metrics) record(ctx context.Context, n *note, ended time.Time) {
+	if m == nil {
+		return
+	}
+	m.inFlight.Add(-1)
+	what := m.about(n)
+	if n.refused != nil {
+		attrs := []attribute.KeyValue{telemetry.AttrReason.String(n.refused.Reason)}
+		if what.server != "" {
+			attrs = append(attrs, telemetry.AttrTunnel.String(what.tunnel), telemetry.AttrServer.String(what.server))
+		}
+		m.refusals.Add(ctx, 1, metric.WithAttributes(attrs...))
+	}
+	m.session(n, what)
+	if n.call == nil || len(n.call.Messages) == 0 || n.call.Messages[0].Method == "" || n.route.endpoint == mcp.EndpointMessages {
+		return // an event stream, the end of a session, an answer to the server: no operation; or one that is answered on the stream of HTTP+SSE
+	}
+	m.operations.Record(ctx, ended.Sub(n.start).Seconds(), m.attributes(what))
+}
+
+// about says what a request is told apart by.
+func (m *metrics) about(n *note) (what measured) {
+	if n.session != nil {
+		what.transport = string(n.session.Peer().Transport)
+	}
+	what.failure = m.failure(n)
+	if n.call == nil {
+		return what
+	}
+	what.version = revision(n.call.Version)
+	tool := ""
+	if len(n.call.Messages) > 0 {
+		message := &n.call.Messages[0]
+		if what.method = message.Method; what.method != "" && !mcp.KnownMethod(what.method) {
+			what.method = telemetry.Other
+		}
+		if message.Method == "tools/call" {
+			tool = message.Name
+		}
+	}
+	if !m.names || n.session == nil {
+		return what
+	}
+	server := n.route.tunnel + "/" + n.route.server
+	m.servers.Admit(server, "")                       // a connector is attached that serves it
+	if n.verdict.OK && n.call.Messages[0].ID != nil { // there is such a tool
+		m.servers.Admit(server, tool)
+	}
+	if server, what.tool = m.servers.Label(server, tool); server == telemetry.Other {
+		what.tunnel, what.server = telemetry.Other, telemetry.Other
+	} else {
+		what.tunnel, what.server = n.route.tunnel, n.route.server
+	}
+	return what
+}
+
+// failure is error.type, of which servers and connectors can make only so many.
+func (m *metrics) failure(n *note) string {
+	failure := n.errorType()
+	if failure == "" || n.refused != nil && n.refused.Code != 0 || m.errors.Admit(failure) {
+		return failure
+	}
+	return telemetry.Other
+}
+
+// attributes gives what an operation is recorded with. It is made once for all that are alike.
+func (m *metrics) attributes(what measured) metric.MeasurementOption {
+	if known, ok := m.known.Load(what); ok {
+		return known.(metric.MeasurementOption)
+	}
+	attrs := make([]attribute.KeyValue, 0, 8)
+	for _, a := range []attribute.KeyValue{
+		telemetry.AttrMCPMethod.String(what.method), telemetry.AttrErrorType.String(what.failure), telemetry.AttrMCPVersion.String(what.version), telemetry.AttrTool.String(what.tool),
+		telemetry.AttrTransport.String(what.transport), telemetry.AttrTunnel.String(what.tunnel), telemetry.AttrServer.String(what.server),
+	} {
+		if a.Value.AsString() != "" {
+			attrs = append(attrs, a)
+		}
+	}
+	if what.method == "tools/call" {
+		attrs = append(attrs, telemetry.AttrOperation.String("execute_tool"))
+	}
+	option := metric.WithAttributeSet(attribute.NewSet(attrs...))
+	if m.entries.Load() < maxMeasured {
+		m.entries.Add(1)
+		m.known.Store(what, option)
+	}
+	return option
+}
+
+// session follows the MCP session that a request belongs to: one begins with the answer to initialize, and ends when the agent
+// deletes it, or the server does not know it any more; one of HTTP+SSE is its stream.
+func (m *metrics) session(n *note, what measured) {
+	about := measured{version: what.version, tunnel: what.tunnel, server: what.server, failure: what.failure}
+	switch {
+	case n.route.endpoint == mcp.EndpointSSE && n.session != nil && n.status == http.StatusOK:
+		m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), m.attributes(about))
+	case n.named != "" && n.call.Messages[0].Method == "initialize" && n.verdict.OK:
+		m.alive.Begin(n.named, about)
+	case n.call == nil || n.call.SessionID == "" || n.session == nil:
+	case n.status == http.StatusNotFound, n.verb == http.MethodDelete && n.status < http.StatusMultipleChoices:
+		m.alive.End(n.call.SessionID)
+	default:
+		m.alive.Alive(n.call.SessionID)
+	}
+}

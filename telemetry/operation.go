@@ -1,0 +1,62 @@
+package telemetry
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// Operation is what a message asks for, as the conventions for MCP describe it.
+type Operation struct {
+	// Method is the JSON-RPC method, and Known that it is one of the published revisions of MCP.
+	Method string
+	Known  bool
+	// Tool or Prompt is what tools/call or prompts/get names.
+	Tool, Prompt string
+	// ID is the id of a request, a raw JSON token; nil for a notification.
+	ID []byte
+}
+
+// SpanName is the method with the tool or prompt that it names. An unknown method is [Other], so that strangers cannot make as many
+// kinds of operations as they like; URIs of resources are never part of it.
+func (o *Operation) SpanName() string {
+	switch {
+	case !o.Known:
+		return Other
+	case o.Tool != "":
+		return o.Method + " " + Short(o.Tool)
+	case o.Prompt != "":
+		return o.Method + " " + Short(o.Prompt)
+	}
+	return o.Method
+}
+
+// Attributes adds those of the message to attrs.
+func (o *Operation) Attributes(attrs []attribute.KeyValue) []attribute.KeyValue {
+	attrs = append(attrs, AttrMCPMethod.String(Short(o.Method)))
+	if o.Tool != "" {
+		attrs = append(attrs, AttrTool.String(Short(o.Tool)), AttrOperation.String("execute_tool"))
+	}
+	if o.Prompt != "" {
+		attrs = append(attrs, AttrPrompt.String(Short(o.Prompt)))
+	}
+	if len(o.ID) > 0 {
+		attrs = append(attrs, AttrJSONRPCID.String(Short(string(bytes.Trim(o.ID, `"`)))))
+	}
+	return attrs
+}
+
+// sessionBytes is how much of the digest of a session's id is shown.
+const sessionBytes = 8
+
+// SessionID names an MCP session in telemetry, the same on all hops: by the server's id of it, of which 16 digits of the SHA-256 are
+// shown. The id itself would let its reader into the session.
+func SessionID(original string) string {
+	if original == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(original))
+	return hex.EncodeToString(sum[:sessionBytes])
+}

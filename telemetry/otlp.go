@@ -1,0 +1,175 @@
+package telemetry
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"google.golang.org/grpc/credentials"
+)
+
+// What a collector may do to us.
+const (
+	maxAnswer   = 64 << 10 // bytes of a collector's answer that are read
+	retryFirst  = time.Second
+	retryMost   = 10 * time.Second // between two attempts to send one batch
+	retryInAll  = 30 * time.Second // before it is given up
+	dialTimeout = 5 * time.Second
+	// idleCollector is how long a connection is kept without use: for longer than flush, as most are.
+	idleCollector = 90 * time.Second
+)
+
+// newClient makes what an exporter sends by. Redirects are not followed: they would take the headers with them.
+func newClient(secure *tls.Config, timeout time.Duration, proxy func(*http.Request) (*url.URL, error)) (client *http.Client, stop func()) {
+	transport := &http.Transport{
+		Proxy:                  proxy,
+		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig:        secure,
+		TLSHandshakeTimeout:    dialTimeout,
+		ForceAttemptHTTP2:      true,
+		ResponseHeaderTimeout:  timeout,
+		MaxResponseHeaderBytes: maxAnswer,
+		IdleConnTimeout:        idleCollector,
+	}
+	client = &http.Client{
+		Transport:     transport,
+		Timeout:       timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return client, transport.CloseIdleConnections
+}
+
+// tls is whom the exporter trusts, and what it shows.
+func (r *resolved) tls() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if r.ca != "" {
+		pem, err := os.ReadFile(r.ca)
+		if err != nil {
+			return nil, fmt.Errorf("telemetry.otlp.ca_file: %w", err)
+		}
+		if conf.RootCAs = x509.NewCertPool(); !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New("telemetry.otlp.ca_file: it holds no certificate in PEM")
+		}
+	}
+	if r.cert != "" {
+		pair, err := tls.LoadX509KeyPair(r.cert, r.key)
+		if err != nil {
+			return nil, fmt.Errorf("telemetry.otlp.cert_file: %w", err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	return conf, nil
+}
+
+// insecure reports that the collector is spoken to without TLS.
+func (r *resolved) insecure() bool { return len(r.url) > 5 && r.url[:5] == "http:" }
+
+// spanExporter sends spans. It dials nobody before it has some.
+func (r *resolved) spanExporter(ctx context.Context, client func(*tls.Config) *http.Client) (sdktrace.SpanExporter, error) {
+	secure, err := r.tls()
+	if err != nil {
+		return nil, err
+	}
+	if r.protocol == protocolGRPC {
+		options := []otlptracegrpc.Option{
+			otlptracegrpc.WithEndpointURL(r.url), otlptracegrpc.WithHeaders(r.headers), otlptracegrpc.WithTimeout(r.timeout),
+			otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: true, InitialInterval: retryFirst, MaxInterval: retryMost, MaxElapsedTime: retryInAll}),
+		}
+		if !r.insecure() {
+			options = append(options, otlptracegrpc.WithTLSCredentials(credentials.NewTLS(secure)))
+		}
+		if r.compression != r.preset { // which the exporter takes by itself
+			options = append(options, otlptracegrpc.WithCompressor(r.compression))
+		}
+		return startExporter(ctx, otlptracegrpc.NewClient(options...))
+	}
+	compression := otlptracehttp.NoCompression
+	if r.compression == compressGzip {
+		compression = otlptracehttp.GzipCompression
+	}
+	return startExporter(ctx, otlptracehttp.NewClient(otlptracehttp.WithEndpointURL(r.url), otlptracehttp.WithHeaders(r.headers), otlptracehttp.WithTimeout(r.timeout),
+		otlptracehttp.WithHTTPClient(client(secure)), otlptracehttp.WithCompression(compression), otlptracehttp.WithMaxResponseSize(maxAnswer),
+		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: retryFirst, MaxInterval: retryMost, MaxElapsedTime: retryInAll})))
+}
+
+// startExporter makes the exporter of a client.
+func startExporter(ctx context.Context, client otlptrace.Client) (sdktrace.SpanExporter, error) {
+	return wireExporter{client}, client.Start(ctx)
+}
+
+// metricExporter sends metrics.
+func (r *resolved) metricExporter(ctx context.Context, client func(*tls.Config) *http.Client) (sdkmetric.Exporter, error) {
+	secure, err := r.tls()
+	if err != nil {
+		return nil, err
+	}
+	if r.protocol == protocolGRPC {
+		options := []otlpmetricgrpc.Option{
+			otlpmetricgrpc.WithEndpointURL(r.url), otlpmetricgrpc.WithHeaders(r.headers), otlpmetricgrpc.WithTimeout(r.timeout),
+			otlpmetricgrpc.WithRetry(otlpmetricgrpc.RetryConfig{Enabled: true, InitialInterval: retryFirst, MaxInterval: retryMost, MaxElapsedTime: retryInAll}),
+		}
+		if !r.insecure() {
+			options = append(options, otlpmetricgrpc.WithTLSCredentials(credentials.NewTLS(secure)))
+		}
+		if r.compression != r.preset { // which the exporter takes by itself
+			options = append(options, otlpmetricgrpc.WithCompressor(r.compression))
+		}
+		return otlpmetricgrpc.New(ctx, options...)
+	}
+	compression := otlpmetrichttp.NoCompression
+	if r.compression == compressGzip {
+		compression = otlpmetrichttp.GzipCompression
+	}
+	return otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(r.url), otlpmetrichttp.WithHeaders(r.headers), otlpmetrichttp.WithTimeout(r.timeout),
+		otlpmetrichttp.WithHTTPClient(client(secure)), otlpmetrichttp.WithCompression(compression), otlpmetrichttp.WithMaxResponseSize(maxAnswer),
+		otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{Enabled: true, InitialInterval: retryFirst, MaxInterval: retryMost, MaxElapsedTime: retryInAll}))
+}
+
+// spanQueue admits spans to the batch processor behind it.
+type spanQueue struct {
+	sdktrace.SpanProcessor
+	queue *queue
+}
+
+// OnEnd drops what there is no room for.
+func (s spanQueue) OnEnd(span sdktrace.ReadOnlySpan) {
+	if s.queue.admit() {
+		s.SpanProcessor.OnEnd(span)
+	}
+}
+
+// countedSpans is the exporter behind a queue.
+type countedSpans struct {
+	sdktrace.SpanExporter
+	queue *queue
+}
+
+// ExportSpans never fails: what was not taken is counted.
+func (c countedSpans) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	c.queue.send(ctx, len(spans), func(ctx context.Context) error { return c.SpanExporter.ExportSpans(ctx, spans) })
+	return nil
+}
+
+// newSpanProcessor puts an exporter behind a bounded queue.
+func newSpanProcessor(exporter sdktrace.SpanExporter, q *queue, flush, timeout time.Duration) sdktrace.SpanProcessor {
+	return spanQueue{
+		queue: q,
+		SpanProcessor: sdktrace.NewBatchSpanProcessor(countedSpans{exporter, q}, sdktrace.WithMaxQueueSize(queueSize), sdktrace.WithMaxExportBatchSize(batchSize),
+			sdktrace.WithBatchTimeout(flush), sdktrace.WithExportTimeout(cmp.Or(timeout, defaultTimeout)+retryInAll)),
+	}
+}

@@ -1,0 +1,246 @@
+package telemetry
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/go-logr/logr"
+	otelruntime "go.opentelemetry.io/contrib/instrumentation/runtime"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	otellog "go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/metric"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// Options are what a configuration does not say.
+type Options struct {
+	// Role is gateway or connector. Required.
+	Role string
+	// Version is that of the program.
+	Version string
+	// Instance tells processes of one role apart. Optional.
+	Instance string
+	// Log gets what there is to say of the collector. Optional; default none.
+	Log *slog.Logger
+	// Getenv reads the environment. Optional; default an empty one.
+	Getenv func(string) string
+	// Scraped says that somebody can ask for the metrics, in Prometheus' format. Without that, and without a collector that takes them,
+	// nothing is measured.
+	Scraped bool
+	// Proxy chooses the HTTP proxy for the collector. Optional.
+	Proxy func(*http.Request) (*url.URL, error)
+	// SpanExporter gets the spans in place of a collector. Optional, for tests.
+	SpanExporter sdktrace.SpanExporter
+	// LogExporter gets lines and events of the audit log in place of a collector. Optional, for tests.
+	LogExporter sdklog.Exporter
+	// MetricReader reads the metrics beside the others. Optional, for tests.
+	MetricReader sdkmetric.Reader
+}
+
+// Quiet has the SDK write nothing itself: its log quotes variables that may be secrets, and is no log of ours. What is wrong with a
+// collector is told by whoever has to do with it. The SDK keeps both of these for the whole process, so that only a command calls it.
+func Quiet() {
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {}))
+	otel.SetLogger(logr.Discard())
+}
+
+// Telemetry is what a process tells about itself. Make it with [Setup], and call Shutdown before the process ends.
+type Telemetry struct {
+	// Tracer records calls; nil if nobody is told of them.
+	Tracer *Tracer
+	// Meter makes instruments; nil if nobody reads what they measure.
+	Meter metric.MeterProvider
+	// Audit sends events of the audit log; nil if nobody is told of them.
+	Audit Events
+
+	log     otellog.Logger // of lines; nil if they are not sent
+	handler http.Handler
+	queues  []*queue
+	stops   []func(context.Context) error
+	closers []func()
+}
+
+// Setup makes what the configuration and the environment ask for. It dials nobody: a collector that is not there is no reason
+// not to start.
+func Setup(ctx context.Context, cfg Config, o Options) (*Telemetry, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Getenv == nil {
+		o.Getenv = func(string) string { return "" }
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	t := new(Telemetry)
+	get := environment(o.Getenv)
+	if get.disabled() {
+		return t, nil
+	}
+	if names := get.ignored(); len(names) > 0 {
+		o.Log.Warn("variables are set that do not count here", "names", names)
+	}
+	about, err := cfg.resource(o)
+	if err == nil {
+		err = errors.Join(t.traces(ctx, cfg, o, about), t.logs(ctx, cfg, o, about), t.metrics(ctx, cfg, o, about))
+	}
+	if err != nil {
+		t.Shutdown()
+		return nil, err
+	}
+	return t, nil
+}
+
+// resource says which process this is.
+func (c *Config) resource(o Options) (*resource.Resource, error) {
+	attrs := []attribute.KeyValue{
+		attribute.String("service.name", cmp.Or(c.Service, o.Getenv("OTEL_SERVICE_NAME"), "sallyport-"+o.Role)),
+		attribute.String("service.version", o.Version),
+		attribute.String("sallyport.role", o.Role),
+	}
+	if o.Instance != "" {
+		attrs = append(attrs, attribute.String("service.instance.id", o.Instance))
+	}
+	if host, err := os.Hostname(); err == nil {
+		attrs = append(attrs, attribute.String("host.name", host))
+	}
+	given, err := parseResource(o.Getenv("OTEL_RESOURCE_ATTRIBUTES"))
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range c.Resource {
+		given[name] = value
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if name == "service.name" && (c.Service != "" || o.Getenv("OTEL_SERVICE_NAME") != "") && c.Resource[name] == "" {
+			continue
+		}
+		attrs = append(attrs, attribute.String(name, given[name])) // of two with one name the last counts
+	}
+	sdk, err := resource.New(context.Background(), resource.WithTelemetrySDK())
+	if err != nil {
+		return nil, err
+	}
+	return resource.Merge(sdk, resource.NewSchemaless(attrs...))
+}
+
+// traces makes the tracer, if there is somebody to tell.
+func (t *Telemetry) traces(ctx context.Context, cfg Config, o Options, about *resource.Resource) error {
+	get := environment(o.Getenv)
+	to, err := cfg.resolve(SignalTraces, get)
+	part, parents, samplingErr := cfg.sampling(get)
+	flush, flushErr := cfg.flush(get, "OTEL_BSP_SCHEDULE_DELAY")
+	if err := errors.Join(err, samplingErr, flushErr); err != nil {
+		return err
+	}
+	exporter := o.SpanExporter
+	if exporter == nil {
+		if !to.on {
+			return nil
+		}
+		if exporter, err = to.spanExporter(ctx, t.client(to, o)); err != nil {
+			return err
+		}
+	}
+	q := t.newQueue(SignalTraces, o.Log)
+	spans := newSpanProcessor(exporter, q, flush, to.timeout)
+	t.stops = append(t.stops, spans.Shutdown)
+	t.Tracer = newTracer(spans, about, o.Version, part, parents)
+	return nil
+}
+
+// maxValue bounds a value of an attribute of a line, in bytes: hundreds of lines are sent at once. Those of spans are shorter.
+const maxValue = 4096
+
+// metrics makes the meter, if there is somebody to read it.
+func (t *Telemetry) metrics(ctx context.Context, cfg Config, o Options, about *resource.Resource) error {
+	get := environment(o.Getenv)
+	if get.disabled() {
+		return nil
+	}
+	to, err := cfg.resolve(SignalMetrics, get)
+	every, everyErr := cfg.every(get)
+	if err := errors.Join(err, everyErr); err != nil {
+		return err
+	}
+	if !to.on && !o.Scraped && o.MetricReader == nil {
+		return nil
+	}
+	reader, handler, err := newPrometheus()
+	if err != nil {
+		return err
+	}
+	options := []sdkmetric.Option{sdkmetric.WithResource(about), sdkmetric.WithCardinalityLimit(maxSeries), sdkmetric.WithReader(reader)}
+	if to.on {
+		exporter, err := to.metricExporter(ctx, t.client(to, o))
+		if err != nil {
+			return err
+		}
+		options = append(options, sdkmetric.WithReader(newMetricReader(exporter, t.newQueue(SignalMetrics, o.Log), every, to.timeout)))
+	}
+	if o.MetricReader != nil {
+		options = append(options, sdkmetric.WithReader(o.MetricReader))
+	}
+	provider := sdkmetric.NewMeterProvider(options...)
+	t.stops = append(t.stops, provider.Shutdown)
+	t.Meter, t.handler = provider, handler
+	meter := provider.Meter(scope, metric.WithInstrumentationVersion(o.Version))
+	return errors.Join(observeDrops(meter, t.queues), buildInfo(meter, o.Role, o.Version, runtime.Version()), otelruntime.Start(otelruntime.WithMeterProvider(provider)))
+}
+
+// client makes what an exporter over HTTP sends by.
+func (t *Telemetry) client(to resolved, o Options) func(*tls.Config) *http.Client {
+	return func(secure *tls.Config) *http.Client {
+		client, stop := newClient(secure, to.timeout, o.Proxy)
+		t.closers = append(t.closers, stop)
+		return client
+	}
+}
+
+// newQueue bounds what waits for a signal's exporter.
+func (t *Telemetry) newQueue(signal string, log *slog.Logger) *queue {
+	q := newQueue(signal, log)
+	t.queues = append(t.queues, q)
+	return q
+}
+
+// Metrics shows the metrics in Prometheus' text formats; nil if there are none.
+func (t *Telemetry) Metrics() http.Handler { return t.handler }
+
+// Discard has nothing sent any more, for a process that only wanted to see whether all can be made.
+func (t *Telemetry) Discard() {
+	for _, q := range t.queues {
+		q.giveUp()
+	}
+}
+
+// Shutdown sends what still waits, for 4 s, and gives up after 5 s in all what a collector does not take.
+func (t *Telemetry) Shutdown() {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
+	defer cancel()
+	hurry, stop := context.WithTimeout(ctx, sendTime)
+	defer stop()
+	defer context.AfterFunc(hurry, t.Discard)()
+	var crew sync.WaitGroup
+	for _, stop := range t.stops {
+		crew.Go(func() { _ = stop(ctx) }) // what was lost has been counted and told
+	}
+	crew.Wait()
+	for _, stop := range t.closers {
+		stop()
+	}
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"sallyport.dev/telemetry"
+)
+
+// telling is one way in which gateway and connector tell of what they do.
+type telling struct {
+	name   string
+	silent bool     // no access log
+	sample *float64 // part of the calls that is traced; nil without telemetry
+}
+
+// tellings are the ways that are compared, the one that the others are measured by first.
+func tellings() []telling {
+	tenth, all := 0.1, 1.0
+	return []telling{
+		{name: "off", silent: true}, {name: "access log"},
+		{name: "access log, metrics, 10 % of the calls traced", sample: &tenth}, {name: "access log, metrics, all calls traced", sample: &all},
+	}
+}
+
+// telemetryFigures are what telling costs.
+type telemetryFigures struct {
+	ways    []telling
+	rates   [][]float64 // calls a second, by way and round
+	mallocs [][]float64 // allocations a call of both sides, by way and round
+	took    int64       // bytes that the collector has got
+}
+
+// generationRounds is how many rounds one set of processes lives: how fast a process is depends on its luck with memory, too.
+const generationRounds = 3
+
+// measureTelemetry loads a gateway and a connector over QUIC for each way of telling, all in turn, and with processes made anew now
+// and then.
+func (p plan) measureTelemetry(ctx context.Context, self string) (f telemetryFigures, err error) {
+	f.ways = tellings()
+	f.rates, f.mallocs = make([][]float64, len(f.ways)), make([][]float64, len(f.ways))
+	for done := 0; done < p.rounds && err == nil; done += generationRounds {
+		err = p.tellingGeneration(ctx, self, &f, done/generationRounds, min(generationRounds, p.rounds-done))
+	}
+	return f, err
+}
+
+// tellingGeneration measures some rounds with processes of their own. Who is started first, and measured first, changes from one to
+// the next.
+func (p plan) tellingGeneration(ctx context.Context, self string, f *telemetryFigures, generation, rounds int) (err error) {
+	fleet, stop, err := newFleet(self)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, stop()) // which has them send what still waits
+		f.took += fleet.collected.Load()
+	}()
+	targets := make([]target, len(f.ways))
+	for turn := range targets {
+		i := (turn + generation) % len(targets)
+		if targets[i], err = fleet.telling(ctx, f.ways[i]); err != nil {
+			return err
+		}
+		if err := p.warm(ctx, targets[i]); err != nil {
+			return err
+		}
+	}
+	for round := range rounds {
+		for turn := range targets {
+			if err := p.tellingSample(ctx, f, targets, (turn+generation+round)%len(targets)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// tellingSample measures one way once.
+func (p plan) tellingSample(ctx context.Context, f *telemetryFigures, targets []target, way int) error {
+	before, err := targets[way].usage()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	calls, err := load(ctx, targets[way], p.agents, p.load)
+	if err != nil {
+		return err
+	}
+	f.rates[way] = append(f.rates[way], float64(len(calls))/time.Since(began).Seconds())
+	after, err := targets[way].usage()
+	if err != nil {
+		return err
+	}
+	mallocs := 0.0
+	for side := range after {
+		mallocs += float64(after[side].minus(before[side]).Mallocs)
+	}
+	f.mallocs[way] = append(f.mallocs[way], mallocs/float64(len(calls)))
+	return nil
+}
+
+// telling starts a gateway and a connector that tell in one way.
+func (f *fleet) telling(ctx context.Context, way telling) (target, error) {
+	gateway, err := f.child(ctx, job{Role: "gateway", Silent: way.silent, Collector: f.collector(way), Sample: way.sample})
+	if err != nil {
+		return target{}, err
+	}
+	connector, err := f.child(ctx, job{
+		Role: "connector", Silent: way.silent, Backend: f.backend, Gateway: gateway.up.Tunnel, CAFile: gateway.up.CAFile, Transport: "quic",
+		Collector: f.collector(way), Sample: way.sample,
+	})
+	if err != nil {
+		return target{}, err
+	}
+	addr := gateway.up.Addr
+	return target{
+		name: way.name, addr: addr, wire: request(addr, "/t/"+tunnelName+"/mcp/mcp"), children: []*child{gateway, connector}, sides: []string{"gateway", "connector"},
+	}, nil
+}
+
+// collector is where a way of telling sends to.
+func (f *fleet) collector(way telling) string {
+	if way.sample == nil {
+		return ""
+	}
+	return "http://" + f.backend
+}
+
+// collect takes what is told, and counts its bytes.
+func (f *fleet) collect(_ http.ResponseWriter, r *http.Request) {
+	n, _ := io.Copy(io.Discard, r.Body)
+	f.collected.Add(n)
+}
+
+// tell sets a child's telemetry up, if it is to tell of anything.
+func (j job) tell(ctx context.Context) (*telemetry.Telemetry, error) {
+	if j.Collector == "" {
+		return new(telemetry.Telemetry), nil
+	}
+	return telemetry.Setup(ctx, telemetry.Config{
+		OTLP: telemetry.OTLP{Endpoint: j.Collector}, Traces: telemetry.Traces{Sample: j.Sample}, Metrics: telemetry.Metrics{Names: true},
+	}, telemetry.Options{Role: j.Role, Version: "figures"})
+}
+
+// untilTold runs a role, and then sends what still waits.
+func (j job) untilTold(told *telemetry.Telemetry, run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		defer told.Shutdown()
+		return run(ctx)
+	}
+}
+
+// table is what telling costs, in Markdown.
+func (f telemetryFigures) table() string {
+	var b strings.Builder
+	b.WriteString("| gateway and connector tell of | calls/s | against off | allocations a call |\n|---|--:|--:|--:|\n")
+	for i, way := range f.ways {
+		ratios := make([]float64, len(f.rates[i]))
+		for round := range ratios {
+			ratios[round] = f.rates[i][round] / f.rates[0][round]
+		}
+		slices.Sort(ratios)
+		fmt.Fprintf(&b, "| %s | %.0f | %.2f (%.2f–%.2f) | %.0f |\n", way.name, middle(f.rates[i]), middle(ratios), ratios[len(ratios)/4], ratios[len(ratios)*3/4], middle(f.mallocs[i]))
+	}
+	return b.String()
+}
