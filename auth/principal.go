@@ -55,12 +55,25 @@ func (p Principal) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 // printable replaces what could move a terminal's cursor or start a new log line.
 func printable(s string) string {
+	if isPrintableASCII(s) {
+		return s
+	}
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
 	}, s)
+}
+
+// isPrintableASCII reports whether there is nothing to look at twice in a text, as in most.
+func isPrintableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // Presented is what a request brings to prove who calls, and where it goes. Nothing of it has been verified.

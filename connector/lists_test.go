@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport.dev/auth"
 	"sallyport.dev/auth/authtest"
@@ -250,11 +251,11 @@ func TestListsAreScrubbedBeforeTheyAreFiltered(t *testing.T) {
 func TestDroppedElementsAreLogged(t *testing.T) {
 	c, log := newConnector(t, newFakeGateway(t), nowhere, nil)
 	r := httptest.NewRequest(http.MethodPost, "http://acme/t/acme/wiki/mcp", nil)
-	c.logCall(r.Context(), &note{server: "wiki"})
+	c.logCall(r.Context(), &note{server: "wiki"}, time.Now())
 	if strings.Contains(log.String(), `"dropped"`) {
 		t.Error(log)
 	}
-	c.logCall(r.Context(), &note{server: "wiki", dropped: 3})
+	c.logCall(r.Context(), &note{server: "wiki", dropped: 3}, time.Now())
 	if !strings.Contains(log.String(), `"dropped":3`) {
 		t.Error(log)
 	}

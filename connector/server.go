@@ -113,7 +113,7 @@ func (c *Connector) record(over hop, next http.Handler) http.Handler {
 				n.upstream.health.note(n.outcome)
 			}
 			ended, failure, ctx := time.Now(), n.errorType(), n.context() // whose values are looked for, and the request's has many
-			c.logCall(ctx, n)
+			c.logCall(ctx, n, ended)
 			c.metrics.record(ctx, n, failure, ended)
 			c.recordSpans(n, failure, ended)
 		}()
@@ -219,43 +219,43 @@ func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error)
 
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
-func (c *Connector) logCall(ctx context.Context, n *note) {
+func (c *Connector) logCall(ctx context.Context, n *note, ended time.Time) {
 	if !c.log.Enabled(ctx, slog.LevelWarn) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 12)
-	attrs = append(attrs,
+	line := telemetry.NewLine()
+	line.Add(
 		slog.String(telemetry.KeyRequestID, n.requestID),
 		slog.String(telemetry.KeyServer, n.server),
 		slog.Int(telemetry.KeyStatus, n.status),
 		slog.String(telemetry.KeyOutcome, n.outcome),
-		slog.Float64(telemetry.KeyDurationMS, float64(time.Since(n.start).Microseconds())/1000),
+		slog.Float64(telemetry.KeyDurationMS, float64(ended.Sub(n.start).Microseconds())/1000),
 	)
 	if n.principal.Subject != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyPrincipal, n.principal.String()))
+		line.Add(slog.String(telemetry.KeyPrincipal, n.principal.String()))
 	}
 	if n.decision.Rule != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyRule, n.decision.Rule))
+		line.Add(slog.String(telemetry.KeyRule, n.decision.Rule))
 	}
 	if n.call != nil && len(n.call.Messages) > 0 {
-		m := n.call.Messages[0]
-		attrs = append(attrs, slog.String(telemetry.KeyMethod, telemetry.Short(m.Method)))
+		m := &n.call.Messages[0]
+		line.Add(slog.String(telemetry.KeyMethod, telemetry.Short(m.Method)))
 		if m.Method == methodCallTool {
-			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
+			line.Add(slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
 		}
 	}
 	if n.dropped > 0 {
-		attrs = append(attrs, slog.Int(telemetry.KeyDropped, n.dropped))
+		line.Add(slog.Int(telemetry.KeyDropped, n.dropped))
 	}
 	if n.delivered != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyDelivered, string(n.delivered)))
+		line.Add(slog.String(telemetry.KeyDelivered, string(n.delivered)))
 	}
 	if n.cause != nil {
-		attrs = append(attrs, slog.String(telemetry.KeyError, n.cause.Error()))
+		line.Add(slog.String(telemetry.KeyError, n.cause.Error()))
 	}
 	level := slog.LevelInfo
 	if n.status >= http.StatusInternalServerError && n.outcome != outcomeUpstream {
 		level = slog.LevelWarn // somebody here should look: the upstream or its credential fails
 	}
-	telemetry.Line(ctx, c.log, level, "call", attrs...)
+	line.Log(ctx, c.log, ended, level, "call")
 }

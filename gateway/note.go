@@ -78,7 +78,7 @@ func (g *Gateway) record(next http.Handler) http.Handler {
 			ended, ctx := time.Now(), n.context(context.Background()) // whose values are looked for, and the request's has many
 			n.left = r.Context().Err() != nil
 			g.auditDenial(n)
-			g.logCall(ctx, r, n)
+			g.logCall(ctx, r, n, ended)
 			g.metrics.record(ctx, n, ended)
 			g.recordSpans(r, n, ended)
 		}()
@@ -109,49 +109,49 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
-func (g *Gateway) logCall(ctx context.Context, r *http.Request, n *note) {
+func (g *Gateway) logCall(ctx context.Context, r *http.Request, n *note, ended time.Time) {
 	level := slog.LevelInfo
 	if !g.log.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 20)
-	attrs = append(attrs,
+	line := telemetry.NewLine()
+	line.Add(
 		slog.String(telemetry.KeyRequestID, n.requestID),
 		slog.String(telemetry.KeyHTTPMethod, telemetry.Short(r.Method)),
 		slog.Int(telemetry.KeyStatus, n.status),
 		slog.String(telemetry.KeyOutcome, n.outcome),
-		slog.Float64(telemetry.KeyDurationMS, float64(time.Since(n.start).Microseconds())/1000),
+		slog.Float64(telemetry.KeyDurationMS, float64(ended.Sub(n.start).Microseconds())/1000),
 		slog.String(telemetry.KeyRemote, r.RemoteAddr),
 	)
 	if n.route.tunnel != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyTunnel, n.route.tunnel), slog.String(telemetry.KeyServer, n.route.server))
+		line.Add(slog.String(telemetry.KeyTunnel, n.route.tunnel), slog.String(telemetry.KeyServer, n.route.server))
 	}
 	if n.principal.Subject != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyPrincipal, n.principal.String()))
+		line.Add(slog.String(telemetry.KeyPrincipal, n.principal.String()))
 	}
 	if n.call != nil && len(n.call.Messages) > 0 {
-		m := n.call.Messages[0]
-		attrs = append(attrs, slog.String(telemetry.KeyMethod, m.Method))
+		m := &n.call.Messages[0]
+		line.Add(slog.String(telemetry.KeyMethod, m.Method))
 		if m.Method == "tools/call" {
-			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
+			line.Add(slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
 		}
-		attrs = append(attrs, slog.Int(telemetry.KeyBytesIn, n.bytesIn))
+		line.Add(slog.Int(telemetry.KeyBytesIn, n.bytesIn))
 	}
 	if n.session != nil {
-		attrs = append(attrs,
+		line.Add(
 			slog.String(telemetry.KeyInstance, n.session.instance),
 			slog.String(telemetry.KeyTransport, string(n.session.Peer().Transport)),
 			slog.Int64(telemetry.KeyBytesOut, n.bytesOut),
 		)
 	}
 	if n.attempts > 1 {
-		attrs = append(attrs, slog.Int(telemetry.KeyAttempts, n.attempts))
+		line.Add(slog.Int(telemetry.KeyAttempts, n.attempts))
 	}
 	if n.delivered != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyDelivered, string(n.delivered)))
+		line.Add(slog.String(telemetry.KeyDelivered, string(n.delivered)))
 	}
 	if n.cause != nil {
-		attrs = append(attrs, slog.String(telemetry.KeyError, n.cause.Error()))
+		line.Add(slog.String(telemetry.KeyError, n.cause.Error()))
 	}
-	telemetry.Line(ctx, g.log, level, "call", attrs...)
+	line.Log(ctx, g.log, ended, level, "call")
 }

@@ -40,7 +40,7 @@ func (h callHandler) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle implements slog.Handler.
 func (h callHandler) Handle(ctx context.Context, r slog.Record) error {
-	ids := callAttrs(ctx)
+	ids := callOf(ctx).attrs()
 	if len(ids) > 0 && ids[0].Key == KeyRequestID && (h.named || names(r)) {
 		ids = ids[1:]
 	}
@@ -60,6 +60,15 @@ func (h callHandler) Handle(ctx context.Context, r slog.Record) error {
 		next = add(next)
 	}
 	return next.Handle(ctx, r)
+}
+
+// quickly implements quickHandler, for lines that only the log gets, and outside of groups.
+func (h callHandler) quickly(of *call, at time.Time, level slog.Level, message string, attrs []slog.Attr) bool {
+	next, ok := h.next.(textHandler)
+	if !ok || h.out != nil {
+		return false
+	}
+	return next.quick.line(of, h.named, at, level, message, attrs)
 }
 
 // names reports whether a record has a request id of its own.

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"encoding/hex"
 	"log/slog"
 	"net/http"
 
@@ -90,17 +91,11 @@ func Inject(h http.Header, sc trace.SpanContext) {
 
 // Traceparent writes a trace context as version 00 of the W3C's has it.
 func Traceparent(sc trace.SpanContext) string {
-	const hex = "0123456789abcdef"
 	tid, sid := sc.TraceID(), sc.SpanID()
 	text := make([]byte, 0, parentLength)
 	text = append(text, "00-"...)
-	for _, b := range tid {
-		text = append(text, hex[b>>4], hex[b&15])
-	}
-	text = append(text, '-')
-	for _, b := range sid {
-		text = append(text, hex[b>>4], hex[b&15])
-	}
+	text = append(hex.AppendEncode(text, tid[:]), '-')
+	text = hex.AppendEncode(text, sid[:])
 	if sc.IsSampled() {
 		return string(append(text, "-01"...))
 	}
@@ -137,16 +132,21 @@ func ContextWith(ctx context.Context, requestID string, sc trace.SpanContext) co
 
 // withSpan returns a context in which the SDK sees the span of a call, sampled or not.
 func withSpan(ctx context.Context) context.Context {
-	if c, ok := ctx.Value(callKey{}).(*call); ok && !c.span.IsSampled() {
+	if c := callOf(ctx); c != nil && !c.span.IsSampled() {
 		return trace.ContextWithSpanContext(ctx, c.span)
 	}
 	return ctx
 }
 
-// callAttrs are the attributes that a line about the call of a context has.
-func callAttrs(ctx context.Context) []slog.Attr {
-	c, ok := ctx.Value(callKey{}).(*call)
-	if !ok {
+// callOf is the call that a context is about; nil for none.
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// attrs are those that a line about the call has.
+func (c *call) attrs() []slog.Attr {
+	if c == nil {
 		return nil
 	}
 	attrs := make([]slog.Attr, 0, 3)

@@ -1,10 +1,12 @@
 package telemetry
 
 import (
+	"encoding/hex"
 	"io"
 	"log/slog"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // quickText writes lines as slog's text handler does, to the byte, if there is nothing in them but numbers and printable ASCII. The
@@ -39,43 +41,90 @@ func (q *quickText) with(attrs []slog.Attr) *quickText {
 	return &more
 }
 
-// handle writes a record of simple values, whose time is in whole milliseconds and UTC. It reports false, and writes nothing, if there
-// is anything else in it.
+// handle writes a record of simple values. It reports false, and writes nothing, if there is anything else in it.
 func (q *quickText) handle(r *slog.Record) (done bool, err error) {
 	if q == nil {
 		return false, nil
 	}
 	room := q.lines.Get().(*[]byte)
 	defer q.lines.Put(room)
-	line := (*room)[:0]
-	if !r.Time.IsZero() {
-		line = append(line, "time="...)
-		line = r.Time.AppendFormat(line, timeLayout)
-		line = append(line, ' ')
-	}
-	line = append(line, "level="...)
-	line = append(line, r.Level.String()...)
-	line = append(line, " msg="...)
-	line, ok := appendASCII(line, r.Message)
-	line = append(line, q.rest...)
+	line, ok := q.begin((*room)[:0], r.Time, r.Level, r.Message)
 	if ok {
 		r.Attrs(func(a slog.Attr) bool {
 			line, ok = appendQuick(line, a)
 			return ok
 		})
 	}
-	line = append(line, '\n')
-	*room = line
+	*room = append(line, '\n')
 	if !ok {
 		return false, nil
 	}
-	_, err = q.write(line)
+	_, err = q.write(*room)
 	return true, err
+}
+
+// line writes a line of simple values, and the ids of the call that it is about, unless that is nil; its request id if it has none,
+// as named says or its attributes. It reports false, and writes nothing, if there is anything else in it.
+func (q *quickText) line(of *call, named bool, at time.Time, level slog.Level, message string, attrs []slog.Attr) (done bool) {
+	if q == nil {
+		return false
+	}
+	room := q.lines.Get().(*[]byte)
+	defer q.lines.Put(room)
+	line, ok := q.begin((*room)[:0], at, level, message)
+	for i := 0; ok && i < len(attrs); i++ {
+		named = named || attrs[i].Key == KeyRequestID
+		line, ok = appendQuick(line, attrs[i])
+	}
+	if ok && of != nil {
+		if !named && of.requestID != "" {
+			line, ok = appendQuick(line, slog.String(KeyRequestID, of.requestID))
+		}
+		line = of.appendIDs(line)
+	}
+	*room = append(line, '\n')
+	if !ok {
+		return false
+	}
+	_, _ = q.write(*room) // as slog does
+	return true
+}
+
+// begin appends what a line begins with.
+func (q *quickText) begin(to []byte, at time.Time, level slog.Level, message string) ([]byte, bool) {
+	if !at.IsZero() {
+		to = append(appendInstant(append(to, "time="...), at), ' ')
+	}
+	to = append(to, "level="...)
+	to = append(to, level.String()...)
+	to = append(to, " msg="...)
+	to, ok := appendASCII(to, message)
+	return append(to, q.rest...), ok
+}
+
+// appendInstant appends a time in timeLayout, of which Format has the most by heart.
+func appendInstant(to []byte, at time.Time) []byte {
+	at = at.UTC()
+	millis := at.Nanosecond() / int(time.Millisecond)
+	to = at.AppendFormat(to, time.RFC3339)
+	return append(to[:len(to)-1], '.', byte('0'+millis/100), byte('0'+millis/10%10), byte('0'+millis%10), 'Z')
+}
+
+// appendIDs appends the ids of the trace and the span.
+func (c *call) appendIDs(to []byte) []byte {
+	if !c.span.IsValid() {
+		return to
+	}
+	trace, span := c.span.TraceID(), c.span.SpanID()
+	to = append(to, " "+KeyTraceID+"="...)
+	to = hex.AppendEncode(to, trace[:])
+	to = append(to, " "+KeySpanID+"="...)
+	return hex.AppendEncode(to, span[:])
 }
 
 // appendQuick appends an attribute. It reports false for one that is not simple enough.
 func appendQuick(to []byte, a slog.Attr) ([]byte, bool) {
-	if a.Key == "" || !simple(a) {
+	if a.Key == "" {
 		return to, false
 	}
 	to = append(to, ' ')
@@ -94,24 +143,41 @@ func appendQuick(to []byte, a slog.Attr) ([]byte, bool) {
 		to = strconv.AppendFloat(to, v.Float64(), 'g', -1, 64)
 	case slog.KindBool:
 		to = strconv.AppendBool(to, v.Bool())
-	default: // a duration
+	case slog.KindDuration:
 		return appendASCII(to, v.Duration().String())
+	default:
+		return to, false
 	}
 	return to, ok
 }
 
-// appendASCII appends a text, quoted where slog quotes it. It reports false for one with anything but printable ASCII.
-func appendASCII(to []byte, s string) ([]byte, bool) {
-	quoted := s == ""
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c < ' ' || c > '~':
-			return to, false
-		case c == ' ' || c == '=' || c == '"':
-			quoted = true
+// What a character of a text in a line is, other than a plain one.
+const (
+	quoted  byte = 1 << iota // in quotes
+	strange                  // no printable ASCII
+)
+
+// characters has for each byte what it is.
+var characters = func() (kinds [256]byte) {
+	for c := range kinds {
+		if c < ' ' || c > '~' {
+			kinds[c] = strange
 		}
 	}
-	if quoted {
+	kinds[' '], kinds['='], kinds['"'] = quoted, quoted, quoted
+	return kinds
+}()
+
+// appendASCII appends a text, quoted where slog quotes it. It reports false for one with anything but printable ASCII.
+func appendASCII(to []byte, s string) ([]byte, bool) {
+	kinds := byte(0)
+	for i := range len(s) {
+		kinds |= characters[s[i]]
+	}
+	switch {
+	case kinds&strange != 0:
+		return to, false
+	case kinds&quoted != 0 || s == "":
 		return strconv.AppendQuote(to, s), true
 	}
 	return append(to, s...), true

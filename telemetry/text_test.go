@@ -5,9 +5,12 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // answer is a value that turns into another when it is logged.
@@ -59,6 +62,32 @@ func TestTextTakesTheShortWayWithoutADifference(t *testing.T) {
 		if got.String() != want.String() || got.Len() == 0 {
 			t.Errorf("%s: got\n%swant\n%s", name, &got, &want)
 		}
+
+		// Lines about a call are the same, however they are written.
+		of := ContextWith(context.Background(), "R", trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1, 0xab}, SpanID: trace.SpanID{7: 0xcd}}))
+		for _, extra := range [][]slog.Attr{nil, {slog.String(KeyRequestID, "own")}} {
+			got.Reset()
+			want.Reset()
+			handler := new(Telemetry).Handler(newTextHandler(&got, options))
+			reference := new(Telemetry).Handler(slog.NewTextHandler(&want, options))
+			if c.with != nil {
+				handler, reference = c.with(handler), c.with(reference)
+			}
+			for _, ctx := range []context.Context{context.Background(), of} {
+				line := NewLine()
+				line.Add(c.attrs...)
+				line.Add(extra...)
+				line.Log(ctx, slog.New(handler), at, slog.LevelWarn, "two words")
+				r := slog.NewRecord(at, slog.LevelWarn, "two words", 0)
+				r.AddAttrs(append(slices.Clip(c.attrs), extra...)...)
+				if err := reference.Handle(ctx, r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got.String() != want.String() || got.Len() == 0 {
+				t.Errorf("%s: as a line: got\n%swant\n%s", name, &got, &want)
+			}
+		}
 	}
 }
 
@@ -77,20 +106,22 @@ func TestTextLinesOfBothWaysDoNotMix(t *testing.T) {
 
 // BenchmarkAccessLine is a line as the gateway writes for each call.
 func BenchmarkAccessLine(b *testing.B) {
-	log, _, err := NewLogger(io.Discard, LogConfig{})
+	logger, _, err := NewLogger(io.Discard, LogConfig{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	attrs := []slog.Attr{
-		slog.String(KeyRequestID, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), slog.String(KeyHTTPMethod, "POST"), slog.Int(KeyStatus, 200),
-		slog.String(KeyOutcome, "upstream"), slog.Float64(KeyDurationMS, 1.234), slog.String(KeyRemote, "192.0.2.7:51234"),
-		slog.String(KeyTunnel, "acme"), slog.String(KeyServer, "wiki"), slog.String(KeyPrincipal, "https://tunnel.example.com|ci"),
-		slog.String(KeyMethod, "tools/call"), slog.String(KeyTool, "search"), slog.Int(KeyBytesIn, 200),
-		slog.String(KeyInstance, "ZYXWVUTSRQPONMLKJIHGFEDCBA"), slog.String(KeyTransport, "quic"), slog.Int(KeyBytesOut, 300),
-		slog.String(KeyDelivered, "yes"),
-	}
+	log, ctx := slog.New(new(Telemetry).Handler(logger.Handler())), context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
-		log.LogAttrs(context.Background(), slog.LevelInfo, "call", attrs...)
+		line := NewLine()
+		line.Add(
+			slog.String(KeyRequestID, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), slog.String(KeyHTTPMethod, "POST"), slog.Int(KeyStatus, 200),
+			slog.String(KeyOutcome, "upstream"), slog.Float64(KeyDurationMS, 1.234), slog.String(KeyRemote, "192.0.2.7:51234"),
+			slog.String(KeyTunnel, "acme"), slog.String(KeyServer, "wiki"), slog.String(KeyPrincipal, "https://tunnel.example.com|ci"),
+			slog.String(KeyMethod, "tools/call"), slog.String(KeyTool, "search"), slog.Int(KeyBytesIn, 200),
+			slog.String(KeyInstance, "ZYXWVUTSRQPONMLKJIHGFEDCBA"), slog.String(KeyTransport, "quic"), slog.Int(KeyBytesOut, 300),
+			slog.String(KeyDelivered, "yes"),
+		)
+		line.Log(ctx, log, time.Now(), slog.LevelInfo, "call")
 	}
 }

@@ -1,0 +1,40 @@
+package telemetry
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Line gathers what one line of the log says, for where there are many of them: it is used again and again, and in the text format it
+// goes straight into the buffer that is written. It belongs to one goroutine.
+type Line struct{ attrs []slog.Attr }
+
+var lines = sync.Pool{New: func() any { return new(Line) }}
+
+// NewLine returns an empty line.
+func NewLine() *Line { return lines.Get().(*Line) }
+
+// Add has the line say more.
+func (l *Line) Add(attrs ...slog.Attr) { l.attrs = append(l.attrs, attrs...) }
+
+// Log writes the line, of a level that is enabled, without the place in the source, which no line shows, and which takes a walk through
+// the stack to find. The line must not be used any more.
+func (l *Line) Log(ctx context.Context, log *slog.Logger, at time.Time, level slog.Level, message string) {
+	if to, ok := log.Handler().(quickHandler); !ok || !to.quickly(callOf(ctx), at, level, message, l.attrs) {
+		r := slog.NewRecord(at, level, message, 0)
+		r.AddAttrs(l.attrs...)
+		_ = log.Handler().Handle(ctx, r) // as slog does
+	}
+	clear(l.attrs)
+	l.attrs = l.attrs[:0]
+	lines.Put(l)
+}
+
+// quickHandler is a handler that writes some lines without a record.
+type quickHandler interface {
+	// quickly writes a line, about a call unless that is nil. It reports false if it has written nothing, because it is a line that
+	// only Handle can write.
+	quickly(of *call, at time.Time, level slog.Level, message string, attrs []slog.Attr) bool
+}
