@@ -27,7 +27,7 @@ type metrics struct {
 	served, called, sessions metric.Float64Histogram
 	eventStreams             metric.Int64UpDownCounter
 	inFlight                 atomic.Int64
-	refusals, decisions      metric.Int64Counter
+	refusals                 metric.Int64Counter
 	attachFailures           metric.Int64Counter
 	sessionsEnded            metric.Int64Counter
 	fetches                  metric.Int64Counter
@@ -44,7 +44,7 @@ type metrics struct {
 
 	mu      sync.RWMutex // guards what follows
 	known   map[measured]*measurement
-	verdict map[judgement][]metric.AddOption
+	decided map[judgement]*atomic.Int64 // decisions of policy
 }
 
 // measured is what operations are told apart by.
@@ -93,7 +93,6 @@ func (c *Connector) newMetrics() (*metrics, error) {
 		sessions:       i.times("mcp.client.session.duration", "From the beginning of an MCP session with an upstream to its end, or to the last call of one that nobody ended"),
 		eventStreams:   i.level("sallyport.event_streams", "{stream}", "Answers under way that are event streams"),
 		refusals:       i.counter("sallyport.refusals", "{call}", "Requests that the connector itself has answered with an error"),
-		decisions:      i.counter("sallyport.policy.decisions", "{decision}", "Decisions of policy, with what decision services and humans made of them"),
 		attachFailures: i.counter("sallyport.attach.failures", "{attempt}", "Attempts to attach to a gateway that have failed"),
 		sessionsEnded:  i.counter("sallyport.tunnel.sessions.ended", "{session}", "Sessions of the tunnel that have ended"),
 		fetches:        i.counter("sallyport.credential.fetches", "{fetch}", "Fetches of credentials that a call has waited for, and those that failed"),
@@ -104,7 +103,7 @@ func (c *Connector) newMetrics() (*metrics, error) {
 		processEnds:    i.counter("sallyport.process.ends", "{process}", "Processes of local servers that have ended"),
 		errors:         telemetry.NewLabels(maxErrorKinds, "tool_error", outcomeBroken, "cancelled", "outcome_unknown"),
 		known:          make(map[measured]*measurement),
-		verdict:        make(map[judgement][]metric.AddOption),
+		decided:        make(map[judgement]*atomic.Int64),
 	}
 	m.alive = telemetry.NewLifetimes(func(what measured, d time.Duration) {
 		m.sessions.Record(context.Background(), d.Seconds(), m.of(what).called...)
@@ -130,6 +129,13 @@ func (c *Connector) observe(meter metric.Meter, m *metrics) error {
 			o.Observe(m.inFlight.Load())
 			return nil
 		}))
+	_, decisionsErr := meter.Int64ObservableCounter("sallyport.policy.decisions", metric.WithUnit("{decision}"), metric.WithDescription("Decisions of policy, with what decision services and humans made of them"),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			m.eachDecision(func(j judgement, n int64) {
+				o.Observe(n, metric.WithAttributes(telemetry.AttrDecision.String(word(j.allow)), telemetry.AttrRule.String(j.rule), telemetry.AttrServer.String(j.server)))
+			})
+			return nil
+		}))
 	_, approvalsErr := meter.Int64ObservableGauge("sallyport.approvals.waiting", metric.WithUnit("{call}"), metric.WithDescription("Calls that wait for a human"),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			o.Observe(int64(len(c.approvals.list())))
@@ -152,7 +158,7 @@ func (c *Connector) observe(meter metric.Meter, m *metrics) error {
 				return nil
 			}))
 	}
-	return errors.Join(sessionsErr, inFlightErr, approvalsErr, ageErr, auditErr, telemetry.ObserveLinks(meter, func() (links []telemetry.Link) {
+	return errors.Join(sessionsErr, inFlightErr, decisionsErr, approvalsErr, ageErr, auditErr, telemetry.ObserveLinks(meter, func() (links []telemetry.Link) {
 		for transport, sum := range m.totals.Sums() {
 			links = append(links, telemetry.Link{
 				Transport: string(transport), Streams: sum.Streams, BytesIn: sum.BytesIn, BytesOut: sum.BytesOut, RTT: sum.RTT.Seconds(),
@@ -275,23 +281,39 @@ type judgement struct {
 	allow        bool
 }
 
-// decided counts a decision of policy.
-func (m *metrics) decided(ctx context.Context, j judgement) {
+// decide counts a decision of policy.
+func (m *metrics) decide(j judgement) {
 	if m == nil {
 		return
 	}
 	m.mu.RLock()
-	options := m.verdict[j]
+	count := m.decided[j]
 	m.mu.RUnlock()
-	if options == nil {
-		options = []metric.AddOption{metric.WithAttributes(telemetry.AttrDecision.String(word(j.allow)), telemetry.AttrRule.String(j.rule), telemetry.AttrServer.String(j.server))}
-		m.mu.Lock()
-		if len(m.verdict) < maxMeasured {
-			m.verdict[j] = options
-		}
-		m.mu.Unlock()
+	if count == nil {
+		count = m.countedFromNow(j)
 	}
-	m.decisions.Add(ctx, 1, options...)
+	count.Add(1)
+}
+
+func (m *metrics) countedFromNow(j judgement) *atomic.Int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.decided) >= maxMeasured {
+		j = judgement{telemetry.Other, telemetry.Other, j.allow} // of rules that reloads have brought and taken
+	}
+	if m.decided[j] == nil {
+		m.decided[j] = new(atomic.Int64)
+	}
+	return m.decided[j]
+}
+
+// eachDecision visits the decisions that there were.
+func (m *metrics) eachDecision(visit func(judgement, int64)) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for j, count := range m.decided {
+		visit(j, count.Load())
+	}
 }
 
 // began counts a request that is under way.
@@ -326,7 +348,7 @@ func (m *metrics) record(ctx context.Context, n *note, failure string, ended tim
 		return
 	}
 	if n.decision.Rule != "" {
-		m.decided(ctx, judgement{n.server, n.decision.Rule, n.decision.Allow})
+		m.decide(judgement{n.server, n.decision.Rule, n.decision.Allow})
 	}
 	m.session(n, what)
 	if n.call.Method() == "" {
@@ -362,11 +384,11 @@ func (m *metrics) about(n *note, failure string) measured {
 	}
 	if what.method == methodCallTool && n.call.Messages[0].Name != "" {
 		tool := n.call.Messages[0].Name
-		m.names.Admit(n.server, "")
+		label := m.names.Claimed
 		if n.verdict.OK && n.call.Messages[0].ID != nil { // there is such a tool
-			m.names.Admit(n.server, tool)
+			label = m.names.Proven
 		}
-		_, what.tool = m.names.Label(n.server, tool)
+		_, what.tool = label(telemetry.ServerName{Name: n.server}, tool)
 	}
 	if !mcp.KnownMethod(what.method) {
 		what.method = telemetry.Other

@@ -32,13 +32,13 @@ type metrics struct {
 	inFlight   atomic.Int64
 	streams    metric.Int64UpDownCounter
 
-	servers telemetry.NameLabels // "tunnel/server", and tools
+	servers telemetry.NameLabels // and tools
 	errors  *telemetry.Labels
 	alive   *telemetry.Lifetimes[measured] // MCP sessions, as agents name them
 	totals  *tunnel.Totals
 
-	known   sync.Map // measured → metric.MeasurementOption
-	entries atomic.Int64
+	mu    sync.RWMutex // guards known
+	known map[measured][]metric.RecordOption
 }
 
 // measured is what operations are told apart by.
@@ -52,9 +52,13 @@ func (g *Gateway) newMetrics() (*metrics, error) {
 	if g.cfg.Meter == nil {
 		return nil, nil //nolint:nilnil // nothing is measured
 	}
-	m := &metrics{names: g.cfg.Telemetry.Metrics.Names, errors: telemetry.NewLabels(maxErrorKind, "tool_error", outcomeBroken, outcomeUnknown, outcomeCancelled), totals: new(tunnel.Totals)}
+	m := &metrics{
+		names: g.cfg.Telemetry.Metrics.Names, 
+		errors: telemetry.NewLabels(maxErrorKind, "tool_error", outcomeBroken, outcomeUnknown, outcomeCancelled), totals: new(tunnel.Totals),
+		known: make(map[measured][]metric.RecordOption),
+	}
 	m.alive = telemetry.NewLifetimes(func(what measured, d time.Duration) {
-		m.sessions.Record(context.Background(), d.Seconds(), m.attributes(what))
+		m.sessions.Record(context.Background(), d.Seconds(), m.of(what)...)
 	})
 	meter := g.cfg.Meter.Meter("sallyport.dev/gateway", metric.WithInstrumentationVersion(g.cfg.Version))
 	var errs [12]error
@@ -177,7 +181,7 @@ func (m *metrics) record(ctx context.Context, n *note, ended time.Time) {
 	if n.call == nil || len(n.call.Messages) == 0 || n.call.Messages[0].Method == "" || n.route.endpoint == mcp.EndpointMessages {
 		return // an event stream, the end of a session, an answer to the server: no operation; or one that is answered on the stream of HTTP+SSE
 	}
-	m.operations.Record(ctx, ended.Sub(n.start).Seconds(), m.attributes(what))
+	m.operations.Record(ctx, ended.Sub(n.start).Seconds(), m.of(what)...)
 }
 
 // about says what a request is told apart by.
@@ -203,16 +207,12 @@ func (m *metrics) about(n *note) (what measured) {
 	if !m.names || n.session == nil {
 		return what
 	}
-	server := n.route.tunnel + "/" + n.route.server
-	m.servers.Admit(server, "")                       // a connector is attached that serves it
-	if n.verdict.OK && n.call.Messages[0].ID != nil { // there is such a tool
-		m.servers.Admit(server, tool)
+	server, label := telemetry.ServerName{Tunnel: n.route.tunnel, Name: n.route.server}, m.servers.Claimed // a connector is attached that serves it
+	if n.verdict.OK && n.call.Messages[0].ID != nil {                                                      // there is such a tool
+		label = m.servers.Proven
 	}
-	if server, what.tool = m.servers.Label(server, tool); server == telemetry.Other {
-		what.tunnel, what.server = telemetry.Other, telemetry.Other
-	} else {
-		what.tunnel, what.server = n.route.tunnel, n.route.server
-	}
+	server, what.tool = label(server, tool)
+	what.tunnel, what.server = server.Tunnel, server.Name
 	return what
 }
 
@@ -225,10 +225,13 @@ func (m *metrics) failure(n *note) string {
 	return telemetry.Other
 }
 
-// attributes gives what an operation is recorded with. It is made once for all that are alike.
-func (m *metrics) attributes(what measured) metric.MeasurementOption {
-	if known, ok := m.known.Load(what); ok {
-		return known.(metric.MeasurementOption)
+// of gives what an operation is recorded with. It is made once for all that are alike.
+func (m *metrics) of(what measured) []metric.RecordOption {
+	m.mu.RLock()
+	known := m.known[what]
+	m.mu.RUnlock()
+	if known != nil {
+		return known
 	}
 	attrs := make([]attribute.KeyValue, 0, 8)
 	for _, a := range []attribute.KeyValue{
@@ -242,12 +245,13 @@ func (m *metrics) attributes(what measured) metric.MeasurementOption {
 	if what.method == "tools/call" {
 		attrs = append(attrs, telemetry.AttrOperation.String("execute_tool"))
 	}
-	option := metric.WithAttributeSet(attribute.NewSet(attrs...))
-	if m.entries.Load() < maxMeasured {
-		m.entries.Add(1)
-		m.known.Store(what, option)
+	made := []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attrs...))}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.known) < maxMeasured {
+		m.known[what] = made
 	}
-	return option
+	return made
 }
 
 // session follows the MCP session that a request belongs to: one begins with the answer to initialize, and ends when the agent
@@ -256,7 +260,7 @@ func (m *metrics) session(n *note, what measured) {
 	about := measured{version: what.version, tunnel: what.tunnel, server: what.server, failure: what.failure}
 	switch {
 	case n.route.endpoint == mcp.EndpointSSE && n.session != nil && n.status == http.StatusOK:
-		m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), m.attributes(about))
+		m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), m.of(about)...)
 	case n.named != "" && n.call.Messages[0].Method == "initialize" && n.verdict.OK:
 		m.alive.Begin(n.named, about)
 	case n.call == nil || n.call.SessionID == "" || n.session == nil:

@@ -180,26 +180,45 @@ func (t *Telemetry) metrics(ctx context.Context, cfg Config, o Options, about *r
 	if !to.on && !o.Scraped && o.MetricReader == nil {
 		return nil
 	}
-	reader, handler, err := newPrometheus()
-	if err != nil {
-		return err
+	all := newSums()
+	measuring := []sdkmetric.Option{sdkmetric.WithResource(about), sdkmetric.WithCardinalityLimit(maxSeries), sdkmetric.WithReader(all)}
+	telling := []sdkmetric.Option{sdkmetric.WithResource(about)}
+	if o.Scraped {
+		reader, handler, err := newPrometheus(all)
+		if err != nil {
+			return err
+		}
+		telling, t.handler = append(telling, sdkmetric.WithReader(reader)), handler
 	}
-	options := []sdkmetric.Option{sdkmetric.WithResource(about), sdkmetric.WithCardinalityLimit(maxSeries), sdkmetric.WithReader(reader)}
 	if to.on {
 		exporter, err := to.metricExporter(ctx, t.client(to, o))
 		if err != nil {
 			return err
 		}
-		options = append(options, sdkmetric.WithReader(newMetricReader(exporter, t.newQueue(SignalMetrics, o.Log), every, to.timeout)))
+		if q := t.newQueue(SignalMetrics, o.Log); wantsSums(exporter) {
+			telling = append(telling, sdkmetric.WithReader(newMetricReader(exporter, q, every, to.timeout, all)))
+		} else {
+			measuring = append(measuring, sdkmetric.WithReader(newMetricReader(exporter, q, every, to.timeout)))
+		}
 	}
 	if o.MetricReader != nil {
-		options = append(options, sdkmetric.WithReader(o.MetricReader))
+		measuring = append(measuring, sdkmetric.WithReader(o.MetricReader))
 	}
-	provider := sdkmetric.NewMeterProvider(options...)
-	t.stops = append(t.stops, provider.Shutdown)
-	t.Meter, t.handler = provider, handler
+	provider := sdkmetric.NewMeterProvider(measuring...)
+	t.stops = append(t.stops, stopInTurn(sdkmetric.NewMeterProvider(telling...).Shutdown, provider.Shutdown))
+	t.Meter = provider
 	meter := provider.Meter(scope, metric.WithInstrumentationVersion(o.Version))
 	return errors.Join(observeDrops(meter, t.queues), buildInfo(meter, o.Role, o.Version, runtime.Version()), otelruntime.Start(otelruntime.WithMeterProvider(provider)))
+}
+
+// stopInTurn stops one after another.
+func stopInTurn(stops ...func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) (err error) {
+		for _, stop := range stops {
+			err = errors.Join(err, stop(ctx))
+		}
+		return err
+	}
 }
 
 // client makes what an exporter over HTTP sends by.
