@@ -53,7 +53,7 @@ func (g *Gateway) newMetrics() (*metrics, error) {
 		return nil, nil //nolint:nilnil // nothing is measured
 	}
 	m := &metrics{
-		names: g.cfg.Telemetry.Metrics.Names, 
+		names:  g.cfg.Telemetry.Metrics.Names,
 		errors: telemetry.NewLabels(maxErrorKind, "tool_error", outcomeBroken, outcomeUnknown, outcomeCancelled), totals: new(tunnel.Totals),
 		known: make(map[measured][]metric.RecordOption),
 	}

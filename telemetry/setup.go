@@ -18,12 +18,12 @@ import (
 	otelruntime "go.opentelemetry.io/contrib/instrumentation/runtime"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	otellog "go.opentelemetry.io/otel/log"
 	"go.opentelemetry.io/otel/metric"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
 // Options are what a configuration does not say.
@@ -43,8 +43,8 @@ type Options struct {
 	Scraped bool
 	// Proxy chooses the HTTP proxy for the collector. Optional.
 	Proxy func(*http.Request) (*url.URL, error)
-	// SpanExporter gets the spans in place of a collector. Optional, for tests.
-	SpanExporter sdktrace.SpanExporter
+	// SpanClient gets the spans in place of a collector. Optional, for tests.
+	SpanClient otlptrace.Client
 	// LogExporter gets lines and events of the audit log in place of a collector. Optional, for tests.
 	LogExporter sdklog.Exporter
 	// MetricReader reads the metrics beside the others. Optional, for tests.
@@ -147,19 +147,21 @@ func (t *Telemetry) traces(ctx context.Context, cfg Config, o Options, about *re
 	if err := errors.Join(err, samplingErr, flushErr); err != nil {
 		return err
 	}
-	exporter := o.SpanExporter
-	if exporter == nil {
+	client := o.SpanClient
+	if client == nil {
 		if !to.on {
 			return nil
 		}
-		if exporter, err = to.spanExporter(ctx, t.client(to, o)); err != nil {
+		if client, err = to.spanClient(t.client(to, o)); err != nil {
 			return err
 		}
 	}
-	q := t.newQueue(SignalTraces, o.Log)
-	spans := newSpanProcessor(exporter, q, flush, to.timeout)
-	t.stops = append(t.stops, spans.Shutdown)
-	t.Tracer = newTracer(spans, about, o.Version, part, parents)
+	if err := client.Start(ctx); err != nil {
+		return err
+	}
+	gathered := newSpans(client, t.newQueue(SignalTraces, o.Log), flush, cmp.Or(to.timeout, defaultTimeout)+retryInAll, about, o.Version)
+	t.stops = append(t.stops, gathered.Shutdown)
+	t.Tracer = newTracer(gathered, part, parents)
 	return nil
 }
 
