@@ -24,18 +24,19 @@ const (
 
 // metrics are the connector's instruments, and what they know calls by. The nil metrics measure nothing.
 type metrics struct {
-	served, called, sessions metric.Float64Histogram
-	eventStreams             metric.Int64UpDownCounter
-	inFlight                 atomic.Int64
-	refusals                 metric.Int64Counter
-	attachFailures           metric.Int64Counter
-	sessionsEnded            metric.Int64Counter
-	fetches                  metric.Int64Counter
-	fetchTimes               metric.Float64Histogram
-	masked                   metric.Int64Counter
-	processes                metric.Int64UpDownCounter
-	processStarts            metric.Int64Counter
-	processEnds              metric.Int64Counter
+	served, called *telemetry.Durations
+	sessions       metric.Float64Histogram
+	eventStreams   metric.Int64UpDownCounter
+	inFlight       atomic.Int64
+	refusals       metric.Int64Counter
+	attachFailures metric.Int64Counter
+	sessionsEnded  metric.Int64Counter
+	fetches        metric.Int64Counter
+	fetchTimes     metric.Float64Histogram
+	masked         metric.Int64Counter
+	processes      metric.Int64UpDownCounter
+	processStarts  metric.Int64Counter
+	processEnds    metric.Int64Counter
 
 	names  telemetry.NameLabels // of servers, and of tools of which a call has succeeded
 	errors *telemetry.Labels
@@ -54,8 +55,8 @@ type measured struct {
 	upstream                               string // what carries the way to the upstream
 }
 
-// measurement is measured as the API takes it, made once for all operations that are alike.
-type measurement struct{ served, called []metric.RecordOption }
+// measurement is what operations that are alike are recorded in.
+type measurement struct{ served, called *telemetry.Series }
 
 // instruments makes instruments, and keeps what goes wrong.
 type instruments struct {
@@ -86,10 +87,11 @@ func (c *Connector) newMetrics() (*metrics, error) {
 	if c.cfg.Meter == nil {
 		return nil, nil //nolint:nilnil // nothing is measured
 	}
-	i := &instruments{meter: c.cfg.Meter.Meter("sallyport.dev/connector", metric.WithInstrumentationVersion(c.cfg.Version))}
+	const scope = "sallyport.dev/connector"
+	i := &instruments{meter: c.cfg.Meter.Meter(scope, metric.WithInstrumentationVersion(c.cfg.Version))}
 	m := &metrics{
-		served:         i.times("mcp.server.operation.duration", "From a message's coming over the tunnel to the end of what it was answered"),
-		called:         i.times("mcp.client.operation.duration", "From sending a message to an upstream to the end of its answer"),
+		served:         c.cfg.Meter.Durations(scope, c.cfg.Version, "mcp.server.operation.duration", "From a message's coming over the tunnel to the end of what it was answered"),
+		called:         c.cfg.Meter.Durations(scope, c.cfg.Version, "mcp.client.operation.duration", "From sending a message to an upstream to the end of its answer"),
 		sessions:       i.times("mcp.client.session.duration", "From the beginning of an MCP session with an upstream to its end, or to the last call of one that nobody ended"),
 		eventStreams:   i.level("sallyport.event_streams", "{stream}", "Answers under way that are event streams"),
 		refusals:       i.counter("sallyport.refusals", "{call}", "Requests that the connector itself has answered with an error"),
@@ -106,7 +108,7 @@ func (c *Connector) newMetrics() (*metrics, error) {
 		decided:        make(map[judgement]*atomic.Int64),
 	}
 	m.alive = telemetry.NewLifetimes(func(what measured, d time.Duration) {
-		m.sessions.Record(context.Background(), d.Seconds(), m.of(what).called...)
+		m.sessions.Record(context.Background(), d.Seconds(), metric.WithAttributeSet(what.asClient()))
 	})
 	return m, errors.Join(append(i.errs, c.observe(i.meter, m))...)
 }
@@ -354,14 +356,12 @@ func (m *metrics) record(ctx context.Context, n *note, failure string, ended tim
 	if n.call.Method() == "" {
 		return // an event stream, the end of a session, or an answer to the server: no operation
 	}
-	options := m.of(what)
-	m.served.Record(ctx, ended.Sub(n.start).Seconds(), options.served...)
+	m.of(what).served.Record(ended.Sub(n.start), ended, n.span.Context)
 	if n.asked {
 		if !n.clientFailed(failure) && what.failure != "" {
 			what.failure = ""
-			options = m.of(what)
 		}
-		m.called.Record(ctx, ended.Sub(n.client.Start).Seconds(), options.called...)
+		m.of(what).called.Record(ended.Sub(n.client.Start), ended, n.client.Context)
 	}
 }
 
@@ -404,7 +404,7 @@ func (m *metrics) of(what measured) *measurement {
 	if known != nil {
 		return known
 	}
-	made := what.measurement()
+	made := &measurement{m.served.Of(what.asServer()), m.called.Of(what.asClient())}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.known) < maxMeasured {
@@ -413,26 +413,26 @@ func (m *metrics) of(what measured) *measurement {
 	return made
 }
 
-func (what measured) measurement() *measurement {
+// asServer are the attributes of an operation as whoever calls us sees it, and asClient as we see it who call the upstream.
+func (what *measured) asServer() attribute.Set { return what.with(telemetry.AttrTransport, what.hop) }
+func (what *measured) asClient() attribute.Set {
+	return what.with(telemetry.AttrNetTransport, what.upstream)
+}
+
+func (what *measured) with(carrier attribute.Key, carries string) attribute.Set {
 	attrs := make([]attribute.KeyValue, 0, 8)
-	add := func(to []attribute.KeyValue, key attribute.Key, value string) []attribute.KeyValue {
-		if value == "" {
-			return to
+	for _, a := range []attribute.KeyValue{
+		telemetry.AttrMCPMethod.String(what.method), telemetry.AttrErrorType.String(what.failure), telemetry.AttrMCPVersion.String(what.version),
+		telemetry.AttrServer.String(what.server), telemetry.AttrTool.String(what.tool), carrier.String(carries),
+	} {
+		if a.Value.AsString() != "" {
+			attrs = append(attrs, a)
 		}
-		return append(to, key.String(value))
 	}
-	attrs = add(attrs, telemetry.AttrMCPMethod, what.method)
-	attrs = add(attrs, telemetry.AttrErrorType, what.failure)
-	attrs = add(attrs, telemetry.AttrMCPVersion, what.version)
-	attrs = add(attrs, telemetry.AttrServer, what.server)
-	attrs = add(attrs, telemetry.AttrTool, what.tool)
 	if what.method == methodCallTool {
 		attrs = append(attrs, telemetry.AttrOperation.String("execute_tool"))
 	}
-	option := func(key attribute.Key, value string) []metric.RecordOption {
-		return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(add(attrs[:len(attrs):len(attrs)], key, value)...))}
-	}
-	return &measurement{served: option(telemetry.AttrTransport, what.hop), called: option(telemetry.AttrNetTransport, what.upstream)}
+	return attribute.NewSet(attrs...)
 }
 
 // session follows the MCP session with an upstream that a request belongs to: one begins with the answer to initialize, and ends when it
@@ -443,7 +443,7 @@ func (m *metrics) session(n *note, what measured) {
 	switch {
 	case n.call.Endpoint == mcp.EndpointSSE:
 		if n.status == http.StatusOK {
-			m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), m.of(about).called...)
+			m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), metric.WithAttributeSet(about.asClient()))
 		}
 	case n.call.Endpoint != mcp.EndpointMCP:
 	case id == "" && n.begun != "" && n.call.Method() == "initialize" && n.verdict.OK:

@@ -26,14 +26,20 @@ type told struct {
 
 func newTold(t testing.TB, sample float64) *told {
 	t.Helper()
-	o := &told{spans: new(telemetrytest.Spans), reader: sdkmetric.NewManualReader()}
+	o := &told{spans: new(telemetrytest.Spans)}
 	var err error
-	o.Telemetry, err = telemetry.Setup(t.Context(), telemetry.Config{Traces: telemetry.Traces{Sample: &sample}}, telemetry.Options{Scraped: true, Role: "connector", SpanClient: o.spans, MetricReader: o.reader})
+	o.Telemetry, err = telemetry.Setup(t.Context(), telemetry.Config{Traces: telemetry.Traces{Sample: &sample}}, telemetry.Options{Scraped: true, Role: "connector", SpanClient: o.spans, MetricReader: o.read})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(o.Shutdown)
 	return o
+}
+
+// read makes the reader.
+func (o *told) read(from sdkmetric.Producer) sdkmetric.Reader {
+	o.reader = sdkmetric.NewManualReader(sdkmetric.WithProducer(from))
+	return o.reader
 }
 
 // into has a configuration tell, and change what else is wanted.

@@ -25,7 +25,7 @@ const (
 type metrics struct {
 	names bool // of tunnels, servers and tools are labels
 
-	operations metric.Float64Histogram
+	operations *telemetry.Durations
 	sessions   metric.Float64Histogram
 	refusals   metric.Int64Counter
 	ended      metric.Int64Counter
@@ -38,7 +38,7 @@ type metrics struct {
 	totals  *tunnel.Totals
 
 	mu    sync.RWMutex // guards known
-	known map[measured][]metric.RecordOption
+	known map[measured]*telemetry.Series
 }
 
 // measured is what operations are told apart by.
@@ -55,15 +55,15 @@ func (g *Gateway) newMetrics() (*metrics, error) {
 	m := &metrics{
 		names:  g.cfg.Telemetry.Metrics.Names,
 		errors: telemetry.NewLabels(maxErrorKind, "tool_error", outcomeBroken, outcomeUnknown, outcomeCancelled), totals: new(tunnel.Totals),
-		known: make(map[measured][]metric.RecordOption),
+		known: make(map[measured]*telemetry.Series),
 	}
 	m.alive = telemetry.NewLifetimes(func(what measured, d time.Duration) {
-		m.sessions.Record(context.Background(), d.Seconds(), m.of(what)...)
+		m.sessions.Record(context.Background(), d.Seconds(), metric.WithAttributeSet(what.attributes()))
 	})
-	meter := g.cfg.Meter.Meter("sallyport.dev/gateway", metric.WithInstrumentationVersion(g.cfg.Version))
+	const scope = "sallyport.dev/gateway"
+	meter := g.cfg.Meter.Meter(scope, metric.WithInstrumentationVersion(g.cfg.Version))
 	var errs [12]error
-	m.operations, errs[0] = meter.Float64Histogram("mcp.server.operation.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(telemetry.Buckets...),
-		metric.WithDescription("From an agent's message to the end of what it was answered"))
+	m.operations = g.cfg.Meter.Durations(scope, g.cfg.Version, "mcp.server.operation.duration", "From an agent's message to the end of what it was answered")
 	m.sessions, errs[1] = meter.Float64Histogram("mcp.server.session.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(telemetry.Buckets...),
 		metric.WithDescription("From the beginning of an agent's MCP session to its end, or to the last call of one that nobody ended"))
 	m.refusals, errs[2] = meter.Int64Counter("sallyport.refusals", metric.WithUnit("{call}"), metric.WithDescription("Requests that the gateway itself has answered with an error"))
@@ -181,7 +181,7 @@ func (m *metrics) record(ctx context.Context, n *note, ended time.Time) {
 	if n.call == nil || len(n.call.Messages) == 0 || n.call.Messages[0].Method == "" || n.route.endpoint == mcp.EndpointMessages {
 		return // an event stream, the end of a session, an answer to the server: no operation; or one that is answered on the stream of HTTP+SSE
 	}
-	m.operations.Record(ctx, ended.Sub(n.start).Seconds(), m.of(what)...)
+	m.of(what).Record(ended.Sub(n.start), ended, n.span.Context)
 }
 
 // about says what a request is told apart by.
@@ -225,14 +225,25 @@ func (m *metrics) failure(n *note) string {
 	return telemetry.Other
 }
 
-// of gives what an operation is recorded with. It is made once for all that are alike.
-func (m *metrics) of(what measured) []metric.RecordOption {
+// of gives what operations that are alike are recorded in.
+func (m *metrics) of(what measured) *telemetry.Series {
 	m.mu.RLock()
 	known := m.known[what]
 	m.mu.RUnlock()
 	if known != nil {
 		return known
 	}
+	made := m.operations.Of(what.attributes())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.known) < maxMeasured {
+		m.known[what] = made
+	}
+	return made
+}
+
+// attributes are those of a measurement.
+func (what *measured) attributes() attribute.Set {
 	attrs := make([]attribute.KeyValue, 0, 8)
 	for _, a := range []attribute.KeyValue{
 		telemetry.AttrMCPMethod.String(what.method), telemetry.AttrErrorType.String(what.failure), telemetry.AttrMCPVersion.String(what.version), telemetry.AttrTool.String(what.tool),
@@ -245,13 +256,7 @@ func (m *metrics) of(what measured) []metric.RecordOption {
 	if what.method == "tools/call" {
 		attrs = append(attrs, telemetry.AttrOperation.String("execute_tool"))
 	}
-	made := []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attrs...))}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.known) < maxMeasured {
-		m.known[what] = made
-	}
-	return made
+	return attribute.NewSet(attrs...)
 }
 
 // session follows the MCP session that a request belongs to: one begins with the answer to initialize, and ends when the agent
@@ -260,7 +265,7 @@ func (m *metrics) session(n *note, what measured) {
 	about := measured{version: what.version, tunnel: what.tunnel, server: what.server, failure: what.failure}
 	switch {
 	case n.route.endpoint == mcp.EndpointSSE && n.session != nil && n.status == http.StatusOK:
-		m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), m.of(about)...)
+		m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), metric.WithAttributeSet(about.attributes()))
 	case n.named != "" && n.call.Messages[0].Method == "initialize" && n.verdict.OK:
 		m.alive.Begin(n.named, about)
 	case n.call == nil || n.call.SessionID == "" || n.session == nil:

@@ -32,14 +32,20 @@ type told struct {
 
 func newTold(t *testing.T, sample float64) *told {
 	t.Helper()
-	o := &told{spans: new(telemetrytest.Spans), reader: sdkmetric.NewManualReader()}
+	o := &told{spans: new(telemetrytest.Spans)}
 	var err error
-	o.Telemetry, err = telemetry.Setup(t.Context(), telemetry.Config{Traces: telemetry.Traces{Sample: &sample}}, telemetry.Options{Scraped: true, Role: "gateway", SpanClient: o.spans, MetricReader: o.reader})
+	o.Telemetry, err = telemetry.Setup(t.Context(), telemetry.Config{Traces: telemetry.Traces{Sample: &sample}}, telemetry.Options{Scraped: true, Role: "gateway", SpanClient: o.spans, MetricReader: o.read})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(o.Shutdown)
 	return o
+}
+
+// read makes the reader.
+func (o *told) read(from sdkmetric.Producer) sdkmetric.Reader {
+	o.reader = sdkmetric.NewManualReader(sdkmetric.WithProducer(from))
+	return o.reader
 }
 
 func (o *told) into(cfg *Config) {

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -48,25 +49,24 @@ func (c countedMetrics) Export(ctx context.Context, m *metricdata.ResourceMetric
 	return nil
 }
 
-// newMetricReader sends metrics to a collector.
-func newMetricReader(exporter sdkmetric.Exporter, q *queue, every, timeout time.Duration, from ...sdkmetric.Producer) sdkmetric.Reader {
-	options := []sdkmetric.PeriodicReaderOption{sdkmetric.WithInterval(every), sdkmetric.WithTimeout(timeout + retryInAll)}
-	for _, p := range from {
-		options = append(options, sdkmetric.WithProducer(p))
-	}
-	return sdkmetric.NewPeriodicReader(countedMetrics{exporter, q}, options...)
+// newMetricReader sends metrics to a collector, also those of another producer.
+func newMetricReader(exporter sdkmetric.Exporter, q *queue, every, timeout time.Duration, from sdkmetric.Producer) sdkmetric.Reader {
+	return sdkmetric.NewPeriodicReader(countedMetrics{exporter, q}, sdkmetric.WithInterval(every), sdkmetric.WithTimeout(timeout+retryInAll), sdkmetric.WithProducer(from))
 }
 
 // sums is what all who are told sums have measured for them: with a reader for each, a call would be measured once for each.
-type sums struct{ sdkmetric.Reader }
+type sums struct {
+	sdkmetric.Reader
 
-func newSums() sums { return sums{sdkmetric.NewManualReader()} }
+	own *Meter
+}
 
 // Produce implements sdkmetric.Producer.
 func (s sums) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, error) {
 	var all metricdata.ResourceMetrics
 	err := s.Collect(ctx, &all)
-	return all.ScopeMetrics, err
+	own, ownErr := s.own.Produce(ctx)
+	return append(all.ScopeMetrics, own...), errors.Join(err, ownErr)
 }
 
 // wantsSums reports whether an exporter is told sums, and not what has come since it was told last.

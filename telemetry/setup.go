@@ -47,8 +47,8 @@ type Options struct {
 	SpanClient otlptrace.Client
 	// LogExporter gets lines and events of the audit log in place of a collector. Optional, for tests.
 	LogExporter sdklog.Exporter
-	// MetricReader reads the metrics beside the others. Optional, for tests.
-	MetricReader sdkmetric.Reader
+	// MetricReader makes one more reader of the metrics, which reads what is given to it too. Optional, for tests.
+	MetricReader func(sdkmetric.Producer) sdkmetric.Reader
 }
 
 // Quiet has the SDK write nothing itself: its log quotes variables that may be secrets, and is no log of ours. What is wrong with a
@@ -63,7 +63,7 @@ type Telemetry struct {
 	// Tracer records calls; nil if nobody is told of them.
 	Tracer *Tracer
 	// Meter makes instruments; nil if nobody reads what they measure.
-	Meter metric.MeterProvider
+	Meter *Meter
 	// Audit sends events of the audit log; nil if nobody is told of them.
 	Audit Events
 
@@ -182,7 +182,8 @@ func (t *Telemetry) metrics(ctx context.Context, cfg Config, o Options, about *r
 	if !to.on && !o.Scraped && o.MetricReader == nil {
 		return nil
 	}
-	all := newSums()
+	t.Meter = &Meter{exemplars: get.exemplars()}
+	all := sums{sdkmetric.NewManualReader(), t.Meter}
 	measuring := []sdkmetric.Option{sdkmetric.WithResource(about), sdkmetric.WithCardinalityLimit(maxSeries), sdkmetric.WithReader(all)}
 	telling := []sdkmetric.Option{sdkmetric.WithResource(about)}
 	if o.Scraped {
@@ -200,15 +201,15 @@ func (t *Telemetry) metrics(ctx context.Context, cfg Config, o Options, about *r
 		if q := t.newQueue(SignalMetrics, o.Log); wantsSums(exporter) {
 			telling = append(telling, sdkmetric.WithReader(newMetricReader(exporter, q, every, to.timeout, all)))
 		} else {
-			measuring = append(measuring, sdkmetric.WithReader(newMetricReader(exporter, q, every, to.timeout)))
+			measuring = append(measuring, sdkmetric.WithReader(newMetricReader(exporter, q, every, to.timeout, &differences{of: t.Meter})))
 		}
 	}
 	if o.MetricReader != nil {
-		measuring = append(measuring, sdkmetric.WithReader(o.MetricReader))
+		telling = append(telling, sdkmetric.WithReader(o.MetricReader(all)))
 	}
 	provider := sdkmetric.NewMeterProvider(measuring...)
 	t.stops = append(t.stops, stopInTurn(sdkmetric.NewMeterProvider(telling...).Shutdown, provider.Shutdown))
-	t.Meter = provider
+	t.Meter.MeterProvider = provider
 	meter := provider.Meter(scope, metric.WithInstrumentationVersion(o.Version))
 	return errors.Join(observeDrops(meter, t.queues), buildInfo(meter, o.Role, o.Version, runtime.Version()), otelruntime.Start(otelruntime.WithMeterProvider(provider)))
 }
