@@ -44,7 +44,7 @@ type metrics struct {
 	totals tunnel.Totals
 
 	mu      sync.RWMutex // guards what follows
-	known   map[measured]*measurement
+	known   map[measured]*alike
 	decided map[judgement]*atomic.Int64 // decisions of policy
 }
 
@@ -53,10 +53,14 @@ type measured struct {
 	method, failure, version, server, tool string
 	hop                                    string // what carries the tunnel
 	upstream                               string // what carries the way to the upstream
+	proven                                 bool   // there is such a tool: the call has succeeded
 }
 
-// measurement is what operations that are alike are recorded in.
-type measurement struct{ served, called *telemetry.Series }
+// alike are requests with the same labels, and what they are recorded in if they are operations.
+type alike struct {
+	labels         measured
+	served, called *telemetry.Series
+}
 
 // instruments makes instruments, and keeps what goes wrong.
 type instruments struct {
@@ -104,7 +108,7 @@ func (c *Connector) newMetrics() (*metrics, error) {
 		processStarts:  i.counter("sallyport.process.starts", "{process}", "Processes of local servers that were started"),
 		processEnds:    i.counter("sallyport.process.ends", "{process}", "Processes of local servers that have ended"),
 		errors:         telemetry.NewLabels(maxErrorKinds, "tool_error", outcomeBroken, "cancelled", "outcome_unknown"),
-		known:          make(map[measured]*measurement),
+		known:          make(map[measured]*alike),
 		decided:        make(map[judgement]*atomic.Int64),
 	}
 	m.alive = telemetry.NewLifetimes(func(what measured, d time.Duration) {
@@ -339,10 +343,11 @@ func (m *metrics) record(ctx context.Context, n *note, failure string, ended tim
 	}
 	m.inFlight.Add(-1)
 	what := m.about(n, failure)
+	of := m.of(what)
 	if n.refused != nil {
 		attrs := []attribute.KeyValue{telemetry.AttrReason.String(n.refused.Reason)}
-		if what.server != "" {
-			attrs = append(attrs, telemetry.AttrServer.String(what.server))
+		if of.labels.server != "" {
+			attrs = append(attrs, telemetry.AttrServer.String(of.labels.server))
 		}
 		m.refusals.Add(ctx, 1, metric.WithAttributes(attrs...))
 	}
@@ -352,20 +357,21 @@ func (m *metrics) record(ctx context.Context, n *note, failure string, ended tim
 	if n.decision.Rule != "" {
 		m.decide(judgement{n.server, n.decision.Rule, n.decision.Allow})
 	}
-	m.session(n, what)
+	m.session(n, &of.labels)
 	if n.call.Method() == "" {
 		return // an event stream, the end of a session, or an answer to the server: no operation
 	}
-	m.of(what).served.Record(ended.Sub(n.start), ended, n.span.Context)
+	of.served.Record(ended.Sub(n.start), ended, n.span.Context)
 	if n.asked {
 		if !n.clientFailed(failure) && what.failure != "" {
 			what.failure = ""
+			of = m.of(what)
 		}
-		m.of(what).called.Record(ended.Sub(n.client.Start), ended, n.client.Context)
+		of.called.Record(ended.Sub(n.client.Start), ended, n.client.Context)
 	}
 }
 
-// about says what a request is told apart by.
+// about says what a request is told apart by, with the tool as it was called.
 func (m *metrics) about(n *note, failure string) measured {
 	what := measured{failure: failure, hop: string(n.hop.transport)}
 	if failure != "" && (n.refused == nil || n.refused.Code == 0) && !m.errors.Admit(failure) {
@@ -383,12 +389,7 @@ func (m *metrics) about(n *note, failure string) measured {
 		return what
 	}
 	if what.method == methodCallTool && n.call.Messages[0].Name != "" {
-		tool := n.call.Messages[0].Name
-		label := m.names.Claimed
-		if n.verdict.OK && n.call.Messages[0].ID != nil { // there is such a tool
-			label = m.names.Proven
-		}
-		_, what.tool = label(telemetry.ServerName{Name: n.server}, tool)
+		what.tool, what.proven = n.call.Messages[0].Name, n.verdict.OK && n.call.Messages[0].ID != nil
 	}
 	if !mcp.KnownMethod(what.method) {
 		what.method = telemetry.Other
@@ -396,21 +397,39 @@ func (m *metrics) about(n *note, failure string) measured {
 	return what
 }
 
-// of gives what an operation is recorded with.
-func (m *metrics) of(what measured) *measurement {
+// of gives the labels of requests that are alike, and what they are recorded in.
+func (m *metrics) of(what measured) *alike {
 	m.mu.RLock()
 	known := m.known[what]
 	m.mu.RUnlock()
 	if known != nil {
 		return known
 	}
-	made := &measurement{m.served.Of(what.asServer()), m.called.Of(what.asClient())}
+	made := &alike{labels: m.labels(what)}
+	if what.method != "" {
+		made.served, made.called = m.served.Of(made.labels.asServer()), m.called.Of(made.labels.asClient())
+	}
+	if made.labels.tool == telemetry.Other {
+		return made // it may be a label yet, and may be long
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.known) < maxMeasured {
 		m.known[what] = made
 	}
 	return made
+}
+
+// labels replaces a tool that is no label.
+func (m *metrics) labels(what measured) measured {
+	label := m.names.Claimed
+	if what.proven {
+		label = m.names.Proven
+	}
+	if what.tool != "" {
+		_, what.tool = label(telemetry.ServerName{Name: what.server}, what.tool)
+	}
+	return what
 }
 
 // asServer are the attributes of an operation as whoever calls us sees it, and asClient as we see it who call the upstream.
@@ -437,7 +456,7 @@ func (what *measured) with(carrier attribute.Key, carries string) attribute.Set 
 
 // session follows the MCP session with an upstream that a request belongs to: one begins with the answer to initialize, and ends when it
 // is deleted or the server does not know it any more; one of HTTP+SSE is its stream.
-func (m *metrics) session(n *note, what measured) {
+func (m *metrics) session(n *note, what *measured) {
 	about := measured{version: what.version, server: what.server, upstream: what.upstream}
 	id := n.call.SessionID
 	switch {

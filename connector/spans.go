@@ -90,8 +90,8 @@ func (n *note) spent(name string) (sum time.Duration) {
 // watching returns a context whose fetches of credentials are noted and measured. What has been sent to the upstream before, as
 // touched says, is what the first of them did not hold up.
 func (c *Connector) watching(ctx context.Context, n *note, touched func() bool) context.Context {
-	if c.metrics == nil && c.cfg.Tracer == nil {
-		return ctx // nobody wants to hear of them
+	if c.metrics == nil && c.cfg.Tracer == nil || len(n.upstream.names) == 0 {
+		return ctx // nobody wants to hear of them, or there are none
 	}
 	return watch.With(ctx, &watch.Watch{Fetched: func(f watch.Fetch) {
 		over := f.Began.Add(f.Took)

@@ -38,13 +38,20 @@ type metrics struct {
 	totals  *tunnel.Totals
 
 	mu    sync.RWMutex // guards known
-	known map[measured]*telemetry.Series
+	known map[measured]*alike
 }
 
 // measured is what operations are told apart by.
 type measured struct {
 	method, failure, version, transport string
 	tunnel, server, tool                string
+	proven                              bool // there is such a tool: the call has succeeded
+}
+
+// alike are requests with the same labels.
+type alike struct {
+	labels measured
+	series *telemetry.Series // of those that are operations
 }
 
 // newMetrics makes the instruments; nil without a meter.
@@ -55,7 +62,7 @@ func (g *Gateway) newMetrics() (*metrics, error) {
 	m := &metrics{
 		names:  g.cfg.Telemetry.Metrics.Names,
 		errors: telemetry.NewLabels(maxErrorKind, "tool_error", outcomeBroken, outcomeUnknown, outcomeCancelled), totals: new(tunnel.Totals),
-		known: make(map[measured]*telemetry.Series),
+		known: make(map[measured]*alike),
 	}
 	m.alive = telemetry.NewLifetimes(func(what measured, d time.Duration) {
 		m.sessions.Record(context.Background(), d.Seconds(), metric.WithAttributeSet(what.attributes()))
@@ -169,22 +176,22 @@ func (m *metrics) record(ctx context.Context, n *note, ended time.Time) {
 		return
 	}
 	m.inFlight.Add(-1)
-	what := m.about(n)
+	of := m.of(m.about(n))
 	if n.refused != nil {
 		attrs := []attribute.KeyValue{telemetry.AttrReason.String(n.refused.Reason)}
-		if what.server != "" {
-			attrs = append(attrs, telemetry.AttrTunnel.String(what.tunnel), telemetry.AttrServer.String(what.server))
+		if of.labels.server != "" {
+			attrs = append(attrs, telemetry.AttrTunnel.String(of.labels.tunnel), telemetry.AttrServer.String(of.labels.server))
 		}
 		m.refusals.Add(ctx, 1, metric.WithAttributes(attrs...))
 	}
-	m.session(n, what)
+	m.session(n, &of.labels)
 	if n.call == nil || len(n.call.Messages) == 0 || n.call.Messages[0].Method == "" || n.route.endpoint == mcp.EndpointMessages {
 		return // an event stream, the end of a session, an answer to the server: no operation; or one that is answered on the stream of HTTP+SSE
 	}
-	m.of(what).Record(ended.Sub(n.start), ended, n.span.Context)
+	of.series.Record(ended.Sub(n.start), ended, n.span.Context)
 }
 
-// about says what a request is told apart by.
+// about says what a request is told apart by, with names as they were called.
 func (m *metrics) about(n *note) (what measured) {
 	if n.session != nil {
 		what.transport = string(n.session.Peer().Transport)
@@ -194,25 +201,20 @@ func (m *metrics) about(n *note) (what measured) {
 		return what
 	}
 	what.version = revision(n.call.Version)
-	tool := ""
-	if len(n.call.Messages) > 0 {
-		message := &n.call.Messages[0]
-		if what.method = message.Method; what.method != "" && !mcp.KnownMethod(what.method) {
-			what.method = telemetry.Other
-		}
-		if message.Method == "tools/call" {
-			tool = message.Name
-		}
+	named := m.names && n.session != nil
+	if named { // a connector is attached that serves it
+		what.tunnel, what.server = n.route.tunnel, n.route.server
 	}
-	if !m.names || n.session == nil {
+	if len(n.call.Messages) == 0 {
 		return what
 	}
-	server, label := telemetry.ServerName{Tunnel: n.route.tunnel, Name: n.route.server}, m.servers.Claimed // a connector is attached that serves it
-	if n.verdict.OK && n.call.Messages[0].ID != nil {                                                      // there is such a tool
-		label = m.servers.Proven
+	message := &n.call.Messages[0]
+	if what.method = message.Method; what.method != "" && !mcp.KnownMethod(what.method) {
+		what.method = telemetry.Other
 	}
-	server, what.tool = label(server, tool)
-	what.tunnel, what.server = server.Tunnel, server.Name
+	if named && message.Method == "tools/call" {
+		what.tool, what.proven = message.Name, n.verdict.OK && message.ID != nil
+	}
 	return what
 }
 
@@ -225,21 +227,42 @@ func (m *metrics) failure(n *note) string {
 	return telemetry.Other
 }
 
-// of gives what operations that are alike are recorded in.
-func (m *metrics) of(what measured) *telemetry.Series {
+// of gives the labels of requests that are alike, and what they are recorded in.
+func (m *metrics) of(what measured) *alike {
 	m.mu.RLock()
 	known := m.known[what]
 	m.mu.RUnlock()
 	if known != nil {
 		return known
 	}
-	made := m.operations.Of(what.attributes())
+	made := &alike{labels: m.labels(what)}
+	if what.method != "" {
+		made.series = m.operations.Of(made.labels.attributes())
+	}
+	if made.labels.tool == telemetry.Other {
+		return made // it may be a label yet, and may be long
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.known) < maxMeasured {
 		m.known[what] = made
 	}
 	return made
+}
+
+// labels replaces names that are no labels.
+func (m *metrics) labels(what measured) measured {
+	if what.server == "" {
+		return what
+	}
+	label := m.servers.Claimed
+	if what.proven {
+		label = m.servers.Proven
+	}
+	var server telemetry.ServerName
+	server, what.tool = label(telemetry.ServerName{Tunnel: what.tunnel, Name: what.server}, what.tool)
+	what.tunnel, what.server = server.Tunnel, server.Name
+	return what
 }
 
 // attributes are those of a measurement.
@@ -261,7 +284,7 @@ func (what *measured) attributes() attribute.Set {
 
 // session follows the MCP session that a request belongs to: one begins with the answer to initialize, and ends when the agent
 // deletes it, or the server does not know it any more; one of HTTP+SSE is its stream.
-func (m *metrics) session(n *note, what measured) {
+func (m *metrics) session(n *note, what *measured) {
 	about := measured{version: what.version, tunnel: what.tunnel, server: what.server, failure: what.failure}
 	switch {
 	case n.route.endpoint == mcp.EndpointSSE && n.session != nil && n.status == http.StatusOK:

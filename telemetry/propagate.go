@@ -55,37 +55,38 @@ func Parse(parent, state string) (trace.SpanContext, bool) {
 
 // unhex reads lower-case hexadecimal digits, two for each byte.
 func unhex(to []byte, digits string) bool {
+	bad := byte(0)
 	for i := range to {
-		high, low := nibble(digits[2*i]), nibble(digits[2*i+1])
-		if high|low > 0xf {
-			return false
-		}
+		high, low := nibbles[digits[2*i]], nibbles[digits[2*i+1]]
+		bad |= high | low
 		to[i] = high<<4 | low
 	}
-	return true
+	return bad <= 0xf
 }
 
-// nibble is the value of a digit; above 15 for what is none.
-func nibble(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+// nibbles has the value of each digit, and 0xff for what is none.
+var nibbles = func() (values [256]byte) {
+	for c := range values {
+		values[c] = 0xff
 	}
-	return 0xff
-}
+	for value, c := range "0123456789abcdef" {
+		values[c] = byte(value)
+	}
+	return values
+}()
 
 // Inject puts a trace context in, in place of any that is there.
 func Inject(h http.Header, sc trace.SpanContext) {
-	delete(h, headerParent)
-	delete(h, headerState)
 	if !sc.IsValid() {
+		delete(h, headerParent)
+		delete(h, headerState)
 		return
 	}
 	h[headerParent] = []string{Traceparent(sc)}
 	if state := sc.TraceState().String(); state != "" {
 		h[headerState] = []string{state}
+	} else {
+		delete(h, headerState)
 	}
 }
 
