@@ -223,7 +223,7 @@ func (c *Connector) logCall(ctx context.Context, n *note, ended time.Time) {
 	if !c.log.Enabled(ctx, slog.LevelWarn) {
 		return
 	}
-	line := telemetry.NewLine()
+	line := c.lines.New()
 	line.Add(
 		slog.String(telemetry.KeyRequestID, n.requestID),
 		slog.String(telemetry.KeyServer, n.server),

@@ -177,7 +177,7 @@ func (c *Connector) recordSpans(n *note, failure string, ended time.Time) {
 		}
 		e := telemetry.Ended{Name: p.name, Kind: trace.SpanKindInternal, End: p.over, Failed: p.failed}
 		if p.credential != "" {
-			e.Attributes = telemetry.NewAttributes()
+			e.Attributes = t.Attributes()
 			e.Attributes.Text(telemetry.AttrCredential, p.credential)
 		}
 		t.EndBelow(n.span.Child(p.began), failed, e)
@@ -189,7 +189,8 @@ func (c *Connector) recordSpans(n *note, failure string, ended time.Time) {
 	case failed:
 		reason = n.outcome
 	}
-	attrs := n.described()
+	attrs := t.Attributes()
+	n.describe(attrs)
 	if n.asked {
 		e := telemetry.Ended{Name: n.clientName(), Kind: trace.SpanKindClient, End: ended, Attributes: attrs.Clone()}
 		n.describeClient(e.Attributes, failure, ended)
@@ -243,9 +244,8 @@ func (n *note) clientName() string {
 	return n.spanName()
 }
 
-// described are the attributes that a call has on both of its spans.
-func (n *note) described() *telemetry.Attributes {
-	attrs := telemetry.NewAttributes()
+// describe adds the attributes that a call has on both of its spans.
+func (n *note) describe(attrs *telemetry.Attributes) {
 	switch {
 	case n.call == nil || n.call.Method() == "":
 		attrs.Text(telemetry.AttrHTTPMethod, n.verb)
@@ -270,7 +270,6 @@ func (n *note) described() *telemetry.Attributes {
 	if n.upstream != nil { // else it is a stranger's word
 		attrs.Text(telemetry.AttrServer, n.server)
 	}
-	return attrs
 }
 
 // took adds the time of a phase that there was.

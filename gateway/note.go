@@ -114,7 +114,7 @@ func (g *Gateway) logCall(ctx context.Context, r *http.Request, n *note, ended t
 	if !g.log.Enabled(ctx, level) {
 		return
 	}
-	line := telemetry.NewLine()
+	line := g.lines.New()
 	line.Add(
 		slog.String(telemetry.KeyRequestID, n.requestID),
 		slog.String(telemetry.KeyHTTPMethod, telemetry.Short(r.Method)),

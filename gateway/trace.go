@@ -191,7 +191,7 @@ func httpRoute(e mcp.Endpoint) string { return "/t/{tunnel}/{server}/" + string(
 // attributes says what is known of the call: names and numbers, never a body, an argument, a token, a header's value or the URI of a
 // resource.
 func (g *Gateway) attributes(r *http.Request, n *note, failure string, ended time.Time) *telemetry.Attributes {
-	attrs := telemetry.NewAttributes()
+	attrs := g.cfg.Tracer.Attributes()
 	attrs.Text(telemetry.AttrRequestID, n.requestID)
 	if n.status != 0 {
 		attrs.Int(telemetry.AttrHTTPStatus, int64(n.status))

@@ -11,17 +11,22 @@ import (
 )
 
 // Attributes are those of a span, written as they are sent: a call has seventy, which would be as many objects until somebody
-// writes them. They are used again and again, and belong to one goroutine.
-type Attributes struct{ wire []byte }
+// writes them. A [Tracer] has them, and uses them again and again; they belong to one goroutine.
+type Attributes struct {
+	wire []byte
+	room *sync.Pool // where they are from
+}
 
-var attributes = sync.Pool{New: func() any { return new(Attributes) }}
-
-// NewAttributes returns none, to which some can be added.
-func NewAttributes() *Attributes { return attributes.Get().(*Attributes) }
+// newAttributes makes room for attributes.
+func newAttributes() *sync.Pool {
+	room := new(sync.Pool)
+	room.New = func() any { return &Attributes{room: room} }
+	return room
+}
 
 // Clone returns others that begin with the same.
 func (a *Attributes) Clone() *Attributes {
-	b := NewAttributes()
+	b := a.room.Get().(*Attributes)
 	b.wire = append(b.wire, a.wire...)
 	return b
 }
@@ -30,7 +35,7 @@ func (a *Attributes) Clone() *Attributes {
 func (a *Attributes) release() {
 	if a != nil && cap(a.wire) <= maxReused {
 		a.wire = a.wire[:0]
-		attributes.Put(a)
+		a.room.Put(a)
 	}
 }
 

@@ -28,7 +28,7 @@ func BenchmarkSpan(b *testing.B) {
 		}
 		start := time.Now()
 		s := tel.Tracer.Begin(trace.SpanContext{}, start)
-		attrs := NewAttributes()
+		attrs := tel.Tracer.Attributes()
 		for _, key := range []attribute.Key{AttrMCPMethod, AttrTool, AttrOperation, AttrJSONRPCID, AttrMCPVersion, AttrTunnel, AttrServer, AttrPrincipal, AttrRequestID, AttrInstance, AttrSession, AttrTransport, AttrOutcome, AttrDelivered} {
 			attrs.Text(key, "a usual value")
 		}

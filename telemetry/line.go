@@ -9,12 +9,21 @@ import (
 
 // Line gathers what one line of the log says, for where there are many of them: it is used again and again, and in the text format it
 // goes straight into the buffer that is written. It belongs to one goroutine.
-type Line struct{ attrs []slog.Attr }
+type Line struct {
+	attrs []slog.Attr
+	room  *sync.Pool // where it is from
+}
 
-var lines = sync.Pool{New: func() any { return new(Line) }}
+// Lines makes lines. The zero value is ready to use, by many at once.
+type Lines struct{ room sync.Pool }
 
-// NewLine returns an empty line.
-func NewLine() *Line { return lines.Get().(*Line) }
+// New returns an empty line.
+func (l *Lines) New() *Line {
+	if line, ok := l.room.Get().(*Line); ok {
+		return line
+	}
+	return &Line{room: &l.room}
+}
 
 // Add has the line say more.
 func (l *Line) Add(attrs ...slog.Attr) { l.attrs = append(l.attrs, attrs...) }
@@ -29,7 +38,7 @@ func (l *Line) Log(ctx context.Context, log *slog.Logger, at time.Time, level sl
 	}
 	clear(l.attrs)
 	l.attrs = l.attrs[:0]
-	lines.Put(l)
+	l.room.Put(l)
 }
 
 // quickHandler is a handler that writes some lines without a record.

@@ -42,6 +42,7 @@ func TestTextTakesTheShortWayWithoutADifference(t *testing.T) {
 		"with wide": {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.String("role", "ü")}) }},
 		"in group":  {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithGroup("g") }},
 	}
+	var lines Lines
 	for name, c := range cases {
 		var got, want bytes.Buffer
 		options := &slog.HandlerOptions{ReplaceAttr: formatTime}
@@ -74,7 +75,7 @@ func TestTextTakesTheShortWayWithoutADifference(t *testing.T) {
 				handler, reference = c.with(handler), c.with(reference)
 			}
 			for _, ctx := range []context.Context{context.Background(), of} {
-				line := NewLine()
+				line := lines.New()
 				line.Add(c.attrs...)
 				line.Add(extra...)
 				line.Log(ctx, slog.New(handler), at, slog.LevelWarn, "two words")
@@ -106,6 +107,7 @@ func TestTextLinesOfBothWaysDoNotMix(t *testing.T) {
 
 // BenchmarkAccessLine is a line as the gateway writes for each call.
 func BenchmarkAccessLine(b *testing.B) {
+	var lines Lines
 	logger, _, err := NewLogger(io.Discard, LogConfig{})
 	if err != nil {
 		b.Fatal(err)
@@ -113,7 +115,7 @@ func BenchmarkAccessLine(b *testing.B) {
 	log, ctx := slog.New(new(Telemetry).Handler(logger.Handler())), context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
-		line := NewLine()
+		line := lines.New()
 		line.Add(
 			slog.String(KeyRequestID, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), slog.String(KeyHTTPMethod, "POST"), slog.Int(KeyStatus, 200),
 			slog.String(KeyOutcome, "upstream"), slog.Float64(KeyDurationMS, 1.234), slog.String(KeyRemote, "192.0.2.7:51234"),

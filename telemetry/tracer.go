@@ -3,6 +3,7 @@ package telemetry
 import (
 	"encoding/binary"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -40,10 +41,12 @@ type Tracer struct {
 	spans   *spans // gets those that are recorded
 	bound   uint64 // a trace is sampled if the last 63 bits of its id are below
 	parents bool   // the decision of a parent counts
+
+	attributes *sync.Pool // of *Attributes
 }
 
 func newTracer(spans *spans, part float64, parents bool) *Tracer {
-	return &Tracer{spans: spans, bound: uint64(part * (1 << 63)), parents: parents}
+	return &Tracer{spans: spans, bound: uint64(part * (1 << 63)), parents: parents, attributes: newAttributes()}
 }
 
 // Begin begins a span: of the parent's trace, or, where that is not valid, at the root of a new one. Whoever made the parent is
@@ -76,6 +79,9 @@ func (t *Tracer) Records(s Span, failed bool) bool {
 	return t != nil && s.Context.IsValid() && (failed || s.Context.IsSampled())
 }
 
+// Attributes returns none, to which some can be added, for a span that Records reports to be recorded.
+func (t *Tracer) Attributes() *Attributes { return t.attributes.Get().(*Attributes) }
+
 // End records a span whose call is sampled or has failed.
 func (t *Tracer) End(s Span, e Ended) { t.EndBelow(s, e.Failed, e) }
 
@@ -85,7 +91,7 @@ func (t *Tracer) EndBelow(s Span, failed bool, e Ended) {
 	if !t.Records(s, failed) {
 		return
 	}
-	room := NewAttributes()
+	room := t.Attributes()
 	defer room.release()
 	room.wire = appendSpan(room.wire, s, &e)
 	t.spans.add(room.wire)

@@ -37,7 +37,7 @@ func TestSpansOnTheWire(t *testing.T) {
 	start := time.Unix(100, 5)
 	above := tel.Tracer.Begin(parent, start)
 	below := above.Child(start.Add(time.Second))
-	attrs := NewAttributes()
+	attrs := tel.Tracer.Attributes()
 	attrs.Text("text", "bad \xff")
 	attrs.Text("long", strings.Repeat("ü", maxShort))
 	attrs.Text("none", "")

@@ -1,4 +1,4 @@
-// Package telemetrytest reads what a process tells of itself, for tests.
+// Package telemetrytest reads what a process tells of itself, for tests. It does not know what should be told.
 package telemetrytest
 
 import (
