@@ -336,8 +336,8 @@ func (m *metrics) streaming(ctx context.Context, by int64) {
 	}
 }
 
-// record measures a request that has ended. The context has its trace, for exemplars.
-func (m *metrics) record(ctx context.Context, n *note, failure string, ended time.Time) {
+// record measures a request that has ended.
+func (m *metrics) record(n *note, failure string, ended time.Time) {
 	if m == nil {
 		return
 	}
@@ -349,7 +349,7 @@ func (m *metrics) record(ctx context.Context, n *note, failure string, ended tim
 		if of.labels.server != "" {
 			attrs = append(attrs, telemetry.AttrServer.String(of.labels.server))
 		}
-		m.refusals.Add(ctx, 1, metric.WithAttributes(attrs...))
+		m.refusals.Add(n.about().Context(context.Background()), 1, metric.WithAttributes(attrs...))
 	}
 	if n.upstream == nil || n.call == nil {
 		return

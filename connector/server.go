@@ -85,9 +85,9 @@ func (n *note) caller() credential.Principal {
 	return credential.Principal{Issuer: n.principal.Issuer, Subject: n.principal.Subject}
 }
 
-// context is one for lines about the call where its own is not at hand.
-func (n *note) context() context.Context {
-	return telemetry.ContextWith(context.Background(), n.requestID, n.span.Context)
+// about is what is logged and measured of the call says.
+func (n *note) about() telemetry.Call {
+	return telemetry.Call{RequestID: n.requestID, Span: n.span.Context}
 }
 
 type noteKey struct{}
@@ -106,15 +106,15 @@ func (c *Connector) record(over hop, next http.Handler) http.Handler {
 		delete(r.Header, mcp.HeaderAgentToken)
 		parent, _ := telemetry.Extract(r.Header)
 		n.span = c.cfg.Tracer.Begin(parent, n.start)
-		ctx := telemetry.ContextWith(r.Context(), n.requestID, n.span.Context)
+		ctx := n.about().Context(r.Context())
 		c.metrics.began()
 		defer func() {
 			if n.upstream != nil {
 				n.upstream.health.note(n.outcome)
 			}
-			ended, failure, ctx := time.Now(), n.errorType(), n.context() // whose values are looked for, and the request's has many
-			c.logCall(ctx, n, ended)
-			c.metrics.record(ctx, n, failure, ended)
+			ended, failure := time.Now(), n.errorType()
+			c.logCall(n, ended)
+			c.metrics.record(n, failure, ended)
 			c.recordSpans(n, failure, ended)
 		}()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, noteKey{}, n)))
@@ -219,8 +219,8 @@ func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error)
 
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
-func (c *Connector) logCall(ctx context.Context, n *note, ended time.Time) {
-	if !c.log.Enabled(ctx, slog.LevelWarn) {
+func (c *Connector) logCall(n *note, ended time.Time) {
+	if !c.log.Enabled(context.Background(), slog.LevelWarn) {
 		return
 	}
 	line := c.lines.New()
@@ -257,5 +257,5 @@ func (c *Connector) logCall(ctx context.Context, n *note, ended time.Time) {
 	if n.status >= http.StatusInternalServerError && n.outcome != outcomeUpstream {
 		level = slog.LevelWarn // somebody here should look: the upstream or its credential fails
 	}
-	line.Log(ctx, c.log, ended, level, "call")
+	line.Log(c.log, n.about(), ended, level, "call")
 }

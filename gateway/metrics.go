@@ -170,8 +170,8 @@ func (m *metrics) streaming(ctx context.Context, by int64) {
 	}
 }
 
-// record measures a request that has ended. The context has its trace, for exemplars.
-func (m *metrics) record(ctx context.Context, n *note, ended time.Time) {
+// record measures a request that has ended.
+func (m *metrics) record(n *note, ended time.Time) {
 	if m == nil {
 		return
 	}
@@ -182,7 +182,7 @@ func (m *metrics) record(ctx context.Context, n *note, ended time.Time) {
 		if of.labels.server != "" {
 			attrs = append(attrs, telemetry.AttrTunnel.String(of.labels.tunnel), telemetry.AttrServer.String(of.labels.server))
 		}
-		m.refusals.Add(ctx, 1, metric.WithAttributes(attrs...))
+		m.refusals.Add(n.about().Context(context.Background()), 1, metric.WithAttributes(attrs...))
 	}
 	m.session(n, &of.labels)
 	if n.call == nil || len(n.call.Messages) == 0 || n.call.Messages[0].Method == "" || n.route.endpoint == mcp.EndpointMessages {

@@ -75,11 +75,11 @@ func (g *Gateway) record(next http.Handler) http.Handler {
 		n.span = g.cfg.Tracer.Begin(trace.SpanContext{}, n.start)
 		g.metrics.began()
 		defer func() {
-			ended, ctx := time.Now(), n.context(context.Background()) // whose values are looked for, and the request's has many
+			ended := time.Now()
 			n.left = r.Context().Err() != nil
 			g.auditDenial(n)
-			g.logCall(ctx, r, n, ended)
-			g.metrics.record(ctx, n, ended)
+			g.logCall(r, n, ended)
+			g.metrics.record(n, ended)
 			g.recordSpans(r, n, ended)
 		}()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
@@ -109,9 +109,9 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
-func (g *Gateway) logCall(ctx context.Context, r *http.Request, n *note, ended time.Time) {
+func (g *Gateway) logCall(r *http.Request, n *note, ended time.Time) {
 	level := slog.LevelInfo
-	if !g.log.Enabled(ctx, level) {
+	if !g.log.Enabled(context.Background(), level) {
 		return
 	}
 	line := g.lines.New()
@@ -153,5 +153,5 @@ func (g *Gateway) logCall(ctx context.Context, r *http.Request, n *note, ended t
 	if n.cause != nil {
 		line.Add(slog.String(telemetry.KeyError, n.cause.Error()))
 	}
-	line.Log(ctx, g.log, ended, level, "call")
+	line.Log(g.log, n.about(), ended, level, "call")
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -97,9 +96,9 @@ func revision(v mcp.Version) string {
 	return telemetry.Other
 }
 
-// context is that of what is logged and measured about the call.
-func (n *note) context(ctx context.Context) context.Context {
-	return telemetry.ContextWith(ctx, n.requestID, n.span.Context)
+// about is what is logged and measured of the call says.
+func (n *note) about() telemetry.Call {
+	return telemetry.Call{RequestID: n.requestID, Span: n.span.Context}
 }
 
 // errorType is error.type of the conventions: the code of a JSON-RPC error, tool_error for a result that is one, the HTTP status

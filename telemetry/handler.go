@@ -40,7 +40,8 @@ func (h callHandler) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle implements slog.Handler.
 func (h callHandler) Handle(ctx context.Context, r slog.Record) error {
-	ids := callOf(ctx).attrs()
+	of := callOf(ctx)
+	ids := of.attrs()
 	if len(ids) > 0 && ids[0].Key == KeyRequestID && (h.named || names(r)) {
 		ids = ids[1:]
 	}
@@ -63,7 +64,7 @@ func (h callHandler) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // quickly implements quickHandler, for lines that only the log gets, and outside of groups.
-func (h callHandler) quickly(of *call, at time.Time, level slog.Level, message string, attrs []slog.Attr) bool {
+func (h callHandler) quickly(of Call, at time.Time, level slog.Level, message string, attrs []slog.Attr) bool {
 	next, ok := h.next.(textHandler)
 	if !ok || h.out != nil {
 		return false

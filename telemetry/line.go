@@ -28,13 +28,13 @@ func (l *Lines) New() *Line {
 // Add has the line say more.
 func (l *Line) Add(attrs ...slog.Attr) { l.attrs = append(l.attrs, attrs...) }
 
-// Log writes the line, of a level that is enabled, without the place in the source, which no line shows, and which takes a walk through
+// Log writes the line about a call, of a level that is enabled, without the place in the source, which no line shows, and which takes a walk through
 // the stack to find. The line must not be used any more.
-func (l *Line) Log(ctx context.Context, log *slog.Logger, at time.Time, level slog.Level, message string) {
-	if to, ok := log.Handler().(quickHandler); !ok || !to.quickly(callOf(ctx), at, level, message, l.attrs) {
+func (l *Line) Log(log *slog.Logger, of Call, at time.Time, level slog.Level, message string) {
+	if to, ok := log.Handler().(quickHandler); !ok || !to.quickly(of, at, level, message, l.attrs) {
 		r := slog.NewRecord(at, level, message, 0)
 		r.AddAttrs(l.attrs...)
-		_ = log.Handler().Handle(ctx, r) // as slog does
+		_ = log.Handler().Handle(of.Context(context.Background()), r) // as slog does
 	}
 	clear(l.attrs)
 	l.attrs = l.attrs[:0]
@@ -43,7 +43,7 @@ func (l *Line) Log(ctx context.Context, log *slog.Logger, at time.Time, level sl
 
 // quickHandler is a handler that writes some lines without a record.
 type quickHandler interface {
-	// quickly writes a line, about a call unless that is nil. It reports false if it has written nothing, because it is a line that
+	// quickly writes a line about a call. It reports false if it has written nothing, because it is a line that
 	// only Handle can write.
-	quickly(of *call, at time.Time, level slog.Level, message string, attrs []slog.Attr) bool
+	quickly(of Call, at time.Time, level slog.Level, message string, attrs []slog.Attr) bool
 }

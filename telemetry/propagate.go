@@ -106,12 +106,16 @@ func Traceparent(sc trace.SpanContext) string {
 // callKey is the key of what log lines say of the call that they are about.
 type callKey struct{}
 
-// call is what they say, in a context that costs one allocation.
+// Call is what lines of the log and measurements say of the call that they are about. The zero Call is none.
+type Call struct {
+	RequestID string
+	Span      trace.SpanContext
+}
+
+// call is one in a context, which costs one allocation.
 type call struct {
 	context.Context
-
-	requestID string
-	span      trace.SpanContext
+	Call
 }
 
 // Value implements context.Context.
@@ -122,40 +126,42 @@ func (c *call) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// ContextWith returns a context for what is logged and measured about one call. The SDK sees the span in it if that is sampled, for
+// Context returns a context for what is logged and measured about the call. The SDK sees the span in it if that is sampled, for
 // exemplars.
-func ContextWith(ctx context.Context, requestID string, sc trace.SpanContext) context.Context {
-	if sc.IsSampled() {
-		ctx = trace.ContextWithSpanContext(ctx, sc)
+func (c Call) Context(ctx context.Context) context.Context {
+	if c.Span.IsSampled() {
+		ctx = trace.ContextWithSpanContext(ctx, c.Span)
 	}
-	return &call{ctx, requestID, sc}
+	return &call{ctx, c}
 }
 
 // withSpan returns a context in which the SDK sees the span of a call, sampled or not.
 func withSpan(ctx context.Context) context.Context {
-	if c := callOf(ctx); c != nil && !c.span.IsSampled() {
-		return trace.ContextWithSpanContext(ctx, c.span)
+	if c := callOf(ctx); c.Span.IsValid() && !c.Span.IsSampled() {
+		return trace.ContextWithSpanContext(ctx, c.Span)
 	}
 	return ctx
 }
 
-// callOf is the call that a context is about; nil for none.
-func callOf(ctx context.Context) *call {
-	c, _ := ctx.Value(callKey{}).(*call)
-	return c
+// callOf is the call that a context is about.
+func callOf(ctx context.Context) Call {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		return c.Call
+	}
+	return Call{}
 }
 
 // attrs are those that a line about the call has.
-func (c *call) attrs() []slog.Attr {
-	if c == nil {
+func (c *Call) attrs() []slog.Attr {
+	if c.RequestID == "" && !c.Span.IsValid() {
 		return nil
 	}
 	attrs := make([]slog.Attr, 0, 3)
-	if c.requestID != "" {
-		attrs = append(attrs, slog.String(KeyRequestID, c.requestID))
+	if c.RequestID != "" {
+		attrs = append(attrs, slog.String(KeyRequestID, c.RequestID))
 	}
-	if c.span.IsValid() {
-		attrs = append(attrs, slog.String(KeyTraceID, c.span.TraceID().String()), slog.String(KeySpanID, c.span.SpanID().String()))
+	if c.Span.IsValid() {
+		attrs = append(attrs, slog.String(KeyTraceID, c.Span.TraceID().String()), slog.String(KeySpanID, c.Span.SpanID().String()))
 	}
 	return attrs
 }

@@ -63,9 +63,9 @@ func (q *quickText) handle(r *slog.Record) (done bool, err error) {
 	return true, err
 }
 
-// line writes a line of simple values, and the ids of the call that it is about, unless that is nil; its request id if it has none,
-// as named says or its attributes. It reports false, and writes nothing, if there is anything else in it.
-func (q *quickText) line(of *call, named bool, at time.Time, level slog.Level, message string, attrs []slog.Attr) (done bool) {
+// line writes a line of simple values, and the ids of the call that it is about; its request id if the line has none, as named says
+// or its attributes. It reports false, and writes nothing, if there is anything else in it.
+func (q *quickText) line(of Call, named bool, at time.Time, level slog.Level, message string, attrs []slog.Attr) (done bool) {
 	if q == nil {
 		return false
 	}
@@ -76,12 +76,10 @@ func (q *quickText) line(of *call, named bool, at time.Time, level slog.Level, m
 		named = named || attrs[i].Key == KeyRequestID
 		line, ok = appendQuick(line, attrs[i])
 	}
-	if ok && of != nil {
-		if !named && of.requestID != "" {
-			line, ok = appendQuick(line, slog.String(KeyRequestID, of.requestID))
-		}
-		line = of.appendIDs(line)
+	if ok && !named && of.RequestID != "" {
+		line, ok = appendQuick(line, slog.String(KeyRequestID, of.RequestID))
 	}
+	line = of.appendIDs(line)
 	*room = append(line, '\n')
 	if !ok {
 		return false
@@ -111,11 +109,11 @@ func appendInstant(to []byte, at time.Time) []byte {
 }
 
 // appendIDs appends the ids of the trace and the span.
-func (c *call) appendIDs(to []byte) []byte {
-	if !c.span.IsValid() {
+func (c *Call) appendIDs(to []byte) []byte {
+	if !c.Span.IsValid() {
 		return to
 	}
-	trace, span := c.span.TraceID(), c.span.SpanID()
+	trace, span := c.Span.TraceID(), c.Span.SpanID()
 	to = append(to, " "+KeyTraceID+"="...)
 	to = hex.AppendEncode(to, trace[:])
 	to = append(to, " "+KeySpanID+"="...)

@@ -65,7 +65,7 @@ func TestTextTakesTheShortWayWithoutADifference(t *testing.T) {
 		}
 
 		// Lines about a call are the same, however they are written.
-		of := ContextWith(context.Background(), "R", trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1, 0xab}, SpanID: trace.SpanID{7: 0xcd}}))
+		of := Call{"R", trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1, 0xab}, SpanID: trace.SpanID{7: 0xcd}})}
 		for _, extra := range [][]slog.Attr{nil, {slog.String(KeyRequestID, "own")}} {
 			got.Reset()
 			want.Reset()
@@ -74,14 +74,14 @@ func TestTextTakesTheShortWayWithoutADifference(t *testing.T) {
 			if c.with != nil {
 				handler, reference = c.with(handler), c.with(reference)
 			}
-			for _, ctx := range []context.Context{context.Background(), of} {
+			for _, about := range []Call{{}, of} {
 				line := lines.New()
 				line.Add(c.attrs...)
 				line.Add(extra...)
-				line.Log(ctx, slog.New(handler), at, slog.LevelWarn, "two words")
+				line.Log(slog.New(handler), about, at, slog.LevelWarn, "two words")
 				r := slog.NewRecord(at, slog.LevelWarn, "two words", 0)
 				r.AddAttrs(append(slices.Clip(c.attrs), extra...)...)
-				if err := reference.Handle(ctx, r); err != nil {
+				if err := reference.Handle(about.Context(context.Background()), r); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -112,7 +112,7 @@ func BenchmarkAccessLine(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	log, ctx := slog.New(new(Telemetry).Handler(logger.Handler())), context.Background()
+	log := slog.New(new(Telemetry).Handler(logger.Handler()))
 	b.ReportAllocs()
 	for b.Loop() {
 		line := lines.New()
@@ -124,6 +124,6 @@ func BenchmarkAccessLine(b *testing.B) {
 			slog.String(KeyInstance, "ZYXWVUTSRQPONMLKJIHGFEDCBA"), slog.String(KeyTransport, "quic"), slog.Int(KeyBytesOut, 300),
 			slog.String(KeyDelivered, "yes"),
 		)
-		line.Log(ctx, log, time.Now(), slog.LevelInfo, "call")
+		line.Log(log, Call{}, time.Now(), slog.LevelInfo, "call")
 	}
 }

@@ -42,6 +42,9 @@ type telemetryFigures struct {
 // generationRounds is how many rounds one set of processes lives: how fast a process is depends on its luck with memory, too.
 const generationRounds = 3
 
+// tellingTimes is how many more rounds than others this takes: what is to be seen is smaller than what one round differs from the next by.
+const tellingTimes = 3
+
 // tellingSlices is into how many parts the load of each way is cut in a round. What a neighbour on the same hardware takes, which
 // nobody here can see, comes and goes within a second, and so falls on all ways alike.
 const tellingSlices = 4
@@ -51,8 +54,9 @@ const tellingSlices = 4
 func (p plan) measureTelemetry(ctx context.Context, self string) (f telemetryFigures, err error) {
 	f.ways = tellings()
 	f.rates, f.mallocs = make([][]float64, len(f.ways)), make([][]float64, len(f.ways))
-	for done := 0; done < p.rounds && err == nil; done += generationRounds {
-		err = p.tellingGeneration(ctx, self, &f, done/generationRounds, min(generationRounds, p.rounds-done))
+	rounds := tellingTimes * p.rounds
+	for done := 0; done < rounds && err == nil; done += generationRounds {
+		err = p.tellingGeneration(ctx, self, &f, done/generationRounds, min(generationRounds, rounds-done))
 	}
 	return f, err
 }
