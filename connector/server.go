@@ -220,42 +220,40 @@ func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error)
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
 func (c *Connector) logCall(n *note, ended time.Time) {
-	if !c.log.Enabled(context.Background(), slog.LevelWarn) {
-		return
-	}
-	line := c.lines.New()
-	line.Add(
-		slog.String(telemetry.KeyRequestID, n.requestID),
-		slog.String(telemetry.KeyServer, n.server),
-		slog.Int(telemetry.KeyStatus, n.status),
-		slog.String(telemetry.KeyOutcome, n.outcome),
-		slog.Float64(telemetry.KeyDurationMS, float64(ended.Sub(n.start).Microseconds())/1000),
-	)
-	if n.principal.Subject != "" {
-		line.Add(slog.String(telemetry.KeyPrincipal, n.principal.String()))
-	}
-	if n.decision.Rule != "" {
-		line.Add(slog.String(telemetry.KeyRule, n.decision.Rule))
-	}
-	if n.call != nil && len(n.call.Messages) > 0 {
-		m := &n.call.Messages[0]
-		line.Add(slog.String(telemetry.KeyMethod, telemetry.Short(m.Method)))
-		if m.Method == methodCallTool {
-			line.Add(slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
-		}
-	}
-	if n.dropped > 0 {
-		line.Add(slog.Int(telemetry.KeyDropped, n.dropped))
-	}
-	if n.delivered != "" {
-		line.Add(slog.String(telemetry.KeyDelivered, string(n.delivered)))
-	}
-	if n.cause != nil {
-		line.Add(slog.String(telemetry.KeyError, n.cause.Error()))
-	}
 	level := slog.LevelInfo
 	if n.status >= http.StatusInternalServerError && n.outcome != outcomeUpstream {
 		level = slog.LevelWarn // somebody here should look: the upstream or its credential fails
 	}
-	line.Log(c.log, n.about(), ended, level, "call")
+	if !c.log.Enabled(context.Background(), level) {
+		return
+	}
+	line := c.lines.New(c.log, ended, level, "call")
+	line.String(telemetry.KeyRequestID, n.requestID)
+	line.String(telemetry.KeyServer, n.server)
+	line.Int(telemetry.KeyStatus, int64(n.status))
+	line.String(telemetry.KeyOutcome, n.outcome)
+	line.Milliseconds(telemetry.KeyDurationMS, ended.Sub(n.start))
+	if n.principal.Subject != "" {
+		line.String(telemetry.KeyPrincipal, n.principal.String())
+	}
+	if n.decision.Rule != "" {
+		line.String(telemetry.KeyRule, n.decision.Rule)
+	}
+	if n.call != nil && len(n.call.Messages) > 0 {
+		m := &n.call.Messages[0]
+		line.String(telemetry.KeyMethod, telemetry.Short(m.Method))
+		if m.Method == methodCallTool {
+			line.String(telemetry.KeyTool, telemetry.Short(m.Name))
+		}
+	}
+	if n.dropped > 0 {
+		line.Int(telemetry.KeyDropped, int64(n.dropped))
+	}
+	if n.delivered != "" {
+		line.String(telemetry.KeyDelivered, string(n.delivered))
+	}
+	if n.cause != nil {
+		line.String(telemetry.KeyError, n.cause.Error())
+	}
+	line.Write(n.about())
 }

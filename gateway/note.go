@@ -110,48 +110,44 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
 func (g *Gateway) logCall(r *http.Request, n *note, ended time.Time) {
-	level := slog.LevelInfo
-	if !g.log.Enabled(context.Background(), level) {
+	if !g.log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	line := g.lines.New()
-	line.Add(
-		slog.String(telemetry.KeyRequestID, n.requestID),
-		slog.String(telemetry.KeyHTTPMethod, telemetry.Short(r.Method)),
-		slog.Int(telemetry.KeyStatus, n.status),
-		slog.String(telemetry.KeyOutcome, n.outcome),
-		slog.Float64(telemetry.KeyDurationMS, float64(ended.Sub(n.start).Microseconds())/1000),
-		slog.String(telemetry.KeyRemote, r.RemoteAddr),
-	)
+	line := g.lines.New(g.log, ended, slog.LevelInfo, "call")
+	line.String(telemetry.KeyRequestID, n.requestID)
+	line.String(telemetry.KeyHTTPMethod, telemetry.Short(r.Method))
+	line.Int(telemetry.KeyStatus, int64(n.status))
+	line.String(telemetry.KeyOutcome, n.outcome)
+	line.Milliseconds(telemetry.KeyDurationMS, ended.Sub(n.start))
+	line.String(telemetry.KeyRemote, r.RemoteAddr)
 	if n.route.tunnel != "" {
-		line.Add(slog.String(telemetry.KeyTunnel, n.route.tunnel), slog.String(telemetry.KeyServer, n.route.server))
+		line.String(telemetry.KeyTunnel, n.route.tunnel)
+		line.String(telemetry.KeyServer, n.route.server)
 	}
 	if n.principal.Subject != "" {
-		line.Add(slog.String(telemetry.KeyPrincipal, n.principal.String()))
+		line.String(telemetry.KeyPrincipal, n.principal.String())
 	}
 	if n.call != nil && len(n.call.Messages) > 0 {
 		m := &n.call.Messages[0]
-		line.Add(slog.String(telemetry.KeyMethod, m.Method))
+		line.String(telemetry.KeyMethod, m.Method)
 		if m.Method == "tools/call" {
-			line.Add(slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
+			line.String(telemetry.KeyTool, telemetry.Short(m.Name))
 		}
-		line.Add(slog.Int(telemetry.KeyBytesIn, n.bytesIn))
+		line.Int(telemetry.KeyBytesIn, int64(n.bytesIn))
 	}
 	if n.session != nil {
-		line.Add(
-			slog.String(telemetry.KeyInstance, n.session.instance),
-			slog.String(telemetry.KeyTransport, string(n.session.Peer().Transport)),
-			slog.Int64(telemetry.KeyBytesOut, n.bytesOut),
-		)
+		line.String(telemetry.KeyInstance, n.session.instance)
+		line.String(telemetry.KeyTransport, string(n.session.Peer().Transport))
+		line.Int(telemetry.KeyBytesOut, n.bytesOut)
 	}
 	if n.attempts > 1 {
-		line.Add(slog.Int(telemetry.KeyAttempts, n.attempts))
+		line.Int(telemetry.KeyAttempts, int64(n.attempts))
 	}
 	if n.delivered != "" {
-		line.Add(slog.String(telemetry.KeyDelivered, string(n.delivered)))
+		line.String(telemetry.KeyDelivered, string(n.delivered))
 	}
 	if n.cause != nil {
-		line.Add(slog.String(telemetry.KeyError, n.cause.Error()))
+		line.String(telemetry.KeyError, n.cause.Error())
 	}
-	line.Log(g.log, n.about(), ended, level, "call")
+	line.Write(n.about())
 }

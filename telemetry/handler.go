@@ -63,13 +63,13 @@ func (h callHandler) Handle(ctx context.Context, r slog.Record) error {
 	return next.Handle(ctx, r)
 }
 
-// quickly implements quickHandler, for lines that only the log gets, and outside of groups.
-func (h callHandler) quickly(of Call, at time.Time, level slog.Level, message string, attrs []slog.Attr) bool {
-	next, ok := h.next.(textHandler)
-	if !ok || h.out != nil {
-		return false
+// quick is what writes lines in place of Handle, unless that is more than text: nil then, and in groups. It reports whether they have a
+// request id of their own.
+func (h callHandler) quick() (to *quickText, named bool) {
+	if next, ok := h.next.(textHandler); ok && h.out == nil {
+		return next.quick, h.named
 	}
-	return next.quick.line(of, h.named, at, level, message, attrs)
+	return nil, false
 }
 
 // names reports whether a record has a request id of its own.

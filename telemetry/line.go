@@ -3,47 +3,109 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 )
 
-// Line gathers what one line of the log says, for where there are many of them: it is used again and again, and in the text format it
-// goes straight into the buffer that is written. It belongs to one goroutine.
-type Line struct {
-	attrs []slog.Attr
-	room  *sync.Pool // where it is from
-}
-
-// Lines makes lines. The zero value is ready to use, by many at once.
+// Lines makes lines of the log, for where there are many of them. The zero value is ready to use, by many at once.
 type Lines struct{ room sync.Pool }
 
-// New returns an empty line.
-func (l *Lines) New() *Line {
-	if line, ok := l.room.Get().(*Line); ok {
-		return line
+// New returns a line of a level that is enabled, without attributes.
+func (l *Lines) New(log *slog.Logger, at time.Time, level slog.Level, message string) *Line {
+	line, ok := l.room.Get().(*Line)
+	if !ok {
+		line = &Line{room: &l.room}
 	}
-	return &Line{room: &l.room}
+	line.log, line.at, line.level, line.message = log, at, level, message
+	if h, ok := log.Handler().(callHandler); ok {
+		line.quick, line.named = h.quick()
+	}
+	if line.quick != nil {
+		line.text, line.strange = line.quick.begin(line.text, at, level, message)
+	}
+	return line
 }
 
-// Add has the line say more.
-func (l *Line) Add(attrs ...slog.Attr) { l.attrs = append(l.attrs, attrs...) }
+// Line is one line of the log. In the text format its attributes go straight into the bytes that are written; else they are gathered for
+// the logger's handler. Their keys are plain words. A line belongs to one goroutine, and is used again once it is written.
+type Line struct {
+	log     *slog.Logger
+	at      time.Time
+	level   slog.Level
+	message string
 
-// Log writes the line about a call, of a level that is enabled, without the place in the source, which no line shows, and which takes a walk through
-// the stack to find. The line must not be used any more.
-func (l *Line) Log(log *slog.Logger, of Call, at time.Time, level slog.Level, message string) {
-	if to, ok := log.Handler().(quickHandler); !ok || !to.quickly(of, at, level, message, l.attrs) {
-		r := slog.NewRecord(at, level, message, 0)
+	quick   *quickText // writes the line; nil if the handler must
+	text    []byte
+	strange bool // there is something in it that may have to be escaped
+	named   bool // it has a request id of its own
+
+	attrs []slog.Attr // without quick
+	room  *sync.Pool  // where it is from
+}
+
+// String adds a text.
+func (l *Line) String(key, value string) {
+	if l.quick == nil {
+		l.attrs = append(l.attrs, slog.String(key, value))
+		return
+	}
+	l.named = l.named || key == KeyRequestID
+	l.begin(key)
+	var strange bool
+	l.text, strange = appendWord(l.text, value)
+	l.strange = l.strange || strange
+}
+
+// Int adds a number.
+func (l *Line) Int(key string, n int64) {
+	if l.quick == nil {
+		l.attrs = append(l.attrs, slog.Int64(key, n))
+		return
+	}
+	l.begin(key)
+	l.text = strconv.AppendInt(l.text, n, 10)
+}
+
+// Milliseconds adds a time that something took, to the microsecond.
+func (l *Line) Milliseconds(key string, d time.Duration) {
+	ms := float64(d.Microseconds()) / 1000
+	if l.quick == nil {
+		l.attrs = append(l.attrs, slog.Float64(key, ms))
+		return
+	}
+	l.begin(key)
+	l.text = appendFloat(l.text, ms)
+}
+
+func (l *Line) begin(key string) {
+	l.text = append(l.text, ' ')
+	l.text = append(l.text, key...)
+	l.text = append(l.text, '=')
+}
+
+// Write writes the line, about a call. It must not be used any more. No place in the source is in it: no line shows that, and it takes a
+// walk through the stack to find.
+func (l *Line) Write(of Call) {
+	if l.quick != nil {
+		l.writeText(of)
+	} else {
+		r := slog.NewRecord(l.at, l.level, l.message, 0)
 		r.AddAttrs(l.attrs...)
-		_ = log.Handler().Handle(of.Context(context.Background()), r) // as slog does
+		_ = l.log.Handler().Handle(of.Context(context.Background()), r) // as slog does
+	}
+	if cap(l.text) > maxReused {
+		return
 	}
 	clear(l.attrs)
-	l.attrs = l.attrs[:0]
+	*l = Line{text: l.text[:0], attrs: l.attrs[:0], room: l.room}
 	l.room.Put(l)
 }
 
-// quickHandler is a handler that writes some lines without a record.
-type quickHandler interface {
-	// quickly writes a line about a call. It reports false if it has written nothing, because it is a line that
-	// only Handle can write.
-	quickly(of Call, at time.Time, level slog.Level, message string, attrs []slog.Attr) bool
+func (l *Line) writeText(of Call) {
+	if !l.named && of.RequestID != "" {
+		l.String(KeyRequestID, of.RequestID)
+	}
+	l.text = append(of.appendIDs(l.text), '\n')
+	_, _ = l.quick.pass(l.text, l.strange) // as slog does
 }

@@ -7,20 +7,23 @@ import (
 	"strconv"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
-// quickText writes lines as slog's text handler does, to the byte, if there is nothing in them but numbers and printable ASCII. The
-// nil quickText writes none.
+// quickText writes lines of numbers and texts as slog's text handler does, to the byte. The nil quickText writes none.
 type quickText struct {
-	write func([]byte) (int, error)
-	lines *sync.Pool // of *[]byte
-	rest  []byte     // what the logger's own attributes are in a line
+	write     func([]byte) (int, error)
+	writeSafe func([]byte) (int, error) // what has nothing to be escaped
+	lines     *sync.Pool                // of *[]byte
+	rest      []byte                    // what the logger's own attributes are in a line
+	strange   bool                      // there may be something to be escaped in them
 }
 
 func newQuickText(w io.Writer) *quickText {
-	q := &quickText{write: w.Write, lines: &sync.Pool{New: func() any { return new([]byte) }}}
+	q := &quickText{write: w.Write, writeSafe: w.Write, lines: &sync.Pool{New: func() any { return new([]byte) }}}
 	if safe, ok := w.(*plainWriter); ok {
-		q.write = safe.pass // there is nothing to be escaped
+		q.writeSafe = safe.pass
 	}
 	return q
 }
@@ -33,71 +36,56 @@ func (q *quickText) with(attrs []slog.Attr) *quickText {
 	more := *q
 	more.rest = append([]byte(nil), q.rest...)
 	for _, a := range attrs {
-		var ok bool
-		if more.rest, ok = appendQuick(more.rest, a); !ok {
+		var strange, ok bool
+		if more.rest, strange, ok = appendQuick(more.rest, a); !ok {
 			return nil
 		}
+		more.strange = more.strange || strange
 	}
 	return &more
 }
 
-// handle writes a record of simple values. It reports false, and writes nothing, if there is anything else in it.
+// handle writes a record of numbers and texts. It reports false, and writes nothing, if there is anything else in it.
 func (q *quickText) handle(r *slog.Record) (done bool, err error) {
 	if q == nil {
 		return false, nil
 	}
 	room := q.lines.Get().(*[]byte)
 	defer q.lines.Put(room)
-	line, ok := q.begin((*room)[:0], r.Time, r.Level, r.Message)
-	if ok {
-		r.Attrs(func(a slog.Attr) bool {
-			line, ok = appendQuick(line, a)
-			return ok
-		})
-	}
+	line, strange := q.begin((*room)[:0], r.Time, r.Level, r.Message)
+	ok := true
+	r.Attrs(func(a slog.Attr) bool {
+		var odd bool
+		line, odd, ok = appendQuick(line, a)
+		strange = strange || odd
+		return ok
+	})
 	*room = append(line, '\n')
 	if !ok {
 		return false, nil
 	}
-	_, err = q.write(*room)
+	_, err = q.pass(*room, strange)
 	return true, err
 }
 
-// line writes a line of simple values, and the ids of the call that it is about; its request id if the line has none, as named says
-// or its attributes. It reports false, and writes nothing, if there is anything else in it.
-func (q *quickText) line(of Call, named bool, at time.Time, level slog.Level, message string, attrs []slog.Attr) (done bool) {
-	if q == nil {
-		return false
+// pass writes a line, in which there may be something to be escaped.
+func (q *quickText) pass(line []byte, strange bool) (int, error) {
+	if strange {
+		return q.write(line)
 	}
-	room := q.lines.Get().(*[]byte)
-	defer q.lines.Put(room)
-	line, ok := q.begin((*room)[:0], at, level, message)
-	for i := 0; ok && i < len(attrs); i++ {
-		named = named || attrs[i].Key == KeyRequestID
-		line, ok = appendQuick(line, attrs[i])
-	}
-	if ok && !named && of.RequestID != "" {
-		line, ok = appendQuick(line, slog.String(KeyRequestID, of.RequestID))
-	}
-	line = of.appendIDs(line)
-	*room = append(line, '\n')
-	if !ok {
-		return false
-	}
-	_, _ = q.write(*room) // as slog does
-	return true
+	return q.writeSafe(line)
 }
 
-// begin appends what a line begins with.
-func (q *quickText) begin(to []byte, at time.Time, level slog.Level, message string) ([]byte, bool) {
+// begin appends what a line begins with, and reports whether there may be something to be escaped in that.
+func (q *quickText) begin(to []byte, at time.Time, level slog.Level, message string) (line []byte, strange bool) {
 	if !at.IsZero() {
 		to = append(appendInstant(append(to, "time="...), at), ' ')
 	}
 	to = append(to, "level="...)
 	to = append(to, level.String()...)
 	to = append(to, " msg="...)
-	to, ok := appendASCII(to, message)
-	return append(to, q.rest...), ok
+	to, strange = appendWord(to, message)
+	return append(to, q.rest...), strange || q.strange
 }
 
 // appendInstant appends a time in timeLayout, of which Format has the most by heart.
@@ -120,63 +108,76 @@ func (c *Call) appendIDs(to []byte) []byte {
 	return hex.AppendEncode(to, span[:])
 }
 
-// appendQuick appends an attribute. It reports false for one that is not simple enough.
-func appendQuick(to []byte, a slog.Attr) ([]byte, bool) {
+// appendQuick appends an attribute, and reports whether there may be something to be escaped in it. It reports false for one that is
+// neither a number nor a text.
+func appendQuick(to []byte, a slog.Attr) (line []byte, strange, ok bool) {
 	if a.Key == "" {
-		return to, false
+		return to, false, false
 	}
 	to = append(to, ' ')
-	to, ok := appendASCII(to, a.Key)
+	to, strange = appendWord(to, a.Key)
 	to = append(to, '=')
 	switch v := a.Value; v.Kind() {
 	case slog.KindString:
-		var plain bool
-		to, plain = appendASCII(to, v.String())
-		return to, ok && plain
+		var odd bool
+		to, odd = appendWord(to, v.String())
+		strange = strange || odd
 	case slog.KindInt64:
 		to = strconv.AppendInt(to, v.Int64(), 10)
 	case slog.KindUint64:
 		to = strconv.AppendUint(to, v.Uint64(), 10)
 	case slog.KindFloat64:
-		to = strconv.AppendFloat(to, v.Float64(), 'g', -1, 64)
+		to = appendFloat(to, v.Float64())
 	case slog.KindBool:
 		to = strconv.AppendBool(to, v.Bool())
 	case slog.KindDuration:
-		return appendASCII(to, v.Duration().String())
+		to = append(to, v.Duration().String()...)
 	default:
-		return to, false
+		return to, false, false
 	}
-	return to, ok
+	return to, strange, true
 }
+
+func appendFloat(to []byte, f float64) []byte { return strconv.AppendFloat(to, f, 'g', -1, 64) }
 
 // What a character of a text in a line is, other than a plain one.
 const (
-	quoted  byte = 1 << iota // in quotes
-	strange                  // no printable ASCII
+	quoted byte = 1 << iota // in quotes
+	odd                     // no printable ASCII
 )
 
 // characters has for each byte what it is.
 var characters = func() (kinds [256]byte) {
 	for c := range kinds {
 		if c < ' ' || c > '~' {
-			kinds[c] = strange
+			kinds[c] = odd
 		}
 	}
 	kinds[' '], kinds['='], kinds['"'] = quoted, quoted, quoted
 	return kinds
 }()
 
-// appendASCII appends a text, quoted where slog quotes it. It reports false for one with anything but printable ASCII.
-func appendASCII(to []byte, s string) ([]byte, bool) {
+// appendWord appends a text, quoted where slog quotes it, and reports whether there may be something to be escaped in that.
+func appendWord(to []byte, s string) (line []byte, strange bool) {
 	kinds := byte(0)
 	for i := range len(s) {
 		kinds |= characters[s[i]]
 	}
-	switch {
-	case kinds&strange != 0:
-		return to, false
-	case kinds&quoted != 0 || s == "":
-		return strconv.AppendQuote(to, s), true
+	if kinds == 0 && s != "" {
+		return append(to, s...), false
 	}
-	return append(to, s...), true
+	if kinds&odd != 0 && kinds&quoted == 0 && allPrint(s) {
+		return append(to, s...), true
+	}
+	return strconv.AppendQuote(to, s), kinds&odd != 0
+}
+
+// allPrint reports whether slog would write a text without quotes for its characters beyond ASCII, and for control characters.
+func allPrint(s string) bool {
+	for i, r := range s {
+		if r < utf8.RuneSelf && (s[i] < ' ') || r == utf8.RuneError || r >= utf8.RuneSelf && (unicode.IsSpace(r) || !unicode.IsPrint(r)) {
+			return false
+		}
+	}
+	return true
 }

@@ -5,11 +5,12 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/log/noop"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -42,7 +43,6 @@ func TestTextTakesTheShortWayWithoutADifference(t *testing.T) {
 		"with wide": {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.String("role", "ü")}) }},
 		"in group":  {attrs: []slog.Attr{slog.Int("b", 1)}, with: func(h slog.Handler) slog.Handler { return h.WithGroup("g") }},
 	}
-	var lines Lines
 	for name, c := range cases {
 		var got, want bytes.Buffer
 		options := &slog.HandlerOptions{ReplaceAttr: formatTime}
@@ -63,33 +63,74 @@ func TestTextTakesTheShortWayWithoutADifference(t *testing.T) {
 		if got.String() != want.String() || got.Len() == 0 {
 			t.Errorf("%s: got\n%swant\n%s", name, &got, &want)
 		}
+	}
+}
 
-		// Lines about a call are the same, however they are written.
-		of := Call{"R", trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1, 0xab}, SpanID: trace.SpanID{7: 0xcd}})}
-		for _, extra := range [][]slog.Attr{nil, {slog.String(KeyRequestID, "own")}} {
-			got.Reset()
-			want.Reset()
-			handler := new(Telemetry).Handler(newTextHandler(&got, options))
-			reference := new(Telemetry).Handler(slog.NewTextHandler(&want, options))
-			if c.with != nil {
-				handler, reference = c.with(handler), c.with(reference)
-			}
-			for _, about := range []Call{{}, of} {
-				line := lines.New()
-				line.Add(c.attrs...)
-				line.Add(extra...)
-				line.Log(slog.New(handler), about, at, slog.LevelWarn, "two words")
-				r := slog.NewRecord(at, slog.LevelWarn, "two words", 0)
-				r.AddAttrs(append(slices.Clip(c.attrs), extra...)...)
-				if err := reference.Handle(about.Context(context.Background()), r); err != nil {
-					t.Fatal(err)
+// TestLinesAreAsSlogHasThem: a line of a call is the same in the text format, in JSON and for a collector, whoever writes it.
+func TestLinesAreAsSlogHasThem(t *testing.T) {
+	at := time.Date(2026, 1, 2, 5, 4, 5, 999999999, time.FixedZone("east", 2*3600))
+	texts := []string{"", "plain", "two words", `a"b`, "a=b", `back\slash`, "ümlaut", "ü b", "tab\t", "del\x7f", "\x00", "bad \xff", "\ufffd", "\u2028", "\u00a0", "bidi\u202e", "\u200b", "\U0001f600", "\U000e0001", "line\nbreak"}
+	of := Call{"R", trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1, 0xab}, SpanID: trace.SpanID{7: 0xcd}})}
+	var lines Lines
+	for name, with := range map[string]func(slog.Handler) slog.Handler{
+		"plain": func(h slog.Handler) slog.Handler { return h },
+		"with":  func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.String("role", "ü\u200b")}) },
+		"named": func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.String(KeyRequestID, "with")}) },
+		"group": func(h slog.Handler) slog.Handler {
+			return h.WithGroup("g").WithAttrs([]slog.Attr{slog.Int("n", 1)})
+		},
+		"time": func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.Time("since", at)}) },
+	} {
+		for _, format := range []string{"text", "json"} {
+			for _, out := range []log.Logger{nil, noop.NewLoggerProvider().Logger("")} {
+				for _, about := range []Call{{}, of} {
+					for _, own := range []bool{false, true} {
+						var got, want bytes.Buffer
+						tel := &Telemetry{log: out}
+						line := lines.New(slog.New(with(tel.Handler(handlerTo(t, &got, format)))), at, slog.LevelWarn, "a message")
+						r := slog.NewRecord(at, slog.LevelWarn, "a message", 0)
+						for _, text := range texts {
+							line.String("text", text)
+							r.AddAttrs(slog.String("text", text))
+						}
+						line.Int("int", -7)
+						line.Milliseconds("ms", 1234567*time.Nanosecond)
+						r.AddAttrs(slog.Int("int", -7), slog.Float64("ms", 1.234))
+						if own {
+							line.String(KeyRequestID, "own")
+							r.AddAttrs(slog.String(KeyRequestID, "own"))
+						}
+						line.Write(about)
+						if err := with(tel.Handler(slowHandlerTo(&want, format))).Handle(about.Context(t.Context()), r); err != nil {
+							t.Fatal(err)
+						}
+						if got.String() != want.String() || got.Len() == 0 {
+							t.Errorf("%s, %s, exported %v, %v: got\n%swant\n%s", name, format, out != nil, about, &got, &want)
+						}
+					}
 				}
-			}
-			if got.String() != want.String() || got.Len() == 0 {
-				t.Errorf("%s: as a line: got\n%swant\n%s", name, &got, &want)
 			}
 		}
 	}
+}
+
+// handlerTo is the handler of a log.
+func handlerTo(t *testing.T, w io.Writer, format string) slog.Handler {
+	t.Helper()
+	logger, _, err := NewLogger(w, LogConfig{Format: format})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return logger.Handler()
+}
+
+// slowHandlerTo is slog's own.
+func slowHandlerTo(w io.Writer, format string) slog.Handler {
+	options := &slog.HandlerOptions{ReplaceAttr: formatTime}
+	if format == "json" {
+		return slog.NewJSONHandler(&plainWriter{w: w}, options)
+	}
+	return slog.NewTextHandler(&plainWriter{w: w}, options)
 }
 
 func TestTextLinesOfBothWaysDoNotMix(t *testing.T) {
@@ -115,15 +156,42 @@ func BenchmarkAccessLine(b *testing.B) {
 	log := slog.New(new(Telemetry).Handler(logger.Handler()))
 	b.ReportAllocs()
 	for b.Loop() {
-		line := lines.New()
-		line.Add(
-			slog.String(KeyRequestID, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), slog.String(KeyHTTPMethod, "POST"), slog.Int(KeyStatus, 200),
-			slog.String(KeyOutcome, "upstream"), slog.Float64(KeyDurationMS, 1.234), slog.String(KeyRemote, "192.0.2.7:51234"),
-			slog.String(KeyTunnel, "acme"), slog.String(KeyServer, "wiki"), slog.String(KeyPrincipal, "https://tunnel.example.com|ci"),
-			slog.String(KeyMethod, "tools/call"), slog.String(KeyTool, "search"), slog.Int(KeyBytesIn, 200),
-			slog.String(KeyInstance, "ZYXWVUTSRQPONMLKJIHGFEDCBA"), slog.String(KeyTransport, "quic"), slog.Int(KeyBytesOut, 300),
-			slog.String(KeyDelivered, "yes"),
-		)
-		line.Log(log, Call{}, time.Now(), slog.LevelInfo, "call")
+		line := lines.New(log, time.Now(), slog.LevelInfo, "call")
+		line.String(KeyRequestID, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+		line.String(KeyHTTPMethod, "POST")
+		line.Int(KeyStatus, 200)
+		line.String(KeyOutcome, "upstream")
+		line.Milliseconds(KeyDurationMS, 1234*time.Microsecond)
+		line.String(KeyRemote, "192.0.2.7:51234")
+		line.String(KeyTunnel, "acme")
+		line.String(KeyServer, "wiki")
+		line.String(KeyPrincipal, "https://tunnel.example.com|ci")
+		line.String(KeyMethod, "tools/call")
+		line.String(KeyTool, "search")
+		line.Int(KeyBytesIn, 200)
+		line.String(KeyInstance, "ZYXWVUTSRQPONMLKJIHGFEDCBA")
+		line.String(KeyTransport, "quic")
+		line.Int(KeyBytesOut, 300)
+		line.String(KeyDelivered, "yes")
+		line.Write(Call{})
 	}
+}
+
+// FuzzLineText: whatever a text is, it is in a line as slog has it.
+func FuzzLineText(f *testing.F) {
+	for _, seed := range []string{"", "a b", `a"b`, "ü", "\xff", "a\x1bb", "\u2028=", "\u202e"} {
+		f.Add(seed)
+	}
+	var lines Lines
+	f.Fuzz(func(t *testing.T, text string) {
+		var got, want bytes.Buffer
+		line := lines.New(slog.New(new(Telemetry).Handler(newTextHandler(&plainWriter{w: &got}, &slog.HandlerOptions{}))), time.Time{}, slog.LevelInfo, text)
+		line.String("text", text)
+		line.Write(Call{})
+		r := slog.NewRecord(time.Time{}, slog.LevelInfo, text, 0)
+		r.AddAttrs(slog.String("text", text))
+		if err := slowHandlerTo(&want, "text").Handle(t.Context(), r); err != nil || got.String() != want.String() {
+			t.Errorf("%v: got %q, want %q", err, got.String(), want.String())
+		}
+	})
 }
