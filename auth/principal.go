@@ -47,7 +47,13 @@ func covers(granted []string, name string) bool {
 
 // String gives "issuer|subject" for logs. It never shows a claim, and control characters come out as "?".
 func (p Principal) String() string {
-	return printable(p.Issuer) + "|" + printable(p.Subject)
+	issuer, subject := p.Printable()
+	return issuer + "|" + subject
+}
+
+// Printable gives the parts of String.
+func (p Principal) Printable() (issuer, subject string) {
+	return printable(p.Issuer), printable(p.Subject)
 }
 
 // LogValue keeps the claims out of structured logs as well.

@@ -234,7 +234,8 @@ func (c *Connector) logCall(n *note, ended time.Time) {
 	line.String(telemetry.KeyOutcome, n.outcome)
 	line.Milliseconds(telemetry.KeyDurationMS, ended.Sub(n.start))
 	if n.principal.Subject != "" {
-		line.String(telemetry.KeyPrincipal, n.principal.String())
+		issuer, subject := n.principal.Printable()
+		line.Pair(telemetry.KeyPrincipal, issuer, "|", subject)
 	}
 	if n.decision.Rule != "" {
 		line.String(telemetry.KeyRule, n.decision.Rule)

@@ -125,7 +125,8 @@ func (g *Gateway) logCall(r *http.Request, n *note, ended time.Time) {
 		line.String(telemetry.KeyServer, n.route.server)
 	}
 	if n.principal.Subject != "" {
-		line.String(telemetry.KeyPrincipal, n.principal.String())
+		issuer, subject := n.principal.Printable()
+		line.Pair(telemetry.KeyPrincipal, issuer, "|", subject)
 	}
 	if n.call != nil && len(n.call.Messages) > 0 {
 		m := &n.call.Messages[0]

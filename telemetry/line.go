@@ -18,7 +18,7 @@ func (l *Lines) New(log *slog.Logger, at time.Time, level slog.Level, message st
 		line = &Line{room: &l.room}
 	}
 	line.log, line.at, line.level, line.message = log, at, level, message
-	if h, ok := log.Handler().(callHandler); ok {
+	if h, ok := log.Handler().(*callHandler); ok {
 		line.quick, line.named = h.quick()
 	}
 	if line.quick != nil {
@@ -57,6 +57,18 @@ func (l *Line) String(key, value string) {
 	l.strange = l.strange || strange
 }
 
+// Pair adds a text of two parts with a separator between them.
+func (l *Line) Pair(key, first, separator, second string) {
+	if l.quick == nil || !isPlain(first) || !isPlain(second) || key == KeyRequestID {
+		l.String(key, first+separator+second)
+		return
+	}
+	l.begin(key)
+	l.text = append(l.text, first...)
+	l.text = append(l.text, separator...)
+	l.text = append(l.text, second...)
+}
+
 // Int adds a number.
 func (l *Line) Int(key string, n int64) {
 	if l.quick == nil {
@@ -69,13 +81,27 @@ func (l *Line) Int(key string, n int64) {
 
 // Milliseconds adds a time that something took, to the microsecond.
 func (l *Line) Milliseconds(key string, d time.Duration) {
-	ms := float64(d.Microseconds()) / 1000
 	if l.quick == nil {
-		l.attrs = append(l.attrs, slog.Float64(key, ms))
+		l.attrs = append(l.attrs, slog.Float64(key, float64(d.Microseconds())/1000))
 		return
 	}
 	l.begin(key)
-	l.text = appendFloat(l.text, ms)
+	l.text = appendMilliseconds(l.text, d.Microseconds())
+}
+
+// appendMilliseconds appends microseconds as slog writes as many thousandths.
+func appendMilliseconds(to []byte, us int64) []byte {
+	if us < 0 || us >= 1e9 { // which slog writes with an exponent
+		return appendFloat(to, float64(us)/1000)
+	}
+	to = strconv.AppendInt(to, us/1000, 10)
+	if rest := us % 1000; rest > 0 {
+		to = append(to, '.', byte('0'+rest/100), byte('0'+rest/10%10), byte('0'+rest%10))
+		for to[len(to)-1] == '0' {
+			to = to[:len(to)-1]
+		}
+	}
+	return to
 }
 
 func (l *Line) begin(key string) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -18,10 +19,11 @@ type quickText struct {
 	lines     *sync.Pool                // of *[]byte
 	rest      []byte                    // what the logger's own attributes are in a line
 	strange   bool                      // there may be something to be escaped in them
+	second    *atomic.Pointer[second]   // of the last line
 }
 
 func newQuickText(w io.Writer) *quickText {
-	q := &quickText{write: w.Write, writeSafe: w.Write, lines: &sync.Pool{New: func() any { return new([]byte) }}}
+	q := &quickText{write: w.Write, writeSafe: w.Write, second: new(atomic.Pointer[second]), lines: &sync.Pool{New: func() any { return new([]byte) }}}
 	if safe, ok := w.(*plainWriter); ok {
 		q.writeSafe = safe.pass
 	}
@@ -79,7 +81,7 @@ func (q *quickText) pass(line []byte, strange bool) (int, error) {
 // begin appends what a line begins with, and reports whether there may be something to be escaped in that.
 func (q *quickText) begin(to []byte, at time.Time, level slog.Level, message string) (line []byte, strange bool) {
 	if !at.IsZero() {
-		to = append(appendInstant(append(to, "time="...), at), ' ')
+		to = append(q.appendInstant(append(to, "time="...), at), ' ')
 	}
 	to = append(to, "level="...)
 	to = append(to, level.String()...)
@@ -88,12 +90,22 @@ func (q *quickText) begin(to []byte, at time.Time, level slog.Level, message str
 	return append(to, q.rest...), strange || q.strange
 }
 
-// appendInstant appends a time in timeLayout, of which Format has the most by heart.
-func appendInstant(to []byte, at time.Time) []byte {
+// second is a text for all times in one second.
+type second struct {
+	unix int64
+	text string // with the point
+}
+
+// appendInstant appends a time in timeLayout. Of busy times the second is known from the line before.
+func (q *quickText) appendInstant(to []byte, at time.Time) []byte {
 	at = at.UTC()
+	now := q.second.Load()
+	if now == nil || now.unix != at.Unix() {
+		now = &second{at.Unix(), at.Format("2006-01-02T15:04:05.")}
+		q.second.Store(now)
+	}
 	millis := at.Nanosecond() / int(time.Millisecond)
-	to = at.AppendFormat(to, time.RFC3339)
-	return append(to[:len(to)-1], '.', byte('0'+millis/100), byte('0'+millis/10%10), byte('0'+millis%10), 'Z')
+	return append(append(to, now.text...), byte('0'+millis/100), byte('0'+millis/10%10), byte('0'+millis%10), 'Z')
 }
 
 // appendIDs appends the ids of the trace and the span.
@@ -159,10 +171,7 @@ var characters = func() (kinds [256]byte) {
 
 // appendWord appends a text, quoted where slog quotes it, and reports whether there may be something to be escaped in that.
 func appendWord(to []byte, s string) (line []byte, strange bool) {
-	kinds := byte(0)
-	for i := range len(s) {
-		kinds |= characters[s[i]]
-	}
+	kinds := kindsOf(s)
 	if kinds == 0 && s != "" {
 		return append(to, s...), false
 	}
@@ -170,6 +179,17 @@ func appendWord(to []byte, s string) (line []byte, strange bool) {
 		return append(to, s...), true
 	}
 	return strconv.AppendQuote(to, s), kinds&odd != 0
+}
+
+// isPlain reports whether a text is written as it is.
+func isPlain(s string) bool { return s != "" && kindsOf(s) == 0 }
+
+// kindsOf is what all characters of a text are.
+func kindsOf(s string) (kinds byte) {
+	for i := range len(s) {
+		kinds |= characters[s[i]]
+	}
+	return kinds
 }
 
 // allPrint reports whether slog would write a text without quotes for its characters beyond ASCII, and for control characters.

@@ -93,9 +93,16 @@ func TestLinesAreAsSlogHasThem(t *testing.T) {
 							line.String("text", text)
 							r.AddAttrs(slog.String("text", text))
 						}
+						for i, text := range texts {
+							line.Pair("pair", text, "|", texts[len(texts)-1-i])
+							r.AddAttrs(slog.String("pair", text+"|"+texts[len(texts)-1-i]))
+						}
 						line.Int("int", -7)
-						line.Milliseconds("ms", 1234567*time.Nanosecond)
-						r.AddAttrs(slog.Int("int", -7), slog.Float64("ms", 1.234))
+						r.AddAttrs(slog.Int("int", -7))
+						for _, us := range []int64{0, 1, 10, 120, 500, 1000, 1234, 100_050, 999_999_999, 1_000_000_000, 3_600_000_000} {
+							line.Milliseconds("ms", time.Duration(us)*time.Microsecond+time.Nanosecond)
+							r.AddAttrs(slog.Float64("ms", float64(us)/1000))
+						}
 						if own {
 							line.String(KeyRequestID, "own")
 							r.AddAttrs(slog.String(KeyRequestID, "own"))
@@ -105,7 +112,7 @@ func TestLinesAreAsSlogHasThem(t *testing.T) {
 							t.Fatal(err)
 						}
 						if got.String() != want.String() || got.Len() == 0 {
-							t.Errorf("%s, %s, exported %v, %v: got\n%swant\n%s", name, format, out != nil, about, &got, &want)
+							t.Fatalf("%s, %s, exported %v, %v: got\n%swant\n%s", name, format, out != nil, about, &got, &want)
 						}
 					}
 				}
@@ -165,7 +172,7 @@ func BenchmarkAccessLine(b *testing.B) {
 		line.String(KeyRemote, "192.0.2.7:51234")
 		line.String(KeyTunnel, "acme")
 		line.String(KeyServer, "wiki")
-		line.String(KeyPrincipal, "https://tunnel.example.com|ci")
+		line.Pair(KeyPrincipal, "https://tunnel.example.com", "|", "ci")
 		line.String(KeyMethod, "tools/call")
 		line.String(KeyTool, "search")
 		line.Int(KeyBytesIn, 200)
