@@ -93,14 +93,16 @@ func Inject(h http.Header, sc trace.SpanContext) {
 // Traceparent writes a trace context as version 00 of the W3C's has it.
 func Traceparent(sc trace.SpanContext) string {
 	tid, sid := sc.TraceID(), sc.SpanID()
-	text := make([]byte, 0, parentLength)
-	text = append(text, "00-"...)
-	text = append(hex.AppendEncode(text, tid[:]), '-')
-	text = hex.AppendEncode(text, sid[:])
+	var text [parentLength]byte
+	copy(text[:], "00-")
+	hex.Encode(text[3:], tid[:])
+	text[35] = '-'
+	hex.Encode(text[36:], sid[:])
+	copy(text[52:], "-00")
 	if sc.IsSampled() {
-		return string(append(text, "-01"...))
+		text[54] = '1'
 	}
-	return string(append(text, "-00"...))
+	return string(text[:])
 }
 
 // callKey is the key of what log lines say of the call that they are about.

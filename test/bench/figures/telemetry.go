@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -61,8 +62,7 @@ func (p plan) measureTelemetry(ctx context.Context, self string) (f telemetryFig
 	return f, err
 }
 
-// tellingGeneration measures some rounds with processes of their own. Who is started first, and measured first, changes from one to
-// the next.
+// tellingGeneration measures some rounds with processes of their own. Who is started first changes from one to the next.
 func (p plan) tellingGeneration(ctx context.Context, self string, f *telemetryFigures, generation, rounds int) (err error) {
 	fleet, stop, err := newFleet(self)
 	if err != nil {
@@ -82,20 +82,19 @@ func (p plan) tellingGeneration(ctx context.Context, self string, f *telemetryFi
 			return err
 		}
 	}
-	for round := range rounds {
-		if err := p.tellingRound(ctx, f, targets, generation+round); err != nil {
+	for range rounds {
+		if err := p.tellingRound(ctx, f, targets); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// tellingRound measures all ways once, in turn, slice by slice.
-func (p plan) tellingRound(ctx context.Context, f *telemetryFigures, targets []target, first int) error {
+// tellingRound measures all ways once, slice by slice, in an order that chance has, so that none always comes after the same other.
+func (p plan) tellingRound(ctx context.Context, f *telemetryFigures, targets []target) error {
 	sums := make([]tellingSample, len(targets))
-	for slice := range tellingSlices {
-		for turn := range targets {
-			way := (turn + first + slice) % len(targets)
+	for range tellingSlices {
+		for _, way := range rand.Perm(len(targets)) {
 			if err := sums[way].add(ctx, targets[way], p.agents, p.load/tellingSlices); err != nil {
 				return err
 			}
