@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -40,30 +38,29 @@ type telemetryFigures struct {
 	took    int64       // bytes that the collector has got
 }
 
-// generationRounds is how many rounds one set of processes lives: how fast a process is depends on its luck with memory, too.
-const generationRounds = 3
-
-// tellingTimes is how many more rounds than others this takes: what is to be seen is smaller than what one round differs from the next by.
+// tellingTimes is how many more rounds than others this takes: what is to be seen is smaller than what two sets of processes that do the
+// same differ by.
 const tellingTimes = 3
 
 // tellingSlices is into how many parts the load of each way is cut in a round. What a neighbour on the same hardware takes, which
 // nobody here can see, comes and goes within a second, and so falls on all ways alike.
 const tellingSlices = 4
 
-// measureTelemetry loads a gateway and a connector over QUIC for each way of telling, all in turn, and with processes made anew now
-// and then.
+// measureTelemetry loads a gateway and a connector over QUIC for each way of telling. How fast a process is depends on its luck with
+// memory, too, so that each round has processes of its own.
 func (p plan) measureTelemetry(ctx context.Context, self string) (f telemetryFigures, err error) {
 	f.ways = tellings()
 	f.rates, f.mallocs = make([][]float64, len(f.ways)), make([][]float64, len(f.ways))
-	rounds := tellingTimes * p.rounds
-	for done := 0; done < rounds && err == nil; done += generationRounds {
-		err = p.tellingGeneration(ctx, self, &f, done/generationRounds, min(generationRounds, rounds-done))
+	for range tellingTimes * p.rounds {
+		if err := p.tellingFleet(ctx, self, &f); err != nil {
+			return f, err
+		}
 	}
-	return f, err
+	return f, nil
 }
 
-// tellingGeneration measures some rounds with processes of their own. Who is started first changes from one to the next.
-func (p plan) tellingGeneration(ctx context.Context, self string, f *telemetryFigures, generation, rounds int) (err error) {
+// tellingFleet measures one round with processes of its own, which are started in an order that chance has.
+func (p plan) tellingFleet(ctx context.Context, self string, f *telemetryFigures) (err error) {
 	fleet, stop, err := newFleet(self)
 	if err != nil {
 		return err
@@ -73,21 +70,15 @@ func (p plan) tellingGeneration(ctx context.Context, self string, f *telemetryFi
 		f.took += fleet.collected.Load()
 	}()
 	targets := make([]target, len(f.ways))
-	for turn := range targets {
-		i := (turn + generation) % len(targets)
-		if targets[i], err = fleet.telling(ctx, f.ways[i]); err != nil {
+	for _, way := range rand.Perm(len(targets)) {
+		if targets[way], err = fleet.telling(ctx, f.ways[way]); err != nil {
 			return err
 		}
-		if err := p.warm(ctx, targets[i]); err != nil {
-			return err
-		}
-	}
-	for range rounds {
-		if err := p.tellingRound(ctx, f, targets); err != nil {
+		if err := p.warm(ctx, targets[way]); err != nil {
 			return err
 		}
 	}
-	return nil
+	return p.tellingRound(ctx, f, targets)
 }
 
 // tellingRound measures all ways once, slice by slice, in an order that chance has, so that none always comes after the same other.
@@ -188,35 +179,28 @@ func (j job) untilTold(told *telemetry.Telemetry, run func(context.Context) erro
 	}
 }
 
-// fastest are the rounds, half of them, in which all ways together had the highest rates: in the others the hardware was somebody
-// else's, too.
-func (f *telemetryFigures) fastest() []int {
-	speed := func(round int) (sum float64) {
-		for way := range f.rates {
-			sum += math.Log(f.rates[way][round])
-		}
-		return sum
+// against is what a way's rates are, as parts of the first's in the same round: their geometric mean, and how far from that it may be with
+// a probability of 95 %, as a factor.
+func (f *telemetryFigures) against(way int) (mean, factor float64) {
+	n := float64(len(f.rates[way]))
+	sum, squares := 0.0, 0.0
+	for round, rate := range f.rates[way] {
+		ratio := math.Log(rate / f.rates[0][round])
+		sum += ratio
+		squares += ratio * ratio
 	}
-	rounds := make([]int, len(f.rates[0]))
-	for i := range rounds {
-		rounds[i] = i
-	}
-	slices.SortFunc(rounds, func(a, b int) int { return cmp.Compare(speed(b), speed(a)) })
-	return rounds[:(len(rounds)+1)/2]
+	sum /= n
+	deviation := math.Sqrt(max(0, squares/n-sum*sum) / max(1, n-1))
+	return math.Exp(sum), math.Exp(2 * deviation)
 }
 
 // table is what telling costs, in Markdown.
 func (f *telemetryFigures) table() string {
 	var b strings.Builder
 	b.WriteString("| gateway and connector tell of | calls/s | against off | allocations a call |\n|---|--:|--:|--:|\n")
-	fastest := f.fastest()
 	for i, way := range f.ways {
-		var rates, ratios, mallocs []float64
-		for _, round := range fastest {
-			rates, ratios, mallocs = append(rates, f.rates[i][round]), append(ratios, f.rates[i][round]/f.rates[0][round]), append(mallocs, f.mallocs[i][round])
-		}
-		slices.Sort(ratios)
-		fmt.Fprintf(&b, "| %s | %.0f | %.2f (%.2f–%.2f) | %.0f |\n", way.name, middle(rates), middle(ratios), ratios[len(ratios)/4], ratios[len(ratios)*3/4], middle(mallocs))
+		mean, factor := f.against(i)
+		fmt.Fprintf(&b, "| %s | %.0f | %.3f (%.3f–%.3f) | %.0f |\n", way.name, middle(f.rates[i]), mean, mean/factor, mean*factor, middle(f.mallocs[i]))
 	}
 	return b.String()
 }
