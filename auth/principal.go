@@ -47,7 +47,13 @@ func covers(granted []string, name string) bool {
 
 // String gives "issuer|subject" for logs. It never shows a claim, and control characters come out as "?".
 func (p Principal) String() string {
-	return printable(p.Issuer) + "|" + printable(p.Subject)
+	issuer, subject := p.Printable()
+	return issuer + "|" + subject
+}
+
+// Printable gives the parts of String.
+func (p Principal) Printable() (issuer, subject string) {
+	return printable(p.Issuer), printable(p.Subject)
 }
 
 // LogValue keeps the claims out of structured logs as well.
@@ -55,12 +61,25 @@ func (p Principal) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 // printable replaces what could move a terminal's cursor or start a new log line.
 func printable(s string) string {
+	if isPrintableASCII(s) {
+		return s
+	}
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
 	}, s)
+}
+
+// isPrintableASCII reports whether there is nothing to look at twice in a text, as in most.
+func isPrintableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // Presented is what a request brings to prove who calls, and where it goes. Nothing of it has been verified.

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -111,7 +112,7 @@ func (c *Connector) auditEnd(n *note) {
 			e.Credentials = n.upstream.credentialNames()
 		}
 		if err := log.End(*e); err != nil {
-			c.log.ErrorContext(n.context(), "a call is not in the audit log", telemetry.KeyRequestID, n.requestID, telemetry.KeyError, err)
+			c.log.ErrorContext(n.about().Context(context.Background()), "a call is not in the audit log", telemetry.KeyRequestID, n.requestID, telemetry.KeyError, err)
 		}
 	}
 }
@@ -127,7 +128,7 @@ func (c *Connector) auditAsked(n *note, m *mcp.Message, d policy.Decision) bool 
 		Time: time.Now(), RequestID: n.requestID, Issuer: n.principal.Issuer, Subject: n.principal.Subject, Server: n.server,
 		Method: m.Method, Arguments: audit.ArgumentsHash(m.Params), Rule: d.Rule, Decision: word(d.Allow), Outcome: "asked_by_server",
 	}); err != nil {
-		c.log.ErrorContext(n.context(), "what a server has asked is not in the audit log", telemetry.KeyRequestID, n.requestID, telemetry.KeyError, err)
+		c.log.ErrorContext(n.about().Context(context.Background()), "what a server has asked is not in the audit log", telemetry.KeyRequestID, n.requestID, telemetry.KeyError, err)
 		return false
 	}
 	return true

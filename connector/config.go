@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/metric"
-
 	"sallyport.dev/address"
 	"sallyport.dev/audit"
 	"sallyport.dev/cell"
@@ -82,7 +80,7 @@ type Config struct {
 	// Tracer records calls. Optional; default none.
 	Tracer *telemetry.Tracer `yaml:"-"`
 	// Meter measures them. Optional; default none.
-	Meter metric.MeterProvider `yaml:"-"`
+	Meter *telemetry.Meter `yaml:"-"`
 	// Metrics answers /v1/metrics on the control socket. Optional.
 	Metrics http.Handler `yaml:"-"`
 }

@@ -46,6 +46,7 @@ type DialFunc func(ctx context.Context, self tunnel.Config) (*tunnel.Session, er
 type Connector struct {
 	cfg      Config
 	log      *slog.Logger
+	lines    telemetry.Lines // of calls
 	httpLog  *log.Logger
 	instance string
 	dial     DialFunc

@@ -24,7 +24,7 @@ const maxTelling = 16
 func (c *Connector) mayAsk(n *note) func(m *mcp.Message, paramsUnknown bool) bool {
 	return func(m *mcp.Message, paramsUnknown bool) bool {
 		d := n.routes.cfg.Policy.Decide(policy.Request{Principal: n.principal, Server: n.server, FromServer: true, Message: *m, ParamsUnknown: paramsUnknown, Source: n.source, Time: time.Now()})
-		c.metrics.decided(context.Background(), judgement{n.server, d.Rule, d.Allow})
+		c.metrics.decide(judgement{n.server, d.Rule, d.Allow})
 		return c.auditAsked(n, m, d) && d.Allow
 	}
 }

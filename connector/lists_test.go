@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport.dev/auth"
 	"sallyport.dev/auth/authtest"
@@ -249,12 +250,11 @@ func TestListsAreScrubbedBeforeTheyAreFiltered(t *testing.T) {
 // TestDroppedElementsAreLogged: their number, and no name.
 func TestDroppedElementsAreLogged(t *testing.T) {
 	c, log := newConnector(t, newFakeGateway(t), nowhere, nil)
-	r := httptest.NewRequest(http.MethodPost, "http://acme/t/acme/wiki/mcp", nil)
-	c.logCall(r.Context(), &note{server: "wiki"})
+	c.logCall(&note{server: "wiki"}, time.Now())
 	if strings.Contains(log.String(), `"dropped"`) {
 		t.Error(log)
 	}
-	c.logCall(r.Context(), &note{server: "wiki", dropped: 3})
+	c.logCall(&note{server: "wiki", dropped: 3}, time.Now())
 	if !strings.Contains(log.String(), `"dropped":3`) {
 		t.Error(log)
 	}

@@ -24,18 +24,19 @@ const (
 
 // metrics are the connector's instruments, and what they know calls by. The nil metrics measure nothing.
 type metrics struct {
-	served, called, sessions metric.Float64Histogram
-	eventStreams             metric.Int64UpDownCounter
-	inFlight                 atomic.Int64
-	refusals, decisions      metric.Int64Counter
-	attachFailures           metric.Int64Counter
-	sessionsEnded            metric.Int64Counter
-	fetches                  metric.Int64Counter
-	fetchTimes               metric.Float64Histogram
-	masked                   metric.Int64Counter
-	processes                metric.Int64UpDownCounter
-	processStarts            metric.Int64Counter
-	processEnds              metric.Int64Counter
+	served, called *telemetry.Durations
+	sessions       metric.Float64Histogram
+	eventStreams   metric.Int64UpDownCounter
+	inFlight       atomic.Int64
+	refusals       metric.Int64Counter
+	attachFailures metric.Int64Counter
+	sessionsEnded  metric.Int64Counter
+	fetches        metric.Int64Counter
+	fetchTimes     metric.Float64Histogram
+	masked         metric.Int64Counter
+	processes      metric.Int64UpDownCounter
+	processStarts  metric.Int64Counter
+	processEnds    metric.Int64Counter
 
 	names  telemetry.NameLabels // of servers, and of tools of which a call has succeeded
 	errors *telemetry.Labels
@@ -43,8 +44,8 @@ type metrics struct {
 	totals tunnel.Totals
 
 	mu      sync.RWMutex // guards what follows
-	known   map[measured]*measurement
-	verdict map[judgement][]metric.AddOption
+	known   map[measured]*alike
+	decided map[judgement]*atomic.Int64 // decisions of policy
 }
 
 // measured is what operations are told apart by.
@@ -52,10 +53,14 @@ type measured struct {
 	method, failure, version, server, tool string
 	hop                                    string // what carries the tunnel
 	upstream                               string // what carries the way to the upstream
+	proven                                 bool   // there is such a tool: the call has succeeded
 }
 
-// measurement is measured as the API takes it, made once for all operations that are alike.
-type measurement struct{ served, called []metric.RecordOption }
+// alike are requests with the same labels, and what they are recorded in if they are operations.
+type alike struct {
+	labels         measured
+	served, called *telemetry.Series
+}
 
 // instruments makes instruments, and keeps what goes wrong.
 type instruments struct {
@@ -86,14 +91,14 @@ func (c *Connector) newMetrics() (*metrics, error) {
 	if c.cfg.Meter == nil {
 		return nil, nil //nolint:nilnil // nothing is measured
 	}
-	i := &instruments{meter: c.cfg.Meter.Meter("sallyport.dev/connector", metric.WithInstrumentationVersion(c.cfg.Version))}
+	const scope = "sallyport.dev/connector"
+	i := &instruments{meter: c.cfg.Meter.Meter(scope, metric.WithInstrumentationVersion(c.cfg.Version))}
 	m := &metrics{
-		served:         i.times("mcp.server.operation.duration", "From a message's coming over the tunnel to the end of what it was answered"),
-		called:         i.times("mcp.client.operation.duration", "From sending a message to an upstream to the end of its answer"),
+		served:         c.cfg.Meter.Durations(scope, c.cfg.Version, "mcp.server.operation.duration", "From a message's coming over the tunnel to the end of what it was answered"),
+		called:         c.cfg.Meter.Durations(scope, c.cfg.Version, "mcp.client.operation.duration", "From sending a message to an upstream to the end of its answer"),
 		sessions:       i.times("mcp.client.session.duration", "From the beginning of an MCP session with an upstream to its end, or to the last call of one that nobody ended"),
 		eventStreams:   i.level("sallyport.event_streams", "{stream}", "Answers under way that are event streams"),
 		refusals:       i.counter("sallyport.refusals", "{call}", "Requests that the connector itself has answered with an error"),
-		decisions:      i.counter("sallyport.policy.decisions", "{decision}", "Decisions of policy, with what decision services and humans made of them"),
 		attachFailures: i.counter("sallyport.attach.failures", "{attempt}", "Attempts to attach to a gateway that have failed"),
 		sessionsEnded:  i.counter("sallyport.tunnel.sessions.ended", "{session}", "Sessions of the tunnel that have ended"),
 		fetches:        i.counter("sallyport.credential.fetches", "{fetch}", "Fetches of credentials that a call has waited for, and those that failed"),
@@ -103,11 +108,11 @@ func (c *Connector) newMetrics() (*metrics, error) {
 		processStarts:  i.counter("sallyport.process.starts", "{process}", "Processes of local servers that were started"),
 		processEnds:    i.counter("sallyport.process.ends", "{process}", "Processes of local servers that have ended"),
 		errors:         telemetry.NewLabels(maxErrorKinds, "tool_error", outcomeBroken, "cancelled", "outcome_unknown"),
-		known:          make(map[measured]*measurement),
-		verdict:        make(map[judgement][]metric.AddOption),
+		known:          make(map[measured]*alike),
+		decided:        make(map[judgement]*atomic.Int64),
 	}
 	m.alive = telemetry.NewLifetimes(func(what measured, d time.Duration) {
-		m.sessions.Record(context.Background(), d.Seconds(), m.of(what).called...)
+		m.sessions.Record(context.Background(), d.Seconds(), metric.WithAttributeSet(what.asClient()))
 	})
 	return m, errors.Join(append(i.errs, c.observe(i.meter, m))...)
 }
@@ -128,6 +133,13 @@ func (c *Connector) observe(meter metric.Meter, m *metrics) error {
 	_, inFlightErr := meter.Int64ObservableUpDownCounter("sallyport.calls.in_flight", metric.WithUnit("{call}"), metric.WithDescription("Requests under way"),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			o.Observe(m.inFlight.Load())
+			return nil
+		}))
+	_, decisionsErr := meter.Int64ObservableCounter("sallyport.policy.decisions", metric.WithUnit("{decision}"), metric.WithDescription("Decisions of policy, with what decision services and humans made of them"),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			m.eachDecision(func(j judgement, n int64) {
+				o.Observe(n, metric.WithAttributes(telemetry.AttrDecision.String(word(j.allow)), telemetry.AttrRule.String(j.rule), telemetry.AttrServer.String(j.server)))
+			})
 			return nil
 		}))
 	_, approvalsErr := meter.Int64ObservableGauge("sallyport.approvals.waiting", metric.WithUnit("{call}"), metric.WithDescription("Calls that wait for a human"),
@@ -152,7 +164,7 @@ func (c *Connector) observe(meter metric.Meter, m *metrics) error {
 				return nil
 			}))
 	}
-	return errors.Join(sessionsErr, inFlightErr, approvalsErr, ageErr, auditErr, telemetry.ObserveLinks(meter, func() (links []telemetry.Link) {
+	return errors.Join(sessionsErr, inFlightErr, decisionsErr, approvalsErr, ageErr, auditErr, telemetry.ObserveLinks(meter, func() (links []telemetry.Link) {
 		for transport, sum := range m.totals.Sums() {
 			links = append(links, telemetry.Link{
 				Transport: string(transport), Streams: sum.Streams, BytesIn: sum.BytesIn, BytesOut: sum.BytesOut, RTT: sum.RTT.Seconds(),
@@ -275,23 +287,39 @@ type judgement struct {
 	allow        bool
 }
 
-// decided counts a decision of policy.
-func (m *metrics) decided(ctx context.Context, j judgement) {
+// decide counts a decision of policy.
+func (m *metrics) decide(j judgement) {
 	if m == nil {
 		return
 	}
 	m.mu.RLock()
-	options := m.verdict[j]
+	count := m.decided[j]
 	m.mu.RUnlock()
-	if options == nil {
-		options = []metric.AddOption{metric.WithAttributes(telemetry.AttrDecision.String(word(j.allow)), telemetry.AttrRule.String(j.rule), telemetry.AttrServer.String(j.server))}
-		m.mu.Lock()
-		if len(m.verdict) < maxMeasured {
-			m.verdict[j] = options
-		}
-		m.mu.Unlock()
+	if count == nil {
+		count = m.countedFromNow(j)
 	}
-	m.decisions.Add(ctx, 1, options...)
+	count.Add(1)
+}
+
+func (m *metrics) countedFromNow(j judgement) *atomic.Int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.decided) >= maxMeasured {
+		j = judgement{telemetry.Other, telemetry.Other, j.allow} // of rules that reloads have brought and taken
+	}
+	if m.decided[j] == nil {
+		m.decided[j] = new(atomic.Int64)
+	}
+	return m.decided[j]
+}
+
+// eachDecision visits the decisions that there were.
+func (m *metrics) eachDecision(visit func(judgement, int64)) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for j, count := range m.decided {
+		visit(j, count.Load())
+	}
 }
 
 // began counts a request that is under way.
@@ -308,42 +336,42 @@ func (m *metrics) streaming(ctx context.Context, by int64) {
 	}
 }
 
-// record measures a request that has ended. The context has its trace, for exemplars.
-func (m *metrics) record(ctx context.Context, n *note, failure string, ended time.Time) {
+// record measures a request that has ended.
+func (m *metrics) record(n *note, failure string, ended time.Time) {
 	if m == nil {
 		return
 	}
 	m.inFlight.Add(-1)
 	what := m.about(n, failure)
+	of := m.of(what)
 	if n.refused != nil {
 		attrs := []attribute.KeyValue{telemetry.AttrReason.String(n.refused.Reason)}
-		if what.server != "" {
-			attrs = append(attrs, telemetry.AttrServer.String(what.server))
+		if of.labels.server != "" {
+			attrs = append(attrs, telemetry.AttrServer.String(of.labels.server))
 		}
-		m.refusals.Add(ctx, 1, metric.WithAttributes(attrs...))
+		m.refusals.Add(n.about().Context(context.Background()), 1, metric.WithAttributes(attrs...))
 	}
 	if n.upstream == nil || n.call == nil {
 		return
 	}
 	if n.decision.Rule != "" {
-		m.decided(ctx, judgement{n.server, n.decision.Rule, n.decision.Allow})
+		m.decide(judgement{n.server, n.decision.Rule, n.decision.Allow})
 	}
-	m.session(n, what)
+	m.session(n, &of.labels)
 	if n.call.Method() == "" {
 		return // an event stream, the end of a session, or an answer to the server: no operation
 	}
-	options := m.of(what)
-	m.served.Record(ctx, ended.Sub(n.start).Seconds(), options.served...)
+	of.served.Record(ended.Sub(n.start), ended, n.span.Context)
 	if n.asked {
 		if !n.clientFailed(failure) && what.failure != "" {
 			what.failure = ""
-			options = m.of(what)
+			of = m.of(what)
 		}
-		m.called.Record(ctx, ended.Sub(n.client.Start).Seconds(), options.called...)
+		of.called.Record(ended.Sub(n.client.Start), ended, n.client.Context)
 	}
 }
 
-// about says what a request is told apart by.
+// about says what a request is told apart by, with the tool as it was called.
 func (m *metrics) about(n *note, failure string) measured {
 	what := measured{failure: failure, hop: string(n.hop.transport)}
 	if failure != "" && (n.refused == nil || n.refused.Code == 0) && !m.errors.Admit(failure) {
@@ -361,12 +389,7 @@ func (m *metrics) about(n *note, failure string) measured {
 		return what
 	}
 	if what.method == methodCallTool && n.call.Messages[0].Name != "" {
-		tool := n.call.Messages[0].Name
-		m.names.Admit(n.server, "")
-		if n.verdict.OK && n.call.Messages[0].ID != nil { // there is such a tool
-			m.names.Admit(n.server, tool)
-		}
-		_, what.tool = m.names.Label(n.server, tool)
+		what.tool, what.proven = n.call.Messages[0].Name, n.verdict.OK && n.call.Messages[0].ID != nil
 	}
 	if !mcp.KnownMethod(what.method) {
 		what.method = telemetry.Other
@@ -374,15 +397,21 @@ func (m *metrics) about(n *note, failure string) measured {
 	return what
 }
 
-// of gives what an operation is recorded with.
-func (m *metrics) of(what measured) *measurement {
+// of gives the labels of requests that are alike, and what they are recorded in.
+func (m *metrics) of(what measured) *alike {
 	m.mu.RLock()
 	known := m.known[what]
 	m.mu.RUnlock()
 	if known != nil {
 		return known
 	}
-	made := what.measurement()
+	made := &alike{labels: m.labels(what)}
+	if what.method != "" {
+		made.served, made.called = m.served.Of(made.labels.asServer()), m.called.Of(made.labels.asClient())
+	}
+	if made.labels.tool == telemetry.Other {
+		return made // it may be a label yet, and may be long
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.known) < maxMeasured {
@@ -391,37 +420,49 @@ func (m *metrics) of(what measured) *measurement {
 	return made
 }
 
-func (what measured) measurement() *measurement {
-	attrs := make([]attribute.KeyValue, 0, 8)
-	add := func(to []attribute.KeyValue, key attribute.Key, value string) []attribute.KeyValue {
-		if value == "" {
-			return to
-		}
-		return append(to, key.String(value))
+// labels replaces a tool that is no label.
+func (m *metrics) labels(what measured) measured {
+	label := m.names.Claimed
+	if what.proven {
+		label = m.names.Proven
 	}
-	attrs = add(attrs, telemetry.AttrMCPMethod, what.method)
-	attrs = add(attrs, telemetry.AttrErrorType, what.failure)
-	attrs = add(attrs, telemetry.AttrMCPVersion, what.version)
-	attrs = add(attrs, telemetry.AttrServer, what.server)
-	attrs = add(attrs, telemetry.AttrTool, what.tool)
+	if what.tool != "" {
+		_, what.tool = label(telemetry.ServerName{Name: what.server}, what.tool)
+	}
+	return what
+}
+
+// asServer are the attributes of an operation as whoever calls us sees it, and asClient as we see it who call the upstream.
+func (what *measured) asServer() attribute.Set { return what.with(telemetry.AttrTransport, what.hop) }
+func (what *measured) asClient() attribute.Set {
+	return what.with(telemetry.AttrNetTransport, what.upstream)
+}
+
+func (what *measured) with(carrier attribute.Key, carries string) attribute.Set {
+	attrs := make([]attribute.KeyValue, 0, 8)
+	for _, a := range []attribute.KeyValue{
+		telemetry.AttrMCPMethod.String(what.method), telemetry.AttrErrorType.String(what.failure), telemetry.AttrMCPVersion.String(what.version),
+		telemetry.AttrServer.String(what.server), telemetry.AttrTool.String(what.tool), carrier.String(carries),
+	} {
+		if a.Value.AsString() != "" {
+			attrs = append(attrs, a)
+		}
+	}
 	if what.method == methodCallTool {
 		attrs = append(attrs, telemetry.AttrOperation.String("execute_tool"))
 	}
-	option := func(key attribute.Key, value string) []metric.RecordOption {
-		return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(add(attrs[:len(attrs):len(attrs)], key, value)...))}
-	}
-	return &measurement{served: option(telemetry.AttrTransport, what.hop), called: option(telemetry.AttrNetTransport, what.upstream)}
+	return attribute.NewSet(attrs...)
 }
 
 // session follows the MCP session with an upstream that a request belongs to: one begins with the answer to initialize, and ends when it
 // is deleted or the server does not know it any more; one of HTTP+SSE is its stream.
-func (m *metrics) session(n *note, what measured) {
+func (m *metrics) session(n *note, what *measured) {
 	about := measured{version: what.version, server: what.server, upstream: what.upstream}
 	id := n.call.SessionID
 	switch {
 	case n.call.Endpoint == mcp.EndpointSSE:
 		if n.status == http.StatusOK {
-			m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), m.of(about).called...)
+			m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), metric.WithAttributeSet(about.asClient()))
 		}
 	case n.call.Endpoint != mcp.EndpointMCP:
 	case id == "" && n.begun != "" && n.call.Method() == "initialize" && n.verdict.OK:

@@ -100,9 +100,9 @@ func TestHostileNamesMakeNoSeries(t *testing.T) {
 			n.answeredBy(&http.Response{StatusCode: http.StatusOK, Header: http.Header{}})
 		}
 		m.began()
-		m.record(t.Context(), n, "", n.start)
+		m.record(n, "", n.start)
 		m.began()
-		m.record(t.Context(), n, fmt.Sprint(i), n.start)
+		m.record(n, fmt.Sprint(i), n.start)
 	}
 	r.over(t)
 	all := o.measured(t)

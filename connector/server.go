@@ -85,9 +85,9 @@ func (n *note) caller() credential.Principal {
 	return credential.Principal{Issuer: n.principal.Issuer, Subject: n.principal.Subject}
 }
 
-// context is one for lines about the call where its own is not at hand.
-func (n *note) context() context.Context {
-	return telemetry.ContextWith(context.Background(), n.requestID, n.span.Context)
+// about is what is logged and measured of the call says.
+func (n *note) about() telemetry.Call {
+	return telemetry.Call{RequestID: n.requestID, Span: n.span.Context}
 }
 
 type noteKey struct{}
@@ -106,15 +106,15 @@ func (c *Connector) record(over hop, next http.Handler) http.Handler {
 		delete(r.Header, mcp.HeaderAgentToken)
 		parent, _ := telemetry.Extract(r.Header)
 		n.span = c.cfg.Tracer.Begin(parent, n.start)
-		ctx := telemetry.ContextWith(r.Context(), n.requestID, n.span.Context)
+		ctx := n.about().Context(r.Context())
 		c.metrics.began()
 		defer func() {
 			if n.upstream != nil {
 				n.upstream.health.note(n.outcome)
 			}
-			ended, failure, ctx := time.Now(), n.errorType(), n.context() // whose values are looked for, and the request's has many
-			c.logCall(ctx, n)
-			c.metrics.record(ctx, n, failure, ended)
+			ended, failure := time.Now(), n.errorType()
+			c.logCall(n, ended)
+			c.metrics.record(n, failure, ended)
 			c.recordSpans(n, failure, ended)
 		}()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, noteKey{}, n)))
@@ -219,43 +219,42 @@ func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error)
 
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
-func (c *Connector) logCall(ctx context.Context, n *note) {
-	if !c.log.Enabled(ctx, slog.LevelWarn) {
-		return
-	}
-	attrs := make([]slog.Attr, 0, 12)
-	attrs = append(attrs,
-		slog.String(telemetry.KeyRequestID, n.requestID),
-		slog.String(telemetry.KeyServer, n.server),
-		slog.Int(telemetry.KeyStatus, n.status),
-		slog.String(telemetry.KeyOutcome, n.outcome),
-		slog.Float64(telemetry.KeyDurationMS, float64(time.Since(n.start).Microseconds())/1000),
-	)
-	if n.principal.Subject != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyPrincipal, n.principal.String()))
-	}
-	if n.decision.Rule != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyRule, n.decision.Rule))
-	}
-	if n.call != nil && len(n.call.Messages) > 0 {
-		m := n.call.Messages[0]
-		attrs = append(attrs, slog.String(telemetry.KeyMethod, telemetry.Short(m.Method)))
-		if m.Method == methodCallTool {
-			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
-		}
-	}
-	if n.dropped > 0 {
-		attrs = append(attrs, slog.Int(telemetry.KeyDropped, n.dropped))
-	}
-	if n.delivered != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyDelivered, string(n.delivered)))
-	}
-	if n.cause != nil {
-		attrs = append(attrs, slog.String(telemetry.KeyError, n.cause.Error()))
-	}
+func (c *Connector) logCall(n *note, ended time.Time) {
 	level := slog.LevelInfo
 	if n.status >= http.StatusInternalServerError && n.outcome != outcomeUpstream {
 		level = slog.LevelWarn // somebody here should look: the upstream or its credential fails
 	}
-	telemetry.Line(ctx, c.log, level, "call", attrs...)
+	if !c.log.Enabled(context.Background(), level) {
+		return
+	}
+	line := c.lines.New(c.log, ended, level, "call")
+	line.String(telemetry.KeyRequestID, n.requestID)
+	line.String(telemetry.KeyServer, n.server)
+	line.Int(telemetry.KeyStatus, int64(n.status))
+	line.String(telemetry.KeyOutcome, n.outcome)
+	line.Milliseconds(telemetry.KeyDurationMS, ended.Sub(n.start))
+	if n.principal.Subject != "" {
+		issuer, subject := n.principal.Printable()
+		line.Pair(telemetry.KeyPrincipal, issuer, "|", subject)
+	}
+	if n.decision.Rule != "" {
+		line.String(telemetry.KeyRule, n.decision.Rule)
+	}
+	if n.call != nil && len(n.call.Messages) > 0 {
+		m := &n.call.Messages[0]
+		line.String(telemetry.KeyMethod, telemetry.Short(m.Method))
+		if m.Method == methodCallTool {
+			line.String(telemetry.KeyTool, telemetry.Short(m.Name))
+		}
+	}
+	if n.dropped > 0 {
+		line.Int(telemetry.KeyDropped, int64(n.dropped))
+	}
+	if n.delivered != "" {
+		line.String(telemetry.KeyDelivered, string(n.delivered))
+	}
+	if n.cause != nil {
+		line.String(telemetry.KeyError, n.cause.Error())
+	}
+	line.Write(n.about())
 }

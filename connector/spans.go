@@ -90,8 +90,8 @@ func (n *note) spent(name string) (sum time.Duration) {
 // watching returns a context whose fetches of credentials are noted and measured. What has been sent to the upstream before, as
 // touched says, is what the first of them did not hold up.
 func (c *Connector) watching(ctx context.Context, n *note, touched func() bool) context.Context {
-	if c.metrics == nil && c.cfg.Tracer == nil {
-		return ctx // nobody wants to hear of them
+	if c.metrics == nil && c.cfg.Tracer == nil || len(n.upstream.names) == 0 {
+		return ctx // nobody wants to hear of them, or there are none
 	}
 	return watch.With(ctx, &watch.Watch{Fetched: func(f watch.Fetch) {
 		over := f.Began.Add(f.Took)
@@ -177,7 +177,8 @@ func (c *Connector) recordSpans(n *note, failure string, ended time.Time) {
 		}
 		e := telemetry.Ended{Name: p.name, Kind: trace.SpanKindInternal, End: p.over, Failed: p.failed}
 		if p.credential != "" {
-			e.Attributes = []attribute.KeyValue{telemetry.AttrCredential.String(p.credential)}
+			e.Attributes = t.Attributes()
+			e.Attributes.Text(telemetry.AttrCredential, p.credential)
 		}
 		t.EndBelow(n.span.Child(p.began), failed, e)
 	}
@@ -188,16 +189,18 @@ func (c *Connector) recordSpans(n *note, failure string, ended time.Time) {
 	case failed:
 		reason = n.outcome
 	}
+	attrs := t.Attributes()
+	n.describe(attrs)
 	if n.asked {
-		e := telemetry.Ended{Name: n.clientName(), Kind: trace.SpanKindClient, End: ended, Attributes: n.clientAttributes(failure, ended)}
+		e := telemetry.Ended{Name: n.clientName(), Kind: trace.SpanKindClient, End: ended, Attributes: attrs.Clone()}
+		n.describeClient(e.Attributes, failure, ended)
 		if n.clientFailed(failure) {
 			e.Failed, e.Reason = true, reason
 		}
 		t.EndBelow(n.client, failed, e)
 	}
-	t.End(n.span, telemetry.Ended{
-		Name: n.spanName(), Kind: trace.SpanKindServer, End: ended, Attributes: c.attributes(n, failure, ended), Failed: failed, Reason: reason,
-	})
+	c.describeServer(attrs, n, failure, ended)
+	t.End(n.span, telemetry.Ended{Name: n.spanName(), Kind: trace.SpanKindServer, End: ended, Attributes: attrs, Failed: failed, Reason: reason})
 }
 
 // operation is what the conventions say of a message.
@@ -241,78 +244,67 @@ func (n *note) clientName() string {
 	return n.spanName()
 }
 
-// described are the attributes that a call has on both of its spans.
-func (n *note) described(failure string) []attribute.KeyValue {
-	attrs := make([]attribute.KeyValue, 0, 40)
+// describe adds the attributes that a call has on both of its spans.
+func (n *note) describe(attrs *telemetry.Attributes) {
 	switch {
 	case n.call == nil || n.call.Method() == "":
-		attrs = text(attrs, telemetry.AttrHTTPMethod, n.verb)
+		attrs.Text(telemetry.AttrHTTPMethod, n.verb)
 		if n.upstream != nil {
-			attrs = text(attrs, telemetry.AttrHTTPRoute, httpRoute(n.endpoint))
+			attrs.Text(telemetry.AttrHTTPRoute, httpRoute(n.endpoint))
 		}
 	default:
 		o := operation(&n.call.Messages[0])
-		attrs = o.Attributes(attrs)
+		o.Describe(attrs)
 	}
 	if n.call != nil {
-		attrs = text(attrs, telemetry.AttrMCPVersion, revision(n.call.Version))
+		attrs.Text(telemetry.AttrMCPVersion, revision(n.call.Version))
 		session := n.call.SessionID
 		if session == "" {
 			session = n.begun
 		}
-		attrs = text(attrs, telemetry.AttrMCPSession, telemetry.SessionID(session))
+		attrs.Text(telemetry.AttrMCPSession, telemetry.SessionID(session))
 		if len(n.call.Messages) > 1 {
-			attrs = append(attrs, telemetry.AttrMessages.Int(len(n.call.Messages)))
+			attrs.Int(telemetry.AttrMessages, int64(len(n.call.Messages)))
 		}
 	}
 	if n.upstream != nil { // else it is a stranger's word
-		attrs = text(attrs, telemetry.AttrServer, n.server)
+		attrs.Text(telemetry.AttrServer, n.server)
 	}
-	return text(attrs, telemetry.AttrErrorType, failure)
-}
-
-// text adds an attribute unless it is empty, and not more of it than of any stranger's word.
-func text(attrs []attribute.KeyValue, key attribute.Key, value string) []attribute.KeyValue {
-	if value == "" {
-		return attrs
-	}
-	return append(attrs, key.String(telemetry.Short(value)))
 }
 
 // took adds the time of a phase that there was.
-func took(attrs []attribute.KeyValue, key attribute.Key, d time.Duration) []attribute.KeyValue {
-	if d <= 0 {
-		return attrs
+func took(attrs *telemetry.Attributes, key attribute.Key, d time.Duration) {
+	if d > 0 {
+		attrs.Seconds(key, d)
 	}
-	return append(attrs, key.Float64(d.Seconds()))
 }
 
-// attributes says what is known of the call: names and numbers, never a body, an argument, a token, a header's value or the URI of a
-// resource.
-func (c *Connector) attributes(n *note, failure string, ended time.Time) []attribute.KeyValue {
-	attrs := n.described(failure)
-	attrs = text(attrs, telemetry.AttrRequestID, n.requestID)
-	attrs = append(attrs, telemetry.AttrHTTPStatus.Int(n.status))
-	attrs = text(attrs, telemetry.AttrTunnel, n.hop.tunnel)
-	attrs = text(attrs, telemetry.AttrSession, n.hop.session)
-	attrs = text(attrs, telemetry.AttrTransport, string(n.hop.transport))
-	attrs = text(attrs, telemetry.AttrNetTransport, string(n.hop.transport))
-	attrs = text(attrs, telemetry.AttrInstance, c.instance)
+// describeServer adds what is known of the call: names and numbers, never a body, an argument, a token, a header's value or the URI of
+// a resource.
+func (c *Connector) describeServer(attrs *telemetry.Attributes, n *note, failure string, ended time.Time) {
+	attrs.Text(telemetry.AttrErrorType, failure)
+	attrs.Text(telemetry.AttrRequestID, n.requestID)
+	attrs.Int(telemetry.AttrHTTPStatus, int64(n.status))
+	attrs.Text(telemetry.AttrTunnel, n.hop.tunnel)
+	attrs.Text(telemetry.AttrSession, n.hop.session)
+	attrs.Text(telemetry.AttrTransport, string(n.hop.transport))
+	attrs.Text(telemetry.AttrNetTransport, string(n.hop.transport))
+	attrs.Text(telemetry.AttrInstance, c.instance)
 	if n.principal.Subject != "" {
-		attrs = text(attrs, telemetry.AttrPrincipal, n.principal.String())
+		attrs.Text(telemetry.AttrPrincipal, n.principal.String())
 	}
-	attrs = text(attrs, telemetry.AttrOutcome, n.outcome)
-	attrs = text(attrs, telemetry.AttrDelivered, string(n.delivered))
-	attrs = text(attrs, telemetry.AttrRPCStatus, n.rpcStatus())
+	attrs.Text(telemetry.AttrOutcome, n.outcome)
+	attrs.Text(telemetry.AttrDelivered, string(n.delivered))
+	attrs.Text(telemetry.AttrRPCStatus, n.rpcStatus())
 	if n.decision.Rule != "" {
-		attrs = text(attrs, telemetry.AttrRule, n.decision.Rule)
-		attrs = text(attrs, telemetry.AttrDecision, word(n.decision.Allow))
+		attrs.Text(telemetry.AttrRule, n.decision.Rule)
+		attrs.Text(telemetry.AttrDecision, word(n.decision.Allow))
 	}
-	attrs = n.found(attrs)
-	attrs = took(attrs, telemetry.AttrPolicy, n.spent(phasePolicy))
-	attrs = took(attrs, telemetry.AttrApproval, n.spent(phaseApproval))
-	attrs = took(attrs, telemetry.AttrFetch, n.spent(phaseFetch))
-	return n.times(attrs, ended)
+	n.found(attrs)
+	took(attrs, telemetry.AttrPolicy, n.spent(phasePolicy))
+	took(attrs, telemetry.AttrApproval, n.spent(phaseApproval))
+	took(attrs, telemetry.AttrFetch, n.spent(phaseFetch))
+	n.times(attrs, ended)
 }
 
 // rpcStatus is the code of the JSON-RPC error that the call was answered with; "" if it was none.
@@ -324,53 +316,48 @@ func (n *note) rpcStatus() string {
 }
 
 // found adds what the call carried, and what was found in its answer.
-func (n *note) found(attrs []attribute.KeyValue) []attribute.KeyValue {
+func (n *note) found(attrs *telemetry.Attributes) {
 	if n.asked {
-		if names := n.upstream.credentialNames(); len(names) > 0 {
-			attrs = append(attrs, telemetry.AttrCredentials.StringSlice(names))
-		}
+		attrs.Texts(telemetry.AttrCredentials, n.upstream.credentialNames())
 	}
 	if n.masked > 0 {
-		attrs = append(attrs, telemetry.AttrMasked.Int64(n.masked))
+		attrs.Int(telemetry.AttrMasked, n.masked)
 	}
 	if n.dropped > 0 {
-		attrs = append(attrs, telemetry.AttrDropped.Int(n.dropped))
+		attrs.Int(telemetry.AttrDropped, int64(n.dropped))
 	}
-	return attrs
 }
 
 // times adds how long the upstream took.
-func (n *note) times(attrs []attribute.KeyValue, ended time.Time) []attribute.KeyValue {
+func (n *note) times(attrs *telemetry.Attributes, ended time.Time) {
 	if n.head.IsZero() {
-		return attrs
+		return
 	}
-	attrs = took(attrs, telemetry.AttrFirstByte, n.head.Sub(n.client.Start))
-	return took(attrs, telemetry.AttrStream, ended.Sub(n.head))
+	took(attrs, telemetry.AttrFirstByte, n.head.Sub(n.client.Start))
+	took(attrs, telemetry.AttrStream, ended.Sub(n.head))
 }
 
-// clientAttributes says what is known of the exchange with the upstream.
-func (n *note) clientAttributes(failure string, ended time.Time) []attribute.KeyValue {
-	if !n.clientFailed(failure) {
-		failure = ""
-	}
-	attrs := n.described(failure)
-	if failure != "" {
-		attrs = text(attrs, telemetry.AttrRPCStatus, n.rpcStatus())
+// describeClient adds what is known of the exchange with the upstream.
+func (n *note) describeClient(attrs *telemetry.Attributes, failure string, ended time.Time) {
+	if n.clientFailed(failure) {
+		attrs.Text(telemetry.AttrErrorType, failure)
+		attrs.Text(telemetry.AttrRPCStatus, n.rpcStatus())
 	}
 	at := &n.upstream.where
-	attrs = text(attrs, telemetry.AttrNetTransport, at.carrier)
-	attrs = text(attrs, telemetry.AttrServerAddress, at.host)
+	attrs.Text(telemetry.AttrNetTransport, at.carrier)
+	attrs.Text(telemetry.AttrServerAddress, at.host)
 	if at.port > 0 {
-		attrs = append(attrs, telemetry.AttrServerPort.Int(at.port))
+		attrs.Int(telemetry.AttrServerPort, int64(at.port))
 	}
-	attrs = text(attrs, telemetry.AttrDBSystem, at.system)
-	attrs = text(attrs, telemetry.AttrDBNamespace, at.namespace)
+	attrs.Text(telemetry.AttrDBSystem, at.system)
+	attrs.Text(telemetry.AttrDBNamespace, at.namespace)
 	if n.upstream.isHTTP() && n.answered != 0 {
-		attrs = append(attrs, telemetry.AttrHTTPStatus.Int(n.answered), telemetry.AttrProtocol.String("http"))
-		attrs = text(attrs, telemetry.AttrProtocolVersion, n.protocol)
+		attrs.Int(telemetry.AttrHTTPStatus, int64(n.answered))
+		attrs.Text(telemetry.AttrProtocol, "http")
+		attrs.Text(telemetry.AttrProtocolVersion, n.protocol)
 	}
-	attrs = n.found(attrs)
-	return n.times(attrs, ended)
+	n.found(attrs)
+	n.times(attrs, ended)
 }
 
 // site is where an upstream is, as the conventions say it.

@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -14,31 +13,33 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"sallyport.dev/telemetry"
+	"sallyport.dev/telemetry/telemetrytest"
 )
-
-// keptSpans keeps what an InMemoryExporter forgets at its end.
-type keptSpans struct{ tracetest.InMemoryExporter }
-
-func (*keptSpans) Shutdown(context.Context) error { return nil }
 
 // told is what a connector of a test tells of itself.
 type told struct {
 	*telemetry.Telemetry
-	spans  *keptSpans
+	spans  *telemetrytest.Spans
 	reader *sdkmetric.ManualReader
 	last   map[string]metricdata.Aggregation // the metrics, once spans have been read
 }
 
 func newTold(t testing.TB, sample float64) *told {
 	t.Helper()
-	o := &told{spans: new(keptSpans), reader: sdkmetric.NewManualReader()}
+	o := &told{spans: new(telemetrytest.Spans)}
 	var err error
-	o.Telemetry, err = telemetry.Setup(t.Context(), telemetry.Config{Traces: telemetry.Traces{Sample: &sample}}, telemetry.Options{Scraped: true, Role: "connector", SpanExporter: o.spans, MetricReader: o.reader})
+	o.Telemetry, err = telemetry.Setup(t.Context(), telemetry.Config{Traces: telemetry.Traces{Sample: &sample}}, telemetry.Options{Scraped: true, Role: "connector", SpanClient: o.spans, MetricReader: o.read})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(o.Shutdown)
 	return o
+}
+
+// read makes the reader.
+func (o *told) read(from sdkmetric.Producer) sdkmetric.Reader {
+	o.reader = sdkmetric.NewManualReader(sdkmetric.WithProducer(from))
+	return o.reader
 }
 
 // into has a configuration tell, and change what else is wanted.
@@ -73,7 +74,7 @@ func (o *told) recorded(t testing.TB, r *running) tree {
 	r.over(t)
 	o.last = o.measured(t)
 	o.Shutdown()
-	all := o.spans.GetSpans()
+	all := o.spans.All()
 	if text, err := json.Marshal(all); err != nil || strings.Contains(string(text), testKey) || strings.Contains(string(text), testTunnelToken) || strings.Contains(string(text), "private") {
 		t.Errorf("a secret, an argument or an answer is in a span: %v\n%s", err, text)
 	}

@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.opentelemetry.io/otel/metric"
-
 	"sallyport.dev/audit"
 	"sallyport.dev/auth/clientcert"
 	"sallyport.dev/auth/oidc"
@@ -59,7 +57,7 @@ type Config struct {
 	// Tracer records calls. Optional; default none.
 	Tracer *telemetry.Tracer `yaml:"-"`
 	// Meter measures them. Optional; default none.
-	Meter metric.MeterProvider `yaml:"-"`
+	Meter *telemetry.Meter `yaml:"-"`
 	// Metrics answers /metrics on the health listener. Optional.
 	Metrics http.Handler `yaml:"-"`
 	// OnAudit gets what the audit log says of calls. Optional.

@@ -105,13 +105,13 @@ func (g *Gateway) try(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		return g.another(ctx, first, thisSession), mcp.NotDelivered(err)
 	default:
 		if broken(s, err) {
-			g.log.WarnContext(noteFrom(ctx).context(ctx), "a connector breaks the protocol", telemetry.KeyInstance, s.instance, telemetry.KeyError, err)
+			g.log.WarnContext(noteFrom(ctx).about().Context(ctx), "a connector breaks the protocol", telemetry.KeyInstance, s.instance, telemetry.KeyError, err)
 		}
 		return nil, mcp.OutcomeUnknown(err)
 	}
 	if assertionRefused(x.resp) {
 		x.abort()
-		g.log.WarnContext(noteFrom(ctx).context(ctx), "a connector refuses our assertion", telemetry.KeyInstance, s.instance, telemetry.KeyError, errAssertion)
+		g.log.WarnContext(noteFrom(ctx).about().Context(ctx), "a connector refuses our assertion", telemetry.KeyInstance, s.instance, telemetry.KeyError, errAssertion)
 		return g.another(ctx, first, thisSession), mcp.NotDelivered(errAssertion)
 	}
 	if refusedElsewhere(x.resp) { // what it lacks, its other session lacks too

@@ -41,6 +41,7 @@ const (
 type Gateway struct {
 	cfg      Config
 	log      *slog.Logger
+	lines    telemetry.Lines // of calls
 	httpLog  *log.Logger
 	public   *url.URL
 	instance string

@@ -25,26 +25,33 @@ const (
 type metrics struct {
 	names bool // of tunnels, servers and tools are labels
 
-	operations metric.Float64Histogram
+	operations *telemetry.Durations
 	sessions   metric.Float64Histogram
 	refusals   metric.Int64Counter
 	ended      metric.Int64Counter
 	inFlight   atomic.Int64
 	streams    metric.Int64UpDownCounter
 
-	servers telemetry.NameLabels // "tunnel/server", and tools
+	servers telemetry.NameLabels // and tools
 	errors  *telemetry.Labels
 	alive   *telemetry.Lifetimes[measured] // MCP sessions, as agents name them
 	totals  *tunnel.Totals
 
-	known   sync.Map // measured → metric.MeasurementOption
-	entries atomic.Int64
+	mu    sync.RWMutex // guards known
+	known map[measured]*alike
 }
 
 // measured is what operations are told apart by.
 type measured struct {
 	method, failure, version, transport string
 	tunnel, server, tool                string
+	proven                              bool // there is such a tool: the call has succeeded
+}
+
+// alike are requests with the same labels.
+type alike struct {
+	labels measured
+	series *telemetry.Series // of those that are operations
 }
 
 // newMetrics makes the instruments; nil without a meter.
@@ -52,14 +59,18 @@ func (g *Gateway) newMetrics() (*metrics, error) {
 	if g.cfg.Meter == nil {
 		return nil, nil //nolint:nilnil // nothing is measured
 	}
-	m := &metrics{names: g.cfg.Telemetry.Metrics.Names, errors: telemetry.NewLabels(maxErrorKind, "tool_error", outcomeBroken, outcomeUnknown, outcomeCancelled), totals: new(tunnel.Totals)}
+	m := &metrics{
+		names:  g.cfg.Telemetry.Metrics.Names,
+		errors: telemetry.NewLabels(maxErrorKind, "tool_error", outcomeBroken, outcomeUnknown, outcomeCancelled), totals: new(tunnel.Totals),
+		known: make(map[measured]*alike),
+	}
 	m.alive = telemetry.NewLifetimes(func(what measured, d time.Duration) {
-		m.sessions.Record(context.Background(), d.Seconds(), m.attributes(what))
+		m.sessions.Record(context.Background(), d.Seconds(), metric.WithAttributeSet(what.attributes()))
 	})
-	meter := g.cfg.Meter.Meter("sallyport.dev/gateway", metric.WithInstrumentationVersion(g.cfg.Version))
+	const scope = "sallyport.dev/gateway"
+	meter := g.cfg.Meter.Meter(scope, metric.WithInstrumentationVersion(g.cfg.Version))
 	var errs [12]error
-	m.operations, errs[0] = meter.Float64Histogram("mcp.server.operation.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(telemetry.Buckets...),
-		metric.WithDescription("From an agent's message to the end of what it was answered"))
+	m.operations = g.cfg.Meter.Durations(scope, g.cfg.Version, "mcp.server.operation.duration", "From an agent's message to the end of what it was answered")
 	m.sessions, errs[1] = meter.Float64Histogram("mcp.server.session.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(telemetry.Buckets...),
 		metric.WithDescription("From the beginning of an agent's MCP session to its end, or to the last call of one that nobody ended"))
 	m.refusals, errs[2] = meter.Int64Counter("sallyport.refusals", metric.WithUnit("{call}"), metric.WithDescription("Requests that the gateway itself has answered with an error"))
@@ -159,28 +170,28 @@ func (m *metrics) streaming(ctx context.Context, by int64) {
 	}
 }
 
-// record measures a request that has ended. The context has its trace, for exemplars.
-func (m *metrics) record(ctx context.Context, n *note, ended time.Time) {
+// record measures a request that has ended.
+func (m *metrics) record(n *note, ended time.Time) {
 	if m == nil {
 		return
 	}
 	m.inFlight.Add(-1)
-	what := m.about(n)
+	of := m.of(m.about(n))
 	if n.refused != nil {
 		attrs := []attribute.KeyValue{telemetry.AttrReason.String(n.refused.Reason)}
-		if what.server != "" {
-			attrs = append(attrs, telemetry.AttrTunnel.String(what.tunnel), telemetry.AttrServer.String(what.server))
+		if of.labels.server != "" {
+			attrs = append(attrs, telemetry.AttrTunnel.String(of.labels.tunnel), telemetry.AttrServer.String(of.labels.server))
 		}
-		m.refusals.Add(ctx, 1, metric.WithAttributes(attrs...))
+		m.refusals.Add(n.about().Context(context.Background()), 1, metric.WithAttributes(attrs...))
 	}
-	m.session(n, what)
+	m.session(n, &of.labels)
 	if n.call == nil || len(n.call.Messages) == 0 || n.call.Messages[0].Method == "" || n.route.endpoint == mcp.EndpointMessages {
 		return // an event stream, the end of a session, an answer to the server: no operation; or one that is answered on the stream of HTTP+SSE
 	}
-	m.operations.Record(ctx, ended.Sub(n.start).Seconds(), m.attributes(what))
+	of.series.Record(ended.Sub(n.start), ended, n.span.Context)
 }
 
-// about says what a request is told apart by.
+// about says what a request is told apart by, with names as they were called.
 func (m *metrics) about(n *note) (what measured) {
 	if n.session != nil {
 		what.transport = string(n.session.Peer().Transport)
@@ -190,28 +201,19 @@ func (m *metrics) about(n *note) (what measured) {
 		return what
 	}
 	what.version = revision(n.call.Version)
-	tool := ""
-	if len(n.call.Messages) > 0 {
-		message := &n.call.Messages[0]
-		if what.method = message.Method; what.method != "" && !mcp.KnownMethod(what.method) {
-			what.method = telemetry.Other
-		}
-		if message.Method == "tools/call" {
-			tool = message.Name
-		}
+	named := m.names && n.session != nil
+	if named { // a connector is attached that serves it
+		what.tunnel, what.server = n.route.tunnel, n.route.server
 	}
-	if !m.names || n.session == nil {
+	if len(n.call.Messages) == 0 {
 		return what
 	}
-	server := n.route.tunnel + "/" + n.route.server
-	m.servers.Admit(server, "")                       // a connector is attached that serves it
-	if n.verdict.OK && n.call.Messages[0].ID != nil { // there is such a tool
-		m.servers.Admit(server, tool)
+	message := &n.call.Messages[0]
+	if what.method = message.Method; what.method != "" && !mcp.KnownMethod(what.method) {
+		what.method = telemetry.Other
 	}
-	if server, what.tool = m.servers.Label(server, tool); server == telemetry.Other {
-		what.tunnel, what.server = telemetry.Other, telemetry.Other
-	} else {
-		what.tunnel, what.server = n.route.tunnel, n.route.server
+	if named && message.Method == "tools/call" {
+		what.tool, what.proven = message.Name, n.verdict.OK && message.ID != nil
 	}
 	return what
 }
@@ -225,11 +227,46 @@ func (m *metrics) failure(n *note) string {
 	return telemetry.Other
 }
 
-// attributes gives what an operation is recorded with. It is made once for all that are alike.
-func (m *metrics) attributes(what measured) metric.MeasurementOption {
-	if known, ok := m.known.Load(what); ok {
-		return known.(metric.MeasurementOption)
+// of gives the labels of requests that are alike, and what they are recorded in.
+func (m *metrics) of(what measured) *alike {
+	m.mu.RLock()
+	known := m.known[what]
+	m.mu.RUnlock()
+	if known != nil {
+		return known
 	}
+	made := &alike{labels: m.labels(what)}
+	if what.method != "" {
+		made.series = m.operations.Of(made.labels.attributes())
+	}
+	if made.labels.tool == telemetry.Other {
+		return made // it may be a label yet, and may be long
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.known) < maxMeasured {
+		m.known[what] = made
+	}
+	return made
+}
+
+// labels replaces names that are no labels.
+func (m *metrics) labels(what measured) measured {
+	if what.server == "" {
+		return what
+	}
+	label := m.servers.Claimed
+	if what.proven {
+		label = m.servers.Proven
+	}
+	var server telemetry.ServerName
+	server, what.tool = label(telemetry.ServerName{Tunnel: what.tunnel, Name: what.server}, what.tool)
+	what.tunnel, what.server = server.Tunnel, server.Name
+	return what
+}
+
+// attributes are those of a measurement.
+func (what *measured) attributes() attribute.Set {
 	attrs := make([]attribute.KeyValue, 0, 8)
 	for _, a := range []attribute.KeyValue{
 		telemetry.AttrMCPMethod.String(what.method), telemetry.AttrErrorType.String(what.failure), telemetry.AttrMCPVersion.String(what.version), telemetry.AttrTool.String(what.tool),
@@ -242,21 +279,16 @@ func (m *metrics) attributes(what measured) metric.MeasurementOption {
 	if what.method == "tools/call" {
 		attrs = append(attrs, telemetry.AttrOperation.String("execute_tool"))
 	}
-	option := metric.WithAttributeSet(attribute.NewSet(attrs...))
-	if m.entries.Load() < maxMeasured {
-		m.entries.Add(1)
-		m.known.Store(what, option)
-	}
-	return option
+	return attribute.NewSet(attrs...)
 }
 
 // session follows the MCP session that a request belongs to: one begins with the answer to initialize, and ends when the agent
 // deletes it, or the server does not know it any more; one of HTTP+SSE is its stream.
-func (m *metrics) session(n *note, what measured) {
+func (m *metrics) session(n *note, what *measured) {
 	about := measured{version: what.version, tunnel: what.tunnel, server: what.server, failure: what.failure}
 	switch {
 	case n.route.endpoint == mcp.EndpointSSE && n.session != nil && n.status == http.StatusOK:
-		m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), m.attributes(about))
+		m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), metric.WithAttributeSet(about.attributes()))
 	case n.named != "" && n.call.Messages[0].Method == "initialize" && n.verdict.OK:
 		m.alive.Begin(n.named, about)
 	case n.call == nil || n.call.SessionID == "" || n.session == nil:

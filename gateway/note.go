@@ -75,11 +75,11 @@ func (g *Gateway) record(next http.Handler) http.Handler {
 		n.span = g.cfg.Tracer.Begin(trace.SpanContext{}, n.start)
 		g.metrics.began()
 		defer func() {
-			ended, ctx := time.Now(), n.context(context.Background()) // whose values are looked for, and the request's has many
+			ended := time.Now()
 			n.left = r.Context().Err() != nil
 			g.auditDenial(n)
-			g.logCall(ctx, r, n)
-			g.metrics.record(ctx, n, ended)
+			g.logCall(r, n, ended)
+			g.metrics.record(n, ended)
 			g.recordSpans(r, n, ended)
 		}()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
@@ -109,49 +109,46 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
-func (g *Gateway) logCall(ctx context.Context, r *http.Request, n *note) {
-	level := slog.LevelInfo
-	if !g.log.Enabled(ctx, level) {
+func (g *Gateway) logCall(r *http.Request, n *note, ended time.Time) {
+	if !g.log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 20)
-	attrs = append(attrs,
-		slog.String(telemetry.KeyRequestID, n.requestID),
-		slog.String(telemetry.KeyHTTPMethod, telemetry.Short(r.Method)),
-		slog.Int(telemetry.KeyStatus, n.status),
-		slog.String(telemetry.KeyOutcome, n.outcome),
-		slog.Float64(telemetry.KeyDurationMS, float64(time.Since(n.start).Microseconds())/1000),
-		slog.String(telemetry.KeyRemote, r.RemoteAddr),
-	)
+	line := g.lines.New(g.log, ended, slog.LevelInfo, "call")
+	line.String(telemetry.KeyRequestID, n.requestID)
+	line.String(telemetry.KeyHTTPMethod, telemetry.Short(r.Method))
+	line.Int(telemetry.KeyStatus, int64(n.status))
+	line.String(telemetry.KeyOutcome, n.outcome)
+	line.Milliseconds(telemetry.KeyDurationMS, ended.Sub(n.start))
+	line.String(telemetry.KeyRemote, r.RemoteAddr)
 	if n.route.tunnel != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyTunnel, n.route.tunnel), slog.String(telemetry.KeyServer, n.route.server))
+		line.String(telemetry.KeyTunnel, n.route.tunnel)
+		line.String(telemetry.KeyServer, n.route.server)
 	}
 	if n.principal.Subject != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyPrincipal, n.principal.String()))
+		issuer, subject := n.principal.Printable()
+		line.Pair(telemetry.KeyPrincipal, issuer, "|", subject)
 	}
 	if n.call != nil && len(n.call.Messages) > 0 {
-		m := n.call.Messages[0]
-		attrs = append(attrs, slog.String(telemetry.KeyMethod, m.Method))
+		m := &n.call.Messages[0]
+		line.String(telemetry.KeyMethod, m.Method)
 		if m.Method == "tools/call" {
-			attrs = append(attrs, slog.String(telemetry.KeyTool, telemetry.Short(m.Name)))
+			line.String(telemetry.KeyTool, telemetry.Short(m.Name))
 		}
-		attrs = append(attrs, slog.Int(telemetry.KeyBytesIn, n.bytesIn))
+		line.Int(telemetry.KeyBytesIn, int64(n.bytesIn))
 	}
 	if n.session != nil {
-		attrs = append(attrs,
-			slog.String(telemetry.KeyInstance, n.session.instance),
-			slog.String(telemetry.KeyTransport, string(n.session.Peer().Transport)),
-			slog.Int64(telemetry.KeyBytesOut, n.bytesOut),
-		)
+		line.String(telemetry.KeyInstance, n.session.instance)
+		line.String(telemetry.KeyTransport, string(n.session.Peer().Transport))
+		line.Int(telemetry.KeyBytesOut, n.bytesOut)
 	}
 	if n.attempts > 1 {
-		attrs = append(attrs, slog.Int(telemetry.KeyAttempts, n.attempts))
+		line.Int(telemetry.KeyAttempts, int64(n.attempts))
 	}
 	if n.delivered != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyDelivered, string(n.delivered)))
+		line.String(telemetry.KeyDelivered, string(n.delivered))
 	}
 	if n.cause != nil {
-		attrs = append(attrs, slog.String(telemetry.KeyError, n.cause.Error()))
+		line.String(telemetry.KeyError, n.cause.Error())
 	}
-	telemetry.Line(ctx, g.log, level, "call", attrs...)
+	line.Write(n.about())
 }

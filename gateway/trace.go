@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -97,9 +96,9 @@ func revision(v mcp.Version) string {
 	return telemetry.Other
 }
 
-// context is that of what is logged and measured about the call.
-func (n *note) context(ctx context.Context) context.Context {
-	return telemetry.ContextWith(ctx, n.requestID, n.span.Context)
+// about is what is logged and measured of the call says.
+func (n *note) about() telemetry.Call {
+	return telemetry.Call{RequestID: n.requestID, Span: n.span.Context}
 }
 
 // errorType is error.type of the conventions: the code of a JSON-RPC error, tool_error for a result that is one, the HTTP status
@@ -190,64 +189,61 @@ func httpRoute(e mcp.Endpoint) string { return "/t/{tunnel}/{server}/" + string(
 
 // attributes says what is known of the call: names and numbers, never a body, an argument, a token, a header's value or the URI of a
 // resource.
-func (g *Gateway) attributes(r *http.Request, n *note, failure string, ended time.Time) []attribute.KeyValue {
-	attrs := make([]attribute.KeyValue, 0, 32)
-	text := func(key attribute.Key, value string) {
-		if value != "" {
-			attrs = append(attrs, key.String(telemetry.Short(value)))
-		}
-	}
-	text(telemetry.AttrRequestID, n.requestID)
+func (g *Gateway) attributes(r *http.Request, n *note, failure string, ended time.Time) *telemetry.Attributes {
+	attrs := g.cfg.Tracer.Attributes()
+	attrs.Text(telemetry.AttrRequestID, n.requestID)
 	if n.status != 0 {
-		attrs = append(attrs, telemetry.AttrHTTPStatus.Int(n.status))
+		attrs.Int(telemetry.AttrHTTPStatus, int64(n.status))
 	}
-	attrs = append(attrs, telemetry.AttrNetTransport.String("tcp"), telemetry.AttrProtocol.String("http"),
-		telemetry.AttrProtocolVersion.String(httpVersion(r)))
+	attrs.Text(telemetry.AttrNetTransport, "tcp")
+	attrs.Text(telemetry.AttrProtocol, "http")
+	attrs.Text(telemetry.AttrProtocolVersion, httpVersion(r))
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		attrs = append(attrs, telemetry.AttrClientAddress.String(peer.Addr().Unmap().WithZone("").String()), telemetry.AttrClientPort.Int(int(peer.Port())))
+		attrs.Text(telemetry.AttrClientAddress, peer.Addr().Unmap().WithZone("").String())
+		attrs.Int(telemetry.AttrClientPort, int64(peer.Port()))
 	}
-	text(telemetry.AttrTunnel, n.route.tunnel)
-	text(telemetry.AttrServer, n.route.server)
+	attrs.Text(telemetry.AttrTunnel, n.route.tunnel)
+	attrs.Text(telemetry.AttrServer, n.route.server)
 	if n.principal.Subject != "" {
-		text(telemetry.AttrPrincipal, n.principal.String())
+		attrs.Text(telemetry.AttrPrincipal, n.principal.String())
 	}
-	text(telemetry.AttrOutcome, n.outcome)
-	text(telemetry.AttrDelivered, string(n.delivered))
-	text(telemetry.AttrErrorType, failure)
+	attrs.Text(telemetry.AttrOutcome, n.outcome)
+	attrs.Text(telemetry.AttrDelivered, string(n.delivered))
+	attrs.Text(telemetry.AttrErrorType, failure)
 	switch {
 	case n.refused != nil && n.refused.Code != 0:
-		text(telemetry.AttrRPCStatus, strconv.Itoa(n.refused.Code))
+		attrs.Text(telemetry.AttrRPCStatus, strconv.Itoa(n.refused.Code))
 	default:
-		text(telemetry.AttrRPCStatus, n.verdict.Code)
+		attrs.Text(telemetry.AttrRPCStatus, n.verdict.Code)
 	}
 	if n.call == nil || len(n.call.Messages) == 0 {
-		text(telemetry.AttrHTTPMethod, r.Method)
+		attrs.Text(telemetry.AttrHTTPMethod, r.Method)
 		if n.route.tunnel != "" {
-			text(telemetry.AttrHTTPRoute, httpRoute(n.route.endpoint))
+			attrs.Text(telemetry.AttrHTTPRoute, httpRoute(n.route.endpoint))
 		}
 	} else {
 		o := operation(&n.call.Messages[0])
-		attrs = o.Attributes(attrs)
+		o.Describe(attrs)
 	}
 	if n.call != nil {
-		text(telemetry.AttrMCPVersion, revision(n.call.Version))
-		text(telemetry.AttrMCPSession, telemetry.SessionID(n.original))
+		attrs.Text(telemetry.AttrMCPVersion, revision(n.call.Version))
+		attrs.Text(telemetry.AttrMCPSession, telemetry.SessionID(n.original))
 		if len(n.call.Messages) > 1 {
-			attrs = append(attrs, telemetry.AttrMessages.Int(len(n.call.Messages)))
+			attrs.Int(telemetry.AttrMessages, int64(len(n.call.Messages)))
 		}
 	}
 	if n.session != nil {
-		text(telemetry.AttrInstance, n.session.instance)
-		text(telemetry.AttrSession, n.session.ID())
-		text(telemetry.AttrTransport, string(n.session.Peer().Transport))
+		attrs.Text(telemetry.AttrInstance, n.session.instance)
+		attrs.Text(telemetry.AttrSession, n.session.ID())
+		attrs.Text(telemetry.AttrTransport, string(n.session.Peer().Transport))
 	}
 	if n.attempts > 1 {
-		attrs = append(attrs, telemetry.AttrAttempts.Int(n.attempts))
-		text(telemetry.AttrRetryOf, n.first)
+		attrs.Int(telemetry.AttrAttempts, int64(n.attempts))
+		attrs.Text(telemetry.AttrRetryOf, n.first)
 	}
 	phase := func(key attribute.Key, began, over time.Time) {
 		if !began.IsZero() && !over.Before(began) {
-			attrs = append(attrs, key.Float64(over.Sub(began).Seconds()))
+			attrs.Seconds(key, over.Sub(began))
 		}
 	}
 	phase(telemetry.AttrAuthenticate, n.start, n.known)

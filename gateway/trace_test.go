@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,31 +19,33 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"sallyport.dev/telemetry"
+	"sallyport.dev/telemetry/telemetrytest"
 	"sallyport.dev/tunnel"
 )
-
-// keptSpans keeps what an InMemoryExporter forgets at its end.
-type keptSpans struct{ tracetest.InMemoryExporter }
-
-func (*keptSpans) Shutdown(context.Context) error { return nil }
 
 // told is what a gateway of a test tells of itself.
 type told struct {
 	*telemetry.Telemetry
-	spans  *keptSpans
+	spans  *telemetrytest.Spans
 	reader *sdkmetric.ManualReader
 }
 
 func newTold(t *testing.T, sample float64) *told {
 	t.Helper()
-	o := &told{spans: new(keptSpans), reader: sdkmetric.NewManualReader()}
+	o := &told{spans: new(telemetrytest.Spans)}
 	var err error
-	o.Telemetry, err = telemetry.Setup(t.Context(), telemetry.Config{Traces: telemetry.Traces{Sample: &sample}}, telemetry.Options{Scraped: true, Role: "gateway", SpanExporter: o.spans, MetricReader: o.reader})
+	o.Telemetry, err = telemetry.Setup(t.Context(), telemetry.Config{Traces: telemetry.Traces{Sample: &sample}}, telemetry.Options{Scraped: true, Role: "gateway", SpanClient: o.spans, MetricReader: o.read})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(o.Shutdown)
 	return o
+}
+
+// read makes the reader.
+func (o *told) read(from sdkmetric.Producer) sdkmetric.Reader {
+	o.reader = sdkmetric.NewManualReader(sdkmetric.WithProducer(from))
+	return o.reader
 }
 
 func (o *told) into(cfg *Config) {
@@ -54,7 +55,7 @@ func (o *told) into(cfg *Config) {
 // recorded ends the telemetry and returns the spans.
 func (o *told) recorded() tracetest.SpanStubs {
 	o.Shutdown()
-	return o.spans.GetSpans()
+	return o.spans.All()
 }
 
 // one returns the only SERVER span.

@@ -117,6 +117,23 @@ func (s *verdictScan) members(each func(name []byte)) {
 func (s *verdictScan) str() []byte {
 	s.at++
 	start := s.at
+	for ; s.at < len(s.text) && s.at < start+shortString; s.at++ {
+		switch s.text[s.at] {
+		case '"':
+			s.at++
+			return s.text[start : s.at-1]
+		case '\\':
+			return s.longString(start)
+		}
+	}
+	return s.longString(start)
+}
+
+// shortString is up to where a string is looked through byte by byte, which most names are shorter than.
+const shortString = 16
+
+// longString reads a string on, which began at start.
+func (s *verdictScan) longString(start int) []byte {
 	for s.at < len(s.text) {
 		i := bytes.IndexByte(s.text[s.at:], '"')
 		if i < 0 {
@@ -145,11 +162,20 @@ func (s *verdictScan) value() []byte {
 		s.nested()
 	default:
 		start = s.at
-		for s.at < len(s.text) && bytes.IndexByte([]byte(",]} \t\r\n"), s.text[s.at]) < 0 {
+		for s.at < len(s.text) && !endsValue(s.text[s.at]) {
 			s.at++
 		}
 	}
 	return s.text[start:s.at]
+}
+
+// endsValue reports whether a character stands behind a number or a word.
+func endsValue(c byte) bool {
+	switch c {
+	case ',', ']', '}', ' ', '\t', '\r', '\n':
+		return true
+	}
+	return false
 }
 
 // nested passes over an object or array, by counting brackets.

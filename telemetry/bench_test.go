@@ -28,11 +28,15 @@ func BenchmarkSpan(b *testing.B) {
 		}
 		start := time.Now()
 		s := tel.Tracer.Begin(trace.SpanContext{}, start)
-		attrs := make([]attribute.KeyValue, 0, 32)
+		attrs := tel.Tracer.Attributes()
 		for _, key := range []attribute.Key{AttrMCPMethod, AttrTool, AttrOperation, AttrJSONRPCID, AttrMCPVersion, AttrTunnel, AttrServer, AttrPrincipal, AttrRequestID, AttrInstance, AttrSession, AttrTransport, AttrOutcome, AttrDelivered} {
-			attrs = append(attrs, key.String("a usual value"))
+			attrs.Text(key, "a usual value")
 		}
-		attrs = append(attrs, AttrHTTPStatus.Int(200), AttrClientPort.Int(1), AttrAuthenticate.Float64(0.1), AttrQueue.Float64(0.1), AttrOpen.Float64(0.1), AttrFirstByte.Float64(0.1), AttrStream.Float64(0.1))
+		attrs.Int(AttrHTTPStatus, 200)
+		attrs.Int(AttrClientPort, 1)
+		for _, key := range []attribute.Key{AttrAuthenticate, AttrQueue, AttrOpen, AttrFirstByte, AttrStream} {
+			attrs.Seconds(key, 100*time.Millisecond)
+		}
 		tel.Tracer.End(s, Ended{Name: "tools/call search", Kind: trace.SpanKindServer, End: start.Add(time.Millisecond), Attributes: attrs})
 	}
 }

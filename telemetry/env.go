@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"go.opentelemetry.io/otel/trace"
 	"net/url"
 	"slices"
 	"strconv"
@@ -33,6 +34,16 @@ type environment func(string) string
 // signal looks a variable up that each signal may have of its own: OTEL_EXPORTER_OTLP_<SIGNAL>_<name>, or the one without the signal.
 func (get environment) signal(signal, name string) string {
 	return cmp.Or(get("OTEL_EXPORTER_OTLP_"+strings.ToUpper(signal)+"_"+name), get("OTEL_EXPORTER_OTLP_"+name))
+}
+
+// exemplars reports which measurements may be exemplars: those of spans that are sampled, unless OTEL_METRICS_EXEMPLAR_FILTER has all or none.
+func (get environment) exemplars() func(trace.SpanContext) bool {
+	switch filter := get("OTEL_METRICS_EXEMPLAR_FILTER"); filter {
+	case "always_on", "always_off":
+		return func(trace.SpanContext) bool { return filter == "always_on" }
+	default:
+		return trace.SpanContext.IsSampled
+	}
 }
 
 var errVariable = errors.New("telemetry: an environment variable cannot be used")

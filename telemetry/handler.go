@@ -17,7 +17,7 @@ import (
 // Handler puts in front of a handler what adds to each line about a call, which its context tells, the ids of the call: those of the
 // trace and the span, and the request's unless the line has it. If logs are exported each line goes to the collector too.
 func (t *Telemetry) Handler(next slog.Handler) slog.Handler {
-	return callHandler{next: next, top: next, out: t.log}
+	return &callHandler{next: next, top: next, out: t.log}
 }
 
 // callHandler knows of a line what its context says.
@@ -34,13 +34,14 @@ type callHandler struct {
 }
 
 // Enabled implements slog.Handler: one level counts wherever lines go.
-func (h callHandler) Enabled(ctx context.Context, level slog.Level) bool {
+func (h *callHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.next.Enabled(ctx, level)
 }
 
 // Handle implements slog.Handler.
-func (h callHandler) Handle(ctx context.Context, r slog.Record) error {
-	ids := callAttrs(ctx)
+func (h *callHandler) Handle(ctx context.Context, r slog.Record) error {
+	of := callOf(ctx)
+	ids := of.attrs()
 	if len(ids) > 0 && ids[0].Key == KeyRequestID && (h.named || names(r)) {
 		ids = ids[1:]
 	}
@@ -62,6 +63,15 @@ func (h callHandler) Handle(ctx context.Context, r slog.Record) error {
 	return next.Handle(ctx, r)
 }
 
+// quick is what writes lines in place of Handle, unless that is more than text: nil then, and in groups. It reports whether they have a
+// request id of their own.
+func (h *callHandler) quick() (to *quickText, named bool) {
+	if next, ok := h.next.(*textHandler); ok && h.out == nil {
+		return next.quick, h.named
+	}
+	return nil, false
+}
+
 // names reports whether a record has a request id of its own.
 func names(r slog.Record) (found bool) {
 	r.Attrs(func(a slog.Attr) bool {
@@ -72,7 +82,7 @@ func names(r slog.Record) (found bool) {
 }
 
 // send hands a line to the collector. The ids of trace and span are fields of their own there, which the SDK takes from the context.
-func (h callHandler) send(ctx context.Context, r slog.Record, ids []slog.Attr) {
+func (h *callHandler) send(ctx context.Context, r slog.Record, ids []slog.Attr) {
 	attrs := slices.Grow(slices.Clip(h.attrs), r.NumAttrs()+1)
 	if len(ids) > 0 && ids[0].Key == KeyRequestID {
 		attrs = appendAttr(attrs, "", ids[0])
@@ -96,36 +106,38 @@ func severity(level slog.Level) log.Severity {
 }
 
 // WithAttrs implements slog.Handler.
-func (h callHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+func (h *callHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	if len(attrs) == 0 {
 		return h
 	}
 	add := func(to slog.Handler) slog.Handler { return to.WithAttrs(attrs) }
-	h.next = add(h.next)
+	with := *h
+	with.next = add(h.next)
 	if h.prefix == "" {
-		h.top = h.next
-		h.named = h.named || slices.ContainsFunc(attrs, func(a slog.Attr) bool { return a.Key == KeyRequestID })
+		with.top = with.next
+		with.named = h.named || slices.ContainsFunc(attrs, func(a slog.Attr) bool { return a.Key == KeyRequestID })
 	} else {
-		h.below = append(slices.Clip(h.below), add)
+		with.below = append(slices.Clip(h.below), add)
 	}
 	if h.out != nil {
-		h.attrs = slices.Clip(h.attrs)
+		with.attrs = slices.Clip(h.attrs)
 		for _, a := range attrs {
-			h.attrs = appendAttr(h.attrs, h.prefix, a)
+			with.attrs = appendAttr(with.attrs, h.prefix, a)
 		}
 	}
-	return h
+	return &with
 }
 
 // WithGroup implements slog.Handler.
-func (h callHandler) WithGroup(name string) slog.Handler {
+func (h *callHandler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h
 	}
 	add := func(to slog.Handler) slog.Handler { return to.WithGroup(name) }
-	h.next, h.below = add(h.next), append(slices.Clip(h.below), add)
-	h.prefix += validText(name) + "."
-	return h
+	in := *h
+	in.next, in.below = add(h.next), append(slices.Clip(h.below), add)
+	in.prefix += validText(name) + "."
+	return &in
 }
 
 // appendAttr appends an attribute of a line as a collector gets it: with the key and, but for numbers, the text that it has in a text

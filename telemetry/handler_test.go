@@ -87,7 +87,7 @@ var testContext = trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.Tr
 const testIDs = " trace_id=01000000000000000000000000000000 span_id=0200000000000000"
 
 func TestLinesSayWhichCallTheyAreAbout(t *testing.T) {
-	about := ContextWith(t.Context(), "r1", testContext)
+	about := (Call{"r1", testContext}).Context(t.Context())
 	for name, c := range map[string]struct {
 		ctx  context.Context
 		log  func(*slog.Logger) *slog.Logger
@@ -98,8 +98,8 @@ func TestLinesSayWhichCallTheyAreAbout(t *testing.T) {
 		"a call":          {ctx: about, args: []any{"a", 1}, want: " a=1 request_id=r1" + testIDs},
 		"its own":         {ctx: about, args: []any{KeyRequestID, "r2"}, want: " request_id=r2" + testIDs},
 		"its logger's":    {ctx: about, log: func(l *slog.Logger) *slog.Logger { return l.With(KeyRequestID, "r3") }, want: " request_id=r3" + testIDs},
-		"no request":      {ctx: ContextWith(t.Context(), "", testContext), want: testIDs},
-		"no trace":        {ctx: ContextWith(t.Context(), "r1", trace.SpanContext{}), want: " request_id=r1"},
+		"no request":      {ctx: (Call{"", testContext}).Context(t.Context()), want: testIDs},
+		"no trace":        {ctx: (Call{"r1", trace.SpanContext{}}).Context(t.Context()), want: " request_id=r1"},
 		"in a group":      {ctx: about, log: func(l *slog.Logger) *slog.Logger { return l.With("a", 1).WithGroup("g").With("b", 2) }, args: []any{"c", 3}, want: " a=1 request_id=r1" + testIDs + " g.b=2 g.c=3"},
 		"named in groups": {ctx: about, log: func(l *slog.Logger) *slog.Logger { return l.WithGroup("g").With(KeyRequestID, "r4") }, want: " request_id=r1" + testIDs + " g.request_id=r4"},
 	} {
@@ -146,7 +146,7 @@ func TestExportedLines(t *testing.T) {
 	to, out := new(sent), new(bytes.Buffer)
 	tel, log := exporting(t, to, out, nil)
 	at := time.Date(2026, 1, 2, 5, 4, 5, 999999999, time.FixedZone("east", 2*3600))
-	about := ContextWith(t.Context(), "r1", testContext)
+	about := (Call{"r1", testContext}).Context(t.Context())
 	log.DebugContext(about, "not said anywhere")
 	log = log.With("role", "gateway")
 	log.WarnContext(about, "broken \xff", "b", true, "i", -1, "u", uint64(7), "big", uint64(1)<<63, "f", 1.5, "d", time.Second, "at", at, "err", fmt.Errorf("x: %w", io.EOF),
@@ -281,7 +281,7 @@ func TestTheEndWithACollectorThatHangs(t *testing.T) {
 func BenchmarkLineOfACall(b *testing.B) {
 	tel := new(Telemetry)
 	text, _, _ := newLogger(b, LogConfig{})
-	for name, ctx := range map[string]context.Context{"bare": b.Context(), "call": ContextWith(b.Context(), "r1", testContext)} {
+	for name, ctx := range map[string]context.Context{"bare": b.Context(), "call": (Call{"r1", testContext}).Context(b.Context())} {
 		b.Run(name, func(b *testing.B) {
 			log := slog.New(tel.Handler(text.Handler()))
 			b.ReportAllocs()

@@ -48,6 +48,14 @@ func (l *Labels) Label(text string) string {
 	return Other
 }
 
+// admitted is Label for a text that is let in before, if there is room.
+func (l *Labels) admitted(text string) string {
+	if text == "" || l.Admit(text) {
+		return text
+	}
+	return Other
+}
+
 func (l *Labels) has(text string) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -61,55 +69,58 @@ const (
 	maxLabelledTools   = 64 // of one server
 )
 
-// NameLabels are the names of servers, and of their tools, that may be labels: at most 256 servers with 64 tools each. A tool
-// should be admitted once a call of it has succeeded, because anybody can call one that does not exist. It is safe for
+// ServerName is a server's name under its tunnel, which may be left out where there is only one.
+type ServerName struct{ Tunnel, Name string }
+
+// NameLabels are the names of servers, and of their tools, that may be labels: at most 256 servers with 64 tools each. It is safe for
 // concurrent use.
 type NameLabels struct {
 	mu      sync.RWMutex // guards servers
-	servers map[string]*Labels
+	servers map[ServerName]*Labels
 }
 
-// Admit lets a server and, unless it is empty, a tool of it be labels from now on, if there is room.
-func (n *NameLabels) Admit(server, tool string) {
+// Claimed gives the labels of a server that exists, and of a tool that somebody has called, with or without success: anybody can call
+// one that there is not. For what is no label there is [Other]; for no tool, none.
+func (n *NameLabels) Claimed(server ServerName, tool string) (serverLabel ServerName, toolLabel string) {
+	return n.label(server, tool, (*Labels).Label)
+}
+
+// Proven is [NameLabels.Claimed] for a tool that exists, because a call of it has succeeded: it is a label from now on, if there is room.
+func (n *NameLabels) Proven(server ServerName, tool string) (serverLabel ServerName, toolLabel string) {
+	return n.label(server, tool, (*Labels).admitted)
+}
+
+func (n *NameLabels) label(server ServerName, tool string, label func(*Labels, string) string) (ServerName, string) {
 	n.mu.RLock()
 	tools := n.servers[server]
 	n.mu.RUnlock()
 	if tools == nil {
-		if tools = n.add(server); tools == nil {
-			return
-		}
+		tools = n.add(server)
 	}
-	tools.Admit(tool)
-}
-
-func (n *NameLabels) add(server string) *Labels {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.servers[server] == nil {
-		if len(n.servers) >= maxLabelledServers || len(server) > maxShort {
-			return nil
-		}
-		if n.servers == nil {
-			n.servers = make(map[string]*Labels)
-		}
-		n.servers[server] = NewLabels(maxLabelledTools)
-	}
-	return n.servers[server]
-}
-
-// Label gives the two names, or [Other] in place of one that was not admitted. An empty one stays.
-func (n *NameLabels) Label(server, tool string) (serverLabel, toolLabel string) {
-	n.mu.RLock()
-	tools := n.servers[server]
-	n.mu.RUnlock()
 	switch {
 	case tools != nil:
-		return server, tools.Label(tool)
-	case server != "":
-		server = Other
+		return server, label(tools, tool)
+	case server.Tunnel != "":
+		server.Tunnel = Other
 	}
+	server.Name = Other
 	if tool != "" {
 		tool = Other
 	}
 	return server, tool
+}
+
+func (n *NameLabels) add(server ServerName) *Labels {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.servers[server] == nil {
+		if len(n.servers) >= maxLabelledServers || len(server.Tunnel)+len(server.Name) > maxShort {
+			return nil
+		}
+		if n.servers == nil {
+			n.servers = make(map[ServerName]*Labels)
+		}
+		n.servers[server] = NewLabels(maxLabelledTools)
+	}
+	return n.servers[server]
 }

@@ -17,24 +17,28 @@ func TestLabelsAreBounded(t *testing.T) {
 		t.Error("labels are not as admitted")
 	}
 	var names NameLabels
-	if server, tool := names.Label("wiki", "search"); server != Other || tool != Other {
+	wiki := ServerName{Name: "wiki"}
+	if server, tool := names.Claimed(wiki, "search"); server != wiki || tool != Other {
 		t.Error(server, tool)
 	}
 	for i := range 10_000 {
-		names.Admit("wiki", fmt.Sprint("tool", i))
-		names.Admit(fmt.Sprint("server", i), "")
+		names.Proven(wiki, fmt.Sprint("tool", i))
+		names.Claimed(ServerName{"acme", fmt.Sprint("server", i)}, "")
 	}
 	seen := make(map[string]bool)
 	for i := range 10_000 {
-		_, tool := names.Label("wiki", fmt.Sprint("tool", i))
+		_, tool := names.Claimed(wiki, fmt.Sprint("tool", i))
 		seen[tool] = true
-		server, _ := names.Label(fmt.Sprint("server", i), "")
-		seen[server] = true
+		server, _ := names.Claimed(ServerName{"acme", fmt.Sprint("server", i)}, "")
+		seen[server.Name] = true
+		if (server.Name == Other) != (server.Tunnel == Other) {
+			t.Error(server)
+		}
 	}
 	if len(seen) != maxLabelledTools+1+maxLabelledServers-1 { // and Other for both, and wiki's place
 		t.Errorf("%d labels", len(seen))
 	}
-	if server, tool := names.Label("wiki", ""); server != "wiki" || tool != "" {
+	if server, tool := names.Claimed(wiki, ""); server != wiki || tool != "" {
 		t.Error(server, tool)
 	}
 }

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -61,12 +60,4 @@ func formatTime(_ []string, a slog.Attr) slog.Attr {
 		a.Value = slog.StringValue(a.Value.Time().UTC().Round(0).Truncate(time.Millisecond).Format(timeLayout))
 	}
 	return a
-}
-
-// Line logs a line whose level is enabled, for where there are many of them: without the place in the source, which no line shows,
-// and which takes a walk through the stack to find.
-func Line(ctx context.Context, log *slog.Logger, level slog.Level, message string, attrs ...slog.Attr) {
-	r := slog.NewRecord(time.Now(), level, message, 0)
-	r.AddAttrs(attrs...)
-	_ = log.Handler().Handle(ctx, r) // as slog does
 }

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -24,10 +25,11 @@ const maxSeries = 2000
 // maxScrapes is how many may be answered at once.
 const maxScrapes = 4
 
-// newPrometheus makes a reader of metrics, and the handler that shows what it reads in Prometheus' text formats.
-func newPrometheus() (sdkmetric.Reader, http.Handler, error) {
+// newPrometheus makes a reader of what from measures, and the handler that shows it in Prometheus' text formats.
+func newPrometheus(from sdkmetric.Producer) (sdkmetric.Reader, http.Handler, error) {
 	registry := prometheus.NewRegistry()
-	reader, err := promexporter.New(promexporter.WithRegisterer(registry), promexporter.WithoutScopeInfo(), promexporter.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes))
+	reader, err := promexporter.New(promexporter.WithRegisterer(registry), promexporter.WithoutScopeInfo(), promexporter.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes),
+		promexporter.WithProducer(from))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -47,9 +49,34 @@ func (c countedMetrics) Export(ctx context.Context, m *metricdata.ResourceMetric
 	return nil
 }
 
-// newMetricReader sends metrics to a collector.
-func newMetricReader(exporter sdkmetric.Exporter, q *queue, every, timeout time.Duration) sdkmetric.Reader {
-	return sdkmetric.NewPeriodicReader(countedMetrics{exporter, q}, sdkmetric.WithInterval(every), sdkmetric.WithTimeout(timeout+retryInAll))
+// newMetricReader sends metrics to a collector, also those of another producer.
+func newMetricReader(exporter sdkmetric.Exporter, q *queue, every, timeout time.Duration, from sdkmetric.Producer) sdkmetric.Reader {
+	return sdkmetric.NewPeriodicReader(countedMetrics{exporter, q}, sdkmetric.WithInterval(every), sdkmetric.WithTimeout(timeout+retryInAll), sdkmetric.WithProducer(from))
+}
+
+// sums is what all who are told sums have measured for them: with a reader for each, a call would be measured once for each.
+type sums struct {
+	sdkmetric.Reader
+
+	own *Meter
+}
+
+// Produce implements sdkmetric.Producer.
+func (s sums) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, error) {
+	var all metricdata.ResourceMetrics
+	err := s.Collect(ctx, &all)
+	own, ownErr := s.own.Produce(ctx)
+	return append(all.ScopeMetrics, own...), errors.Join(err, ownErr)
+}
+
+// wantsSums reports whether an exporter is told sums, and not what has come since it was told last.
+func wantsSums(exporter sdkmetric.Exporter) bool {
+	for kind := sdkmetric.InstrumentKindCounter; kind <= sdkmetric.InstrumentKindObservableGauge; kind++ {
+		if exporter.Temporality(kind) != metricdata.CumulativeTemporality {
+			return false
+		}
+	}
+	return true
 }
 
 // observeDrops says what of the telemetry itself was lost.

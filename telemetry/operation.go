@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-
-	"go.opentelemetry.io/otel/attribute"
 )
 
 // Operation is what a message asks for, as the conventions for MCP describe it.
@@ -33,19 +31,15 @@ func (o *Operation) SpanName() string {
 	return o.Method
 }
 
-// Attributes adds those of the message to attrs.
-func (o *Operation) Attributes(attrs []attribute.KeyValue) []attribute.KeyValue {
-	attrs = append(attrs, AttrMCPMethod.String(Short(o.Method)))
+// Describe adds the attributes of the message.
+func (o *Operation) Describe(attrs *Attributes) {
+	attrs.Text(AttrMCPMethod, o.Method)
 	if o.Tool != "" {
-		attrs = append(attrs, AttrTool.String(Short(o.Tool)), AttrOperation.String("execute_tool"))
+		attrs.Text(AttrTool, o.Tool)
+		attrs.Text(AttrOperation, "execute_tool")
 	}
-	if o.Prompt != "" {
-		attrs = append(attrs, AttrPrompt.String(Short(o.Prompt)))
-	}
-	if len(o.ID) > 0 {
-		attrs = append(attrs, AttrJSONRPCID.String(Short(string(bytes.Trim(o.ID, `"`)))))
-	}
-	return attrs
+	attrs.Text(AttrPrompt, o.Prompt)
+	attrs.Text(AttrJSONRPCID, string(bytes.Trim(o.ID, `"`)))
 }
 
 // sessionBytes is how much of the digest of a session's id is shown.

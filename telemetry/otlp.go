@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,7 +18,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc/credentials"
 )
 
@@ -79,8 +77,8 @@ func (r *resolved) tls() (*tls.Config, error) {
 // insecure reports that the collector is spoken to without TLS.
 func (r *resolved) insecure() bool { return len(r.url) > 5 && r.url[:5] == "http:" }
 
-// spanExporter sends spans. It dials nobody before it has some.
-func (r *resolved) spanExporter(ctx context.Context, client func(*tls.Config) *http.Client) (sdktrace.SpanExporter, error) {
+// spanClient sends spans. It dials nobody before it has some.
+func (r *resolved) spanClient(client func(*tls.Config) *http.Client) (otlptrace.Client, error) {
 	secure, err := r.tls()
 	if err != nil {
 		return nil, err
@@ -96,20 +94,15 @@ func (r *resolved) spanExporter(ctx context.Context, client func(*tls.Config) *h
 		if r.compression != r.preset { // which the exporter takes by itself
 			options = append(options, otlptracegrpc.WithCompressor(r.compression))
 		}
-		return startExporter(ctx, otlptracegrpc.NewClient(options...))
+		return otlptracegrpc.NewClient(options...), nil
 	}
 	compression := otlptracehttp.NoCompression
 	if r.compression == compressGzip {
 		compression = otlptracehttp.GzipCompression
 	}
-	return startExporter(ctx, otlptracehttp.NewClient(otlptracehttp.WithEndpointURL(r.url), otlptracehttp.WithHeaders(r.headers), otlptracehttp.WithTimeout(r.timeout),
+	return otlptracehttp.NewClient(otlptracehttp.WithEndpointURL(r.url), otlptracehttp.WithHeaders(r.headers), otlptracehttp.WithTimeout(r.timeout),
 		otlptracehttp.WithHTTPClient(client(secure)), otlptracehttp.WithCompression(compression), otlptracehttp.WithMaxResponseSize(maxAnswer),
-		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: retryFirst, MaxInterval: retryMost, MaxElapsedTime: retryInAll})))
-}
-
-// startExporter makes the exporter of a client.
-func startExporter(ctx context.Context, client otlptrace.Client) (sdktrace.SpanExporter, error) {
-	return wireExporter{client}, client.Start(ctx)
+		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: retryFirst, MaxInterval: retryMost, MaxElapsedTime: retryInAll})), nil
 }
 
 // metricExporter sends metrics.
@@ -138,38 +131,4 @@ func (r *resolved) metricExporter(ctx context.Context, client func(*tls.Config) 
 	return otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(r.url), otlpmetrichttp.WithHeaders(r.headers), otlpmetrichttp.WithTimeout(r.timeout),
 		otlpmetrichttp.WithHTTPClient(client(secure)), otlpmetrichttp.WithCompression(compression), otlpmetrichttp.WithMaxResponseSize(maxAnswer),
 		otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{Enabled: true, InitialInterval: retryFirst, MaxInterval: retryMost, MaxElapsedTime: retryInAll}))
-}
-
-// spanQueue admits spans to the batch processor behind it.
-type spanQueue struct {
-	sdktrace.SpanProcessor
-	queue *queue
-}
-
-// OnEnd drops what there is no room for.
-func (s spanQueue) OnEnd(span sdktrace.ReadOnlySpan) {
-	if s.queue.admit() {
-		s.SpanProcessor.OnEnd(span)
-	}
-}
-
-// countedSpans is the exporter behind a queue.
-type countedSpans struct {
-	sdktrace.SpanExporter
-	queue *queue
-}
-
-// ExportSpans never fails: what was not taken is counted.
-func (c countedSpans) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
-	c.queue.send(ctx, len(spans), func(ctx context.Context) error { return c.SpanExporter.ExportSpans(ctx, spans) })
-	return nil
-}
-
-// newSpanProcessor puts an exporter behind a bounded queue.
-func newSpanProcessor(exporter sdktrace.SpanExporter, q *queue, flush, timeout time.Duration) sdktrace.SpanProcessor {
-	return spanQueue{
-		queue: q,
-		SpanProcessor: sdktrace.NewBatchSpanProcessor(countedSpans{exporter, q}, sdktrace.WithMaxQueueSize(queueSize), sdktrace.WithMaxExportBatchSize(batchSize),
-			sdktrace.WithBatchTimeout(flush), sdktrace.WithExportTimeout(cmp.Or(timeout, defaultTimeout)+retryInAll)),
-	}
 }

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"encoding/hex"
 	"log/slog"
 	"net/http"
 
@@ -54,68 +55,69 @@ func Parse(parent, state string) (trace.SpanContext, bool) {
 
 // unhex reads lower-case hexadecimal digits, two for each byte.
 func unhex(to []byte, digits string) bool {
+	bad := byte(0)
 	for i := range to {
-		high, low := nibble(digits[2*i]), nibble(digits[2*i+1])
-		if high|low > 0xf {
-			return false
-		}
+		high, low := nibbles[digits[2*i]], nibbles[digits[2*i+1]]
+		bad |= high | low
 		to[i] = high<<4 | low
 	}
-	return true
+	return bad <= 0xf
 }
 
-// nibble is the value of a digit; above 15 for what is none.
-func nibble(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+// nibbles has the value of each digit, and 0xff for what is none.
+var nibbles = func() (values [256]byte) {
+	for c := range values {
+		values[c] = 0xff
 	}
-	return 0xff
-}
+	for value, c := range "0123456789abcdef" {
+		values[c] = byte(value)
+	}
+	return values
+}()
 
 // Inject puts a trace context in, in place of any that is there.
 func Inject(h http.Header, sc trace.SpanContext) {
-	delete(h, headerParent)
-	delete(h, headerState)
 	if !sc.IsValid() {
+		delete(h, headerParent)
+		delete(h, headerState)
 		return
 	}
 	h[headerParent] = []string{Traceparent(sc)}
 	if state := sc.TraceState().String(); state != "" {
 		h[headerState] = []string{state}
+	} else {
+		delete(h, headerState)
 	}
 }
 
 // Traceparent writes a trace context as version 00 of the W3C's has it.
 func Traceparent(sc trace.SpanContext) string {
-	const hex = "0123456789abcdef"
 	tid, sid := sc.TraceID(), sc.SpanID()
-	text := make([]byte, 0, parentLength)
-	text = append(text, "00-"...)
-	for _, b := range tid {
-		text = append(text, hex[b>>4], hex[b&15])
-	}
-	text = append(text, '-')
-	for _, b := range sid {
-		text = append(text, hex[b>>4], hex[b&15])
-	}
+	var text [parentLength]byte
+	copy(text[:], "00-")
+	hex.Encode(text[3:], tid[:])
+	text[35] = '-'
+	hex.Encode(text[36:], sid[:])
+	copy(text[52:], "-00")
 	if sc.IsSampled() {
-		return string(append(text, "-01"...))
+		text[54] = '1'
 	}
-	return string(append(text, "-00"...))
+	return string(text[:])
 }
 
 // callKey is the key of what log lines say of the call that they are about.
 type callKey struct{}
 
-// call is what they say, in a context that costs one allocation.
+// Call is what lines of the log and measurements say of the call that they are about. The zero Call is none.
+type Call struct {
+	RequestID string
+	Span      trace.SpanContext
+}
+
+// call is one in a context, which costs one allocation.
 type call struct {
 	context.Context
-
-	requestID string
-	span      trace.SpanContext
+	Call
 }
 
 // Value implements context.Context.
@@ -126,35 +128,42 @@ func (c *call) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// ContextWith returns a context for what is logged and measured about one call. The SDK sees the span in it if that is sampled, for
+// Context returns a context for what is logged and measured about the call. The SDK sees the span in it if that is sampled, for
 // exemplars.
-func ContextWith(ctx context.Context, requestID string, sc trace.SpanContext) context.Context {
-	if sc.IsSampled() {
-		ctx = trace.ContextWithSpanContext(ctx, sc)
+func (c Call) Context(ctx context.Context) context.Context {
+	if c.Span.IsSampled() {
+		ctx = trace.ContextWithSpanContext(ctx, c.Span)
 	}
-	return &call{ctx, requestID, sc}
+	return &call{ctx, c}
 }
 
 // withSpan returns a context in which the SDK sees the span of a call, sampled or not.
 func withSpan(ctx context.Context) context.Context {
-	if c, ok := ctx.Value(callKey{}).(*call); ok && !c.span.IsSampled() {
-		return trace.ContextWithSpanContext(ctx, c.span)
+	if c := callOf(ctx); c.Span.IsValid() && !c.Span.IsSampled() {
+		return trace.ContextWithSpanContext(ctx, c.Span)
 	}
 	return ctx
 }
 
-// callAttrs are the attributes that a line about the call of a context has.
-func callAttrs(ctx context.Context) []slog.Attr {
-	c, ok := ctx.Value(callKey{}).(*call)
-	if !ok {
+// callOf is the call that a context is about.
+func callOf(ctx context.Context) Call {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		return c.Call
+	}
+	return Call{}
+}
+
+// attrs are those that a line about the call has.
+func (c *Call) attrs() []slog.Attr {
+	if c.RequestID == "" && !c.Span.IsValid() {
 		return nil
 	}
 	attrs := make([]slog.Attr, 0, 3)
-	if c.requestID != "" {
-		attrs = append(attrs, slog.String(KeyRequestID, c.requestID))
+	if c.RequestID != "" {
+		attrs = append(attrs, slog.String(KeyRequestID, c.RequestID))
 	}
-	if c.span.IsValid() {
-		attrs = append(attrs, slog.String(KeyTraceID, c.span.TraceID().String()), slog.String(KeySpanID, c.span.SpanID().String()))
+	if c.Span.IsValid() {
+		attrs = append(attrs, slog.String(KeyTraceID, c.Span.TraceID().String()), slog.String(KeySpanID, c.Span.SpanID().String()))
 	}
 	return attrs
 }

@@ -58,6 +58,12 @@ func (q *queue) admit() bool {
 	return true
 }
 
+// lost counts things that were admitted, and that nobody will send.
+func (q *queue) lost(n int64) {
+	q.waiting.Add(-n)
+	q.failed.Add(n)
+}
+
 // send exports n things, and ends early when what waits is given up. It never fails: nobody could do more about that.
 func (q *queue) send(ctx context.Context, n int, export func(context.Context) error) {
 	ctx, cancel := context.WithCancel(ctx)

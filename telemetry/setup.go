@@ -18,12 +18,12 @@ import (
 	otelruntime "go.opentelemetry.io/contrib/instrumentation/runtime"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	otellog "go.opentelemetry.io/otel/log"
 	"go.opentelemetry.io/otel/metric"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
 // Options are what a configuration does not say.
@@ -43,12 +43,12 @@ type Options struct {
 	Scraped bool
 	// Proxy chooses the HTTP proxy for the collector. Optional.
 	Proxy func(*http.Request) (*url.URL, error)
-	// SpanExporter gets the spans in place of a collector. Optional, for tests.
-	SpanExporter sdktrace.SpanExporter
+	// SpanClient gets the spans in place of a collector. Optional, for tests.
+	SpanClient otlptrace.Client
 	// LogExporter gets lines and events of the audit log in place of a collector. Optional, for tests.
 	LogExporter sdklog.Exporter
-	// MetricReader reads the metrics beside the others. Optional, for tests.
-	MetricReader sdkmetric.Reader
+	// MetricReader makes one more reader of the metrics, which reads what is given to it too. Optional, for tests.
+	MetricReader func(sdkmetric.Producer) sdkmetric.Reader
 }
 
 // Quiet has the SDK write nothing itself: its log quotes variables that may be secrets, and is no log of ours. What is wrong with a
@@ -63,7 +63,7 @@ type Telemetry struct {
 	// Tracer records calls; nil if nobody is told of them.
 	Tracer *Tracer
 	// Meter makes instruments; nil if nobody reads what they measure.
-	Meter metric.MeterProvider
+	Meter *Meter
 	// Audit sends events of the audit log; nil if nobody is told of them.
 	Audit Events
 
@@ -147,19 +147,21 @@ func (t *Telemetry) traces(ctx context.Context, cfg Config, o Options, about *re
 	if err := errors.Join(err, samplingErr, flushErr); err != nil {
 		return err
 	}
-	exporter := o.SpanExporter
-	if exporter == nil {
+	client := o.SpanClient
+	if client == nil {
 		if !to.on {
 			return nil
 		}
-		if exporter, err = to.spanExporter(ctx, t.client(to, o)); err != nil {
+		if client, err = to.spanClient(t.client(to, o)); err != nil {
 			return err
 		}
 	}
-	q := t.newQueue(SignalTraces, o.Log)
-	spans := newSpanProcessor(exporter, q, flush, to.timeout)
-	t.stops = append(t.stops, spans.Shutdown)
-	t.Tracer = newTracer(spans, about, o.Version, part, parents)
+	if err := client.Start(ctx); err != nil {
+		return err
+	}
+	gathered := newSpans(client, t.newQueue(SignalTraces, o.Log), flush, cmp.Or(to.timeout, defaultTimeout)+retryInAll, about, o.Version)
+	t.stops = append(t.stops, gathered.Shutdown)
+	t.Tracer = newTracer(gathered, part, parents)
 	return nil
 }
 
@@ -180,26 +182,46 @@ func (t *Telemetry) metrics(ctx context.Context, cfg Config, o Options, about *r
 	if !to.on && !o.Scraped && o.MetricReader == nil {
 		return nil
 	}
-	reader, handler, err := newPrometheus()
-	if err != nil {
-		return err
+	t.Meter = &Meter{exemplars: get.exemplars()}
+	all := sums{sdkmetric.NewManualReader(), t.Meter}
+	measuring := []sdkmetric.Option{sdkmetric.WithResource(about), sdkmetric.WithCardinalityLimit(maxSeries), sdkmetric.WithReader(all)}
+	telling := []sdkmetric.Option{sdkmetric.WithResource(about)}
+	if o.Scraped {
+		reader, handler, err := newPrometheus(all)
+		if err != nil {
+			return err
+		}
+		telling, t.handler = append(telling, sdkmetric.WithReader(reader)), handler
 	}
-	options := []sdkmetric.Option{sdkmetric.WithResource(about), sdkmetric.WithCardinalityLimit(maxSeries), sdkmetric.WithReader(reader)}
 	if to.on {
 		exporter, err := to.metricExporter(ctx, t.client(to, o))
 		if err != nil {
 			return err
 		}
-		options = append(options, sdkmetric.WithReader(newMetricReader(exporter, t.newQueue(SignalMetrics, o.Log), every, to.timeout)))
+		if q := t.newQueue(SignalMetrics, o.Log); wantsSums(exporter) {
+			telling = append(telling, sdkmetric.WithReader(newMetricReader(exporter, q, every, to.timeout, all)))
+		} else {
+			measuring = append(measuring, sdkmetric.WithReader(newMetricReader(exporter, q, every, to.timeout, &differences{of: t.Meter})))
+		}
 	}
 	if o.MetricReader != nil {
-		options = append(options, sdkmetric.WithReader(o.MetricReader))
+		telling = append(telling, sdkmetric.WithReader(o.MetricReader(all)))
 	}
-	provider := sdkmetric.NewMeterProvider(options...)
-	t.stops = append(t.stops, provider.Shutdown)
-	t.Meter, t.handler = provider, handler
+	provider := sdkmetric.NewMeterProvider(measuring...)
+	t.stops = append(t.stops, stopInTurn(sdkmetric.NewMeterProvider(telling...).Shutdown, provider.Shutdown))
+	t.Meter.MeterProvider = provider
 	meter := provider.Meter(scope, metric.WithInstrumentationVersion(o.Version))
 	return errors.Join(observeDrops(meter, t.queues), buildInfo(meter, o.Role, o.Version, runtime.Version()), otelruntime.Start(otelruntime.WithMeterProvider(provider)))
+}
+
+// stopInTurn stops one after another.
+func stopInTurn(stops ...func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) (err error) {
+		for _, stop := range stops {
+			err = errors.Join(err, stop(ctx))
+		}
+		return err
+	}
 }
 
 // client makes what an exporter over HTTP sends by.

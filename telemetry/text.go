@@ -18,7 +18,7 @@ type textHandler struct {
 
 // newTextHandler needs options with formatTime. Both handlers write to w, which must be safe for concurrent use.
 func newTextHandler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
-	return textHandler{
+	return &textHandler{
 		quick:  newQuickText(w),
 		simple: slog.NewTextHandler(w, &slog.HandlerOptions{Level: options.Level}),
 		full:   slog.NewTextHandler(w, options),
@@ -26,12 +26,12 @@ func newTextHandler(w io.Writer, options *slog.HandlerOptions) slog.Handler {
 }
 
 // Enabled implements slog.Handler.
-func (h textHandler) Enabled(ctx context.Context, level slog.Level) bool {
+func (h *textHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.full.Enabled(ctx, level)
 }
 
 // Handle implements slog.Handler. slog's own text form of the record's time is timeLayout, in the time's zone.
-func (h textHandler) Handle(ctx context.Context, r slog.Record) error {
+func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
 	plain := true
 	r.Attrs(func(a slog.Attr) bool {
 		plain = simple(a)
@@ -50,8 +50,8 @@ func (h textHandler) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // WithAttrs implements slog.Handler.
-func (h textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	with := textHandler{quick: h.quick.with(attrs), simple: h.simple.WithAttrs(attrs), full: h.full.WithAttrs(attrs)}
+func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	with := &textHandler{quick: h.quick.with(attrs), simple: h.simple.WithAttrs(attrs), full: h.full.WithAttrs(attrs)}
 	for _, a := range attrs {
 		if !simple(a) {
 			with.simple = with.full
@@ -61,8 +61,8 @@ func (h textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 
 // WithGroup implements slog.Handler.
-func (h textHandler) WithGroup(name string) slog.Handler {
-	return textHandler{simple: h.simple.WithGroup(name), full: h.full.WithGroup(name)}
+func (h *textHandler) WithGroup(name string) slog.Handler {
+	return &textHandler{simple: h.simple.WithGroup(name), full: h.full.WithGroup(name)}
 }
 
 // simple reports whether an attribute is one that formatTime leaves alone.

@@ -3,18 +3,11 @@ package telemetry
 import (
 	"encoding/binary"
 	"strings"
+	"sync"
 	"time"
-	"unicode/utf8"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/sdk/instrumentation"
-	"go.opentelemetry.io/otel/sdk/resource"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
-
-// scope names what records, as the instrumentation scope of spans and metrics.
-const scope = "sallyport.dev"
 
 // Span is a span that is under way: its place in a trace, and when it began. The zero Span belongs to no trace.
 type Span struct {
@@ -30,10 +23,11 @@ type Span struct {
 
 // Ended is what is said of a span when it has ended.
 type Ended struct {
-	Name       string
-	Kind       trace.SpanKind
-	End        time.Time
-	Attributes []attribute.KeyValue
+	Name string
+	Kind trace.SpanKind
+	End  time.Time
+	// Attributes say more. They must not be used any more after that.
+	Attributes *Attributes
 	// Links are contexts that it belongs to otherwise than by its parent.
 	Links []trace.Link
 	// Failed says that what it is about has failed, and Reason why, in a few words.
@@ -44,18 +38,15 @@ type Ended struct {
 // Tracer decides which calls are traced, and records their spans. The nil Tracer records none, and passes contexts of
 // others on as they are. It is safe for concurrent use.
 type Tracer struct {
-	spans   sdktrace.SpanProcessor // gets those that are recorded
-	about   *resource.Resource     // the process
-	scope   instrumentation.Scope
+	spans   *spans // gets those that are recorded
 	bound   uint64 // a trace is sampled if the last 63 bits of its id are below
 	parents bool   // the decision of a parent counts
+
+	attributes *sync.Pool // of *Attributes
 }
 
-func newTracer(spans sdktrace.SpanProcessor, about *resource.Resource, version string, part float64, parents bool) *Tracer {
-	return &Tracer{
-		spans: spans, about: about, bound: uint64(part * (1 << 63)), parents: parents,
-		scope: instrumentation.Scope{Name: scope, Version: version, Attributes: attribute.NewSet(attribute.String("sallyport.conventions", Conventions))},
-	}
+func newTracer(spans *spans, part float64, parents bool) *Tracer {
+	return &Tracer{spans: spans, bound: uint64(part * (1 << 63)), parents: parents, attributes: newAttributes()}
 }
 
 // Begin begins a span: of the parent's trace, or, where that is not valid, at the root of a new one. Whoever made the parent is
@@ -88,29 +79,22 @@ func (t *Tracer) Records(s Span, failed bool) bool {
 	return t != nil && s.Context.IsValid() && (failed || s.Context.IsSampled())
 }
 
+// Attributes returns none, to which some can be added, for a span that Records reports to be recorded.
+func (t *Tracer) Attributes() *Attributes { return t.attributes.Get().(*Attributes) }
+
 // End records a span whose call is sampled or has failed.
-func (t *Tracer) End(s Span, e Ended) {
-	if !t.Records(s, e.Failed) {
-		return
-	}
-	t.record(s, e)
-}
+func (t *Tracer) End(s Span, e Ended) { t.EndBelow(s, e.Failed, e) }
 
 // EndBelow records a span if the one above it, which may have failed, is recorded.
 func (t *Tracer) EndBelow(s Span, failed bool, e Ended) {
-	if t.Records(s, failed) {
-		t.record(s, e)
+	defer e.Attributes.release()
+	if !t.Records(s, failed) {
+		return
 	}
-}
-
-func (t *Tracer) record(s Span, e Ended) {
-	e.Name, e.Reason = validText(e.Name), validText(e.Reason)
-	for i, a := range e.Attributes {
-		if a.Value.Type() == attribute.STRING && !utf8.ValidString(a.Value.AsString()) {
-			e.Attributes[i] = a.Key.String(validText(a.Value.AsString()))
-		}
-	}
-	t.spans.OnEnd(&recorded{span: s, ended: e, by: t})
+	room := t.Attributes()
+	defer room.release()
+	room.wire = appendSpan(room.wire, s, &e)
+	t.spans.add(room.wire)
 }
 
 // validText replaces what is not UTF-8: one such text would cost all spans of its batch, because protocol buffers have none.

@@ -10,27 +10,24 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"sallyport.dev/telemetry/telemetrytest"
 )
 
 // setup makes a tracer that samples a part of the calls, and returns what reads its spans once it has been shut down.
 func setup(t *testing.T, part float64) (*Tracer, func() tracetest.SpanStubs) {
 	t.Helper()
-	spans := new(kept)
-	tel, err := Setup(t.Context(), Config{Traces: Traces{Sample: &part}}, Options{Role: "gateway", Version: "1.2", Getenv: func(string) string { return "" }, SpanExporter: spans})
+	spans := new(telemetrytest.Spans)
+	tel, err := Setup(t.Context(), Config{Traces: Traces{Sample: &part}}, Options{Role: "gateway", Version: "1.2", Getenv: func(string) string { return "" }, SpanClient: spans})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(tel.Shutdown)
 	return tel.Tracer, func() tracetest.SpanStubs {
 		tel.Shutdown()
-		return spans.GetSpans()
+		return spans.All()
 	}
 }
-
-// kept keeps what an InMemoryExporter forgets at its end.
-type kept struct{ tracetest.InMemoryExporter }
-
-func (*kept) Shutdown(context.Context) error { return nil }
 
 func TestSpansHaveTheirIDs(t *testing.T) {
 	tracer, spans := setup(t, 1)
@@ -84,7 +81,7 @@ func TestSampling(t *testing.T) {
 		parents bool
 	}{{"", &half, true}, {"traceidratio", nil, false}, {"parentbased_traceidratio", nil, true}} {
 		env := map[string]string{"OTEL_TRACES_SAMPLER": mode.sampler, "OTEL_TRACES_SAMPLER_ARG": "0.5"}
-		tel, err := Setup(t.Context(), Config{Traces: Traces{Sample: mode.part}}, Options{Role: "gateway", Getenv: func(name string) string { return env[name] }, SpanExporter: new(kept)})
+		tel, err := Setup(t.Context(), Config{Traces: Traces{Sample: mode.part}}, Options{Role: "gateway", Getenv: func(name string) string { return env[name] }, SpanClient: new(telemetrytest.Spans)})
 		if err != nil {
 			t.Fatal(err)
 		}

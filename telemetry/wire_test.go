@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,13 +37,19 @@ func TestSpansOnTheWire(t *testing.T) {
 	start := time.Unix(100, 5)
 	above := tel.Tracer.Begin(parent, start)
 	below := above.Child(start.Add(time.Second))
+	attrs := tel.Tracer.Attributes()
+	attrs.Text("text", "bad \xff")
+	attrs.Text("long", strings.Repeat("ü", maxShort))
+	attrs.Text("none", "")
+	attrs.Int("number", -7)
+	other := attrs.Clone()
+	other.Texts("list", []string{"a", "b"})
+	other.Texts("empty", nil)
+	attrs.Seconds("float", 1500*time.Millisecond)
 	tel.Tracer.End(above, Ended{
-		Name: "call", Kind: trace.SpanKindServer, End: start.Add(3 * time.Second), Failed: true, Reason: "it broke", Links: []trace.Link{{SpanContext: link}},
-		Attributes: []attribute.KeyValue{
-			attribute.String("text", "bad \xff"), attribute.Int("number", -7), attribute.Float64("float", 1.5), attribute.Bool("yes", true), attribute.StringSlice("list", []string{"a", "b"}),
-		},
+		Name: "call", Kind: trace.SpanKindServer, End: start.Add(3 * time.Second), Failed: true, Reason: "it broke", Links: []trace.Link{{SpanContext: link}}, Attributes: attrs,
 	})
-	tel.Tracer.End(below, Ended{Name: "below", Kind: trace.SpanKindClient, End: start.Add(2 * time.Second)})
+	tel.Tracer.End(below, Ended{Name: "below", Kind: trace.SpanKindClient, End: start.Add(2 * time.Second), Attributes: other})
 	tel.Shutdown()
 	request := <-got
 	if len(request.GetResourceSpans()) != 1 || len(request.GetResourceSpans()[0].GetScopeSpans()) != 1 || len(request.GetResourceSpans()[0].GetScopeSpans()[0].GetSpans()) != 2 {
@@ -62,13 +69,15 @@ func TestSpansOnTheWire(t *testing.T) {
 		t.Errorf("%v, %v", one, two)
 	}
 	lid := link.SpanID()
-	if len(one.GetLinks()) != 1 || string(one.GetLinks()[0].GetSpanId()) != string(lid[:]) || len(two.GetLinks()) != 0 || len(two.GetAttributes()) != 0 {
+	if len(one.GetLinks()) != 1 || string(one.GetLinks()[0].GetSpanId()) != string(lid[:]) || len(two.GetLinks()) != 0 || len(one.GetAttributes()) != 4 || len(two.GetAttributes()) != 4 {
 		t.Errorf("%v, %v", one, two)
 	}
-	for key, want := range map[string]string{
-		"text": `string_value:"bad �"`, "number": `int_value:-7`, "float": `double_value:1.5`, "yes": `bool_value:true`, "list": `array_value:{values:{string_value:"a"} values:{string_value:"b"}}`,
+	long := `string_value:"` + strings.Repeat("ü", maxShort/2) + `…"`
+	for key, want := range map[string][2]string{
+		"text": {`string_value:"bad �"`, `string_value:"bad �"`}, "long": {long, long}, "number": {`int_value:-7`, `int_value:-7`}, "float": {`double_value:1.5`},
+		"list": {1: `array_value:{values:{string_value:"a"} values:{string_value:"b"}}`}, "none": {}, "empty": {},
 	} {
-		if have := value(one.GetAttributes(), key); have != want {
+		if have := [2]string{value(one.GetAttributes(), key), value(two.GetAttributes(), key)}; have != want {
 			t.Errorf("%s is %s, want %s", key, have, want)
 		}
 	}
@@ -85,8 +94,6 @@ func value(attrs []*commonpb.KeyValue, key string) string {
 				return "int_value:" + attribute.Int64Value(v.IntValue).String()
 			case *commonpb.AnyValue_DoubleValue:
 				return "double_value:" + attribute.Float64Value(v.DoubleValue).String()
-			case *commonpb.AnyValue_BoolValue:
-				return "bool_value:" + attribute.BoolValue(v.BoolValue).String()
 			case *commonpb.AnyValue_ArrayValue:
 				text := "array_value:{"
 				for i, element := range v.ArrayValue.GetValues() {

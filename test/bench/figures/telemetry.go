@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,23 +38,29 @@ type telemetryFigures struct {
 	took    int64       // bytes that the collector has got
 }
 
-// generationRounds is how many rounds one set of processes lives: how fast a process is depends on its luck with memory, too.
-const generationRounds = 3
+// tellingTimes is how many more rounds than others this takes: what is to be seen is smaller than what two sets of processes that do the
+// same differ by.
+const tellingTimes = 3
 
-// measureTelemetry loads a gateway and a connector over QUIC for each way of telling, all in turn, and with processes made anew now
-// and then.
+// tellingSlices is into how many parts the load of each way is cut in a round. What a neighbour on the same hardware takes, which
+// nobody here can see, comes and goes within a second, and so falls on all ways alike.
+const tellingSlices = 4
+
+// measureTelemetry loads a gateway and a connector over QUIC for each way of telling. How fast a process is depends on its luck with
+// memory, too, so that each round has processes of its own.
 func (p plan) measureTelemetry(ctx context.Context, self string) (f telemetryFigures, err error) {
 	f.ways = tellings()
 	f.rates, f.mallocs = make([][]float64, len(f.ways)), make([][]float64, len(f.ways))
-	for done := 0; done < p.rounds && err == nil; done += generationRounds {
-		err = p.tellingGeneration(ctx, self, &f, done/generationRounds, min(generationRounds, p.rounds-done))
+	for range tellingTimes * p.rounds {
+		if err := p.tellingFleet(ctx, self, &f); err != nil {
+			return f, err
+		}
 	}
-	return f, err
+	return f, nil
 }
 
-// tellingGeneration measures some rounds with processes of their own. Who is started first, and measured first, changes from one to
-// the next.
-func (p plan) tellingGeneration(ctx context.Context, self string, f *telemetryFigures, generation, rounds int) (err error) {
+// tellingFleet measures one round with processes of its own, which are started in an order that chance has.
+func (p plan) tellingFleet(ctx context.Context, self string, f *telemetryFigures) (err error) {
 	fleet, stop, err := newFleet(self)
 	if err != nil {
 		return err
@@ -63,46 +70,61 @@ func (p plan) tellingGeneration(ctx context.Context, self string, f *telemetryFi
 		f.took += fleet.collected.Load()
 	}()
 	targets := make([]target, len(f.ways))
-	for turn := range targets {
-		i := (turn + generation) % len(targets)
-		if targets[i], err = fleet.telling(ctx, f.ways[i]); err != nil {
+	for _, way := range rand.Perm(len(targets)) {
+		if targets[way], err = fleet.telling(ctx, f.ways[way]); err != nil {
 			return err
 		}
-		if err := p.warm(ctx, targets[i]); err != nil {
+		if err := p.warm(ctx, targets[way]); err != nil {
 			return err
 		}
 	}
-	for round := range rounds {
-		for turn := range targets {
-			if err := p.tellingSample(ctx, f, targets, (turn+generation+round)%len(targets)); err != nil {
+	return p.tellingRound(ctx, f, targets)
+}
+
+// tellingRound measures all ways once, slice by slice, in an order that chance has, so that none always comes after the same other.
+func (p plan) tellingRound(ctx context.Context, f *telemetryFigures, targets []target) error {
+	sums := make([]tellingSample, len(targets))
+	for range tellingSlices {
+		for _, way := range rand.Perm(len(targets)) {
+			if err := sums[way].add(ctx, targets[way], p.agents, p.load/tellingSlices); err != nil {
 				return err
 			}
 		}
 	}
+	for way, sum := range sums {
+		f.rates[way] = append(f.rates[way], float64(sum.calls)/sum.took.Seconds())
+		f.mallocs[way] = append(f.mallocs[way], float64(sum.mallocs)/float64(sum.calls))
+	}
 	return nil
 }
 
-// tellingSample measures one way once.
-func (p plan) tellingSample(ctx context.Context, f *telemetryFigures, targets []target, way int) error {
-	before, err := targets[way].usage()
+// tellingSample is what one way did in a round.
+type tellingSample struct {
+	calls   int
+	took    time.Duration
+	mallocs uint64 // of both sides
+}
+
+// add loads a path once more.
+func (s *tellingSample) add(ctx context.Context, t target, agents int, d time.Duration) error {
+	before, err := t.usage()
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	calls, err := load(ctx, targets[way], p.agents, p.load)
+	calls, err := load(ctx, t, agents, d)
 	if err != nil {
 		return err
 	}
-	f.rates[way] = append(f.rates[way], float64(len(calls))/time.Since(began).Seconds())
-	after, err := targets[way].usage()
+	s.took += time.Since(began)
+	s.calls += len(calls)
+	after, err := t.usage()
 	if err != nil {
 		return err
 	}
-	mallocs := 0.0
 	for side := range after {
-		mallocs += float64(after[side].minus(before[side]).Mallocs)
+		s.mallocs += after[side].minus(before[side]).Mallocs
 	}
-	f.mallocs[way] = append(f.mallocs[way], mallocs/float64(len(calls)))
 	return nil
 }
 
@@ -157,17 +179,28 @@ func (j job) untilTold(told *telemetry.Telemetry, run func(context.Context) erro
 	}
 }
 
+// against is what a way's rates are, as parts of the first's in the same round: their geometric mean, and how far from that it may be with
+// a probability of 95 %, as a factor.
+func (f *telemetryFigures) against(way int) (mean, factor float64) {
+	n := float64(len(f.rates[way]))
+	sum, squares := 0.0, 0.0
+	for round, rate := range f.rates[way] {
+		ratio := math.Log(rate / f.rates[0][round])
+		sum += ratio
+		squares += ratio * ratio
+	}
+	sum /= n
+	deviation := math.Sqrt(max(0, squares/n-sum*sum) / max(1, n-1))
+	return math.Exp(sum), math.Exp(2 * deviation)
+}
+
 // table is what telling costs, in Markdown.
-func (f telemetryFigures) table() string {
+func (f *telemetryFigures) table() string {
 	var b strings.Builder
 	b.WriteString("| gateway and connector tell of | calls/s | against off | allocations a call |\n|---|--:|--:|--:|\n")
 	for i, way := range f.ways {
-		ratios := make([]float64, len(f.rates[i]))
-		for round := range ratios {
-			ratios[round] = f.rates[i][round] / f.rates[0][round]
-		}
-		slices.Sort(ratios)
-		fmt.Fprintf(&b, "| %s | %.0f | %.2f (%.2f–%.2f) | %.0f |\n", way.name, middle(f.rates[i]), middle(ratios), ratios[len(ratios)/4], ratios[len(ratios)*3/4], middle(f.mallocs[i]))
+		mean, factor := f.against(i)
+		fmt.Fprintf(&b, "| %s | %.0f | %.3f (%.3f–%.3f) | %.0f |\n", way.name, middle(f.rates[i]), mean, mean/factor, mean*factor, middle(f.mallocs[i]))
 	}
 	return b.String()
 }
