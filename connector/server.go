@@ -105,6 +105,7 @@ func (c *Connector) record(over hop, next http.Handler) http.Handler {
 		n.phases = n.room[:0]
 		delete(r.Header, mcp.HeaderAgentToken)
 		parent, _ := telemetry.Extract(r.Header)
+		telemetry.Inject(r.Header, trace.SpanContext{}) // it was meant for us
 		n.span = c.cfg.Tracer.Begin(parent, n.start)
 		ctx := n.about().Context(r.Context())
 		c.metrics.began()

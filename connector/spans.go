@@ -189,10 +189,10 @@ func (c *Connector) recordSpans(n *note, failure string, ended time.Time) {
 	case failed:
 		reason = n.outcome
 	}
-	attrs := t.Attributes()
+	name, attrs := n.spanName(), t.Attributes()
 	n.describe(attrs)
 	if n.asked {
-		e := telemetry.Ended{Name: n.clientName(), Kind: trace.SpanKindClient, End: ended, Attributes: attrs.Clone()}
+		e := telemetry.Ended{Name: n.clientName(name), Kind: trace.SpanKindClient, End: ended, Attributes: attrs.Clone()}
 		n.describeClient(e.Attributes, failure, ended)
 		if n.clientFailed(failure) {
 			e.Failed, e.Reason = true, reason
@@ -200,7 +200,7 @@ func (c *Connector) recordSpans(n *note, failure string, ended time.Time) {
 		t.EndBelow(n.client, failed, e)
 	}
 	c.describeServer(attrs, n, failure, ended)
-	t.End(n.span, telemetry.Ended{Name: n.spanName(), Kind: trace.SpanKindServer, End: ended, Attributes: attrs, Failed: failed, Reason: reason})
+	t.End(n.span, telemetry.Ended{Name: name, Kind: trace.SpanKindServer, End: ended, Attributes: attrs, Failed: failed, Reason: reason})
 }
 
 // operation is what the conventions say of a message.
@@ -237,11 +237,11 @@ func (n *note) spanName() string {
 func httpRoute(e mcp.Endpoint) string { return "/t/{tunnel}/{server}/" + string(e) }
 
 // clientName is the name of the span of the upstream: that of the call, or what database was asked.
-func (n *note) clientName() string {
+func (n *note) clientName(call string) string {
 	if at := &n.upstream.where; at.system != "" {
 		return strings.TrimSpace(at.system + " " + telemetry.Short(at.namespace))
 	}
-	return n.spanName()
+	return call
 }
 
 // describe adds the attributes that a call has on both of its spans.

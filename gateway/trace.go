@@ -63,15 +63,16 @@ func (t *trusting) trusts(p auth.Principal, ownIssuer string) bool {
 // linked. What is in the message counts before what is in the head, which whoever passes the request on may have put there
 // (SEP-414); so this is done once the caller is known, and again when the message is.
 func (g *Gateway) join(r *http.Request, n *note) {
-	ambient, hasAmbient := telemetry.Extract(r.Header)
 	var own trace.SpanContext
 	hasOwn := false
-	n.links = n.links[:0]
 	if n.call != nil && len(n.call.Messages) > 0 {
-		if parent, state := n.call.Messages[0].TraceContext(); parent != "" {
-			own, hasOwn = telemetry.Parse(parent, state)
+		parent, state := n.call.Messages[0].TraceContext()
+		if own, hasOwn = telemetry.Parse(parent, state); !hasOwn {
+			return // what is in the head counts
 		}
 	}
+	ambient, hasAmbient := telemetry.Extract(r.Header)
+	n.links = n.links[:0]
 	if !hasOwn {
 		own, hasOwn, hasAmbient = ambient, hasAmbient, false
 	}

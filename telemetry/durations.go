@@ -72,12 +72,19 @@ var overflow = attribute.NewSet(attribute.Bool("otel.metric.overflow", true))
 
 // Of gives the series of a set of attributes, or one for all that there is no room for.
 func (d *Durations) Of(attrs attribute.Set) *Series {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if s := d.series[attrs.Equivalent()]; s != nil {
+	d.mu.RLock()
+	s := d.series[attrs.Equivalent()]
+	d.mu.RUnlock()
+	if s != nil {
 		return s
 	}
-	if len(d.series) >= maxSeries-1 {
+	return d.add(attrs)
+}
+
+func (d *Durations) add(attrs attribute.Set) *Series {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.series[attrs.Equivalent()] == nil && len(d.series) >= maxSeries-1 {
 		attrs = overflow
 	}
 	s := d.series[attrs.Equivalent()]
