@@ -14,7 +14,7 @@ const (
 	batchSize = 512  // of them in one request
 )
 
-// queue stands in front of the SDK's batch processor of one signal, and behind it. It admits only so many things as may wait,
+// queue stands in front of the batches of one signal, and behind them. It admits only so many things as may wait,
 // so that what is lost is counted here, and takes what the exporter says, so that a failing collector is heard of once.
 type queue struct {
 	signal string
