@@ -46,7 +46,8 @@ type DialFunc func(ctx context.Context, self tunnel.Config) (*tunnel.Session, er
 type Connector struct {
 	cfg      Config
 	log      *slog.Logger
-	lines    telemetry.Lines // of calls
+	lines    telemetry.Lines           // of calls
+	ended    *telemetry.Backlog[*note] // calls that are to be told of
 	httpLog  *log.Logger
 	instance string
 	dial     DialFunc
@@ -98,6 +99,7 @@ func New(cfg Config) (*Connector, error) {
 		started:   time.Now(),
 		renamed:   make(chan struct{}),
 	}
+	c.ended = telemetry.NewBacklog(logger, c.tell)
 	var err error
 	if c.places, err = newPlaces(); err != nil {
 		return nil, err
@@ -216,6 +218,7 @@ func (c *Connector) Run(ctx context.Context) error {
 		return err
 	}
 	defer closeAudit()
+	defer c.ended.Flush()
 	defer c.closeRoutes() // which waits for the last calls, and so for their lines
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"sallyport.dev/auth"
 	"sallyport.dev/auth/authtest"
@@ -250,11 +249,11 @@ func TestListsAreScrubbedBeforeTheyAreFiltered(t *testing.T) {
 // TestDroppedElementsAreLogged: their number, and no name.
 func TestDroppedElementsAreLogged(t *testing.T) {
 	c, log := newConnector(t, newFakeGateway(t), nowhere, nil)
-	c.logCall(&note{server: "wiki"}, time.Now())
+	c.logCall(&note{server: "wiki"})
 	if strings.Contains(log.String(), `"dropped"`) {
 		t.Error(log)
 	}
-	c.logCall(&note{server: "wiki", dropped: 3}, time.Now())
+	c.logCall(&note{server: "wiki", dropped: 3})
 	if !strings.Contains(log.String(), `"dropped":3`) {
 		t.Error(log)
 	}

@@ -44,6 +44,8 @@ const (
 type logged struct {
 	mu   sync.Mutex // guards text
 	text strings.Builder
+
+	flush func() // has what waits written; may be nil
 }
 
 func (l *logged) Write(p []byte) (int, error) {
@@ -53,6 +55,9 @@ func (l *logged) Write(p []byte) (int, error) {
 }
 
 func (l *logged) String() string {
+	if l.flush != nil {
+		l.flush()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
@@ -186,6 +191,7 @@ func newConnector(t testing.TB, g *fakeGateway, upstream string, change func(*Co
 	if err != nil {
 		t.Fatal(err)
 	}
+	log.flush = c.ended.Flush
 	return c, log
 }
 

@@ -336,13 +336,19 @@ func (m *metrics) streaming(ctx context.Context, by int64) {
 	}
 }
 
+// over counts a request that is not under way any more.
+func (m *metrics) over() {
+	if m != nil {
+		m.inFlight.Add(-1)
+	}
+}
+
 // record measures a request that has ended.
-func (m *metrics) record(n *note, failure string, ended time.Time) {
+func (m *metrics) record(n *note) {
 	if m == nil {
 		return
 	}
-	m.inFlight.Add(-1)
-	what := m.about(n, failure)
+	what := m.about(n)
 	of := m.of(what)
 	if n.refused != nil {
 		attrs := []attribute.KeyValue{telemetry.AttrReason.String(n.refused.Reason)}
@@ -361,20 +367,20 @@ func (m *metrics) record(n *note, failure string, ended time.Time) {
 	if n.call.Method() == "" {
 		return // an event stream, the end of a session, or an answer to the server: no operation
 	}
-	of.served.Record(ended.Sub(n.start), ended, n.span.Context)
+	of.served.Record(n.ended.Sub(n.start), n.ended, n.span.Context)
 	if n.asked {
-		if !n.clientFailed(failure) && what.failure != "" {
+		if !n.clientFailed() && what.failure != "" {
 			what.failure = ""
 			of = m.of(what)
 		}
-		of.called.Record(ended.Sub(n.client.Start), ended, n.client.Context)
+		of.called.Record(n.ended.Sub(n.client.Start), n.ended, n.client.Context)
 	}
 }
 
 // about says what a request is told apart by, with the tool as it was called.
-func (m *metrics) about(n *note, failure string) measured {
-	what := measured{failure: failure, hop: string(n.hop.transport)}
-	if failure != "" && (n.refused == nil || n.refused.Code == 0) && !m.errors.Admit(failure) {
+func (m *metrics) about(n *note) measured {
+	what := measured{failure: n.failure, hop: string(n.hop.transport)}
+	if n.failure != "" && (n.refused == nil || n.refused.Code == 0) && !m.errors.Admit(n.failure) {
 		what.failure = telemetry.Other // an upstream makes up more codes than there is room for
 	}
 	if n.upstream == nil { // what was asked for is a stranger's word

@@ -99,10 +99,11 @@ func TestHostileNamesMakeNoSeries(t *testing.T) {
 		if i%2 == 0 {
 			n.answeredBy(&http.Response{StatusCode: http.StatusOK, Header: http.Header{}})
 		}
-		m.began()
-		m.record(n, "", n.start)
-		m.began()
-		m.record(n, fmt.Sprint(i), n.start)
+		for _, n.failure = range []string{"", fmt.Sprint(i)} {
+			m.began()
+			m.over()
+			m.record(n)
+		}
 	}
 	r.over(t)
 	all := o.measured(t)

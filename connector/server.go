@@ -19,8 +19,10 @@ import (
 	"sallyport.dev/telemetry"
 )
 
-// maxRequestHead bounds the head of a request from the gateway, in bytes.
-const maxRequestHead = 64 << 10
+const (
+	maxRequestHead = 64 << 10 // bytes of the head of a request from the gateway
+	maxKept        = 16 << 10 // bytes of the body of a call that has ended and is yet to be told of
+)
 
 // handler returns the chain that every call over one session goes through, in
 // this order: note → find the server → verify the assertion, and the caller's
@@ -39,6 +41,8 @@ func (c *Connector) handler(checker *auth.Checker, over hop, onLeave afterFunc) 
 type note struct {
 	requestID string // the gateway's name for the call
 	start     time.Time
+	ended     time.Time
+	failure   string // what its error.type is
 	server    string
 	endpoint  mcp.Endpoint
 	routes    *routes
@@ -97,7 +101,7 @@ func noteFrom(ctx context.Context) *note {
 	return n
 }
 
-// record names the call as a part of the trace that the gateway says, and tells of it when it has ended: one log line, its spans, its
+// record names the call as a part of the trace that the gateway says, and has it told of when it has ended: one log line, its spans, its
 // measurements.
 func (c *Connector) record(over hop, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -113,13 +117,22 @@ func (c *Connector) record(over hop, next http.Handler) http.Handler {
 			if n.upstream != nil {
 				n.upstream.health.note(n.outcome)
 			}
-			ended, failure := time.Now(), n.errorType()
-			c.logCall(n, ended)
-			c.metrics.record(n, failure, ended)
-			c.recordSpans(n, failure, ended)
+			n.ended, n.failure = time.Now(), n.errorType()
+			c.metrics.over()
+			c.ended.Add(n)
+			if n.call != nil && len(n.call.Body) > maxKept {
+				c.ended.Flush()
+			}
 		}()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, noteKey{}, n)))
 	})
+}
+
+// tell tells of a call that has ended.
+func (c *Connector) tell(n *note) {
+	c.logCall(n)
+	c.metrics.record(n)
+	c.recordSpans(n)
 }
 
 // afterFunc has a function called when something has happened, as
@@ -220,7 +233,7 @@ func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error)
 
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
-func (c *Connector) logCall(n *note, ended time.Time) {
+func (c *Connector) logCall(n *note) {
 	level := slog.LevelInfo
 	if n.status >= http.StatusInternalServerError && n.outcome != outcomeUpstream {
 		level = slog.LevelWarn // somebody here should look: the upstream or its credential fails
@@ -228,12 +241,12 @@ func (c *Connector) logCall(n *note, ended time.Time) {
 	if !c.log.Enabled(context.Background(), level) {
 		return
 	}
-	line := c.lines.New(c.log, ended, level, "call")
+	line := c.lines.New(c.log, n.ended, level, "call")
 	line.String(telemetry.KeyRequestID, n.requestID)
 	line.String(telemetry.KeyServer, n.server)
 	line.Int(telemetry.KeyStatus, int64(n.status))
 	line.String(telemetry.KeyOutcome, n.outcome)
-	line.Milliseconds(telemetry.KeyDurationMS, ended.Sub(n.start))
+	line.Milliseconds(telemetry.KeyDurationMS, n.ended.Sub(n.start))
 	if n.principal.Subject != "" {
 		issuer, subject := n.principal.Printable()
 		line.Pair(telemetry.KeyPrincipal, issuer, "|", subject)

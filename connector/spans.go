@@ -157,16 +157,16 @@ func (n *note) errorType() string {
 }
 
 // clientFailed reports whether the call has failed at the upstream, and not here: an answer that came may have been refused.
-func (n *note) clientFailed(failure string) bool {
-	if failure == "" || n.refused == nil || n.head.IsZero() {
-		return failure != ""
+func (n *note) clientFailed() bool {
+	if n.failure == "" || n.refused == nil || n.head.IsZero() {
+		return n.failure != ""
 	}
 	return strings.HasPrefix(n.refused.Reason, "upstream_") || n.refused.Reason == mcp.CredentialRejected().Reason
 }
 
 // recordSpans records the call.
-func (c *Connector) recordSpans(n *note, failure string, ended time.Time) {
-	t, failed := c.cfg.Tracer, failure != ""
+func (c *Connector) recordSpans(n *note) {
+	t, failed := c.cfg.Tracer, n.failure != ""
 	if !t.Records(n.span, failed) {
 		return
 	}
@@ -192,15 +192,15 @@ func (c *Connector) recordSpans(n *note, failure string, ended time.Time) {
 	name, attrs := n.spanName(), t.Attributes()
 	n.describe(attrs)
 	if n.asked {
-		e := telemetry.Ended{Name: n.clientName(name), Kind: trace.SpanKindClient, End: ended, Attributes: attrs.Clone()}
-		n.describeClient(e.Attributes, failure, ended)
-		if n.clientFailed(failure) {
+		e := telemetry.Ended{Name: n.clientName(name), Kind: trace.SpanKindClient, End: n.ended, Attributes: attrs.Clone()}
+		n.describeClient(e.Attributes)
+		if n.clientFailed() {
 			e.Failed, e.Reason = true, reason
 		}
 		t.EndBelow(n.client, failed, e)
 	}
-	c.describeServer(attrs, n, failure, ended)
-	t.End(n.span, telemetry.Ended{Name: name, Kind: trace.SpanKindServer, End: ended, Attributes: attrs, Failed: failed, Reason: reason})
+	c.describeServer(attrs, n)
+	t.End(n.span, telemetry.Ended{Name: name, Kind: trace.SpanKindServer, End: n.ended, Attributes: attrs, Failed: failed, Reason: reason})
 }
 
 // operation is what the conventions say of a message.
@@ -281,8 +281,8 @@ func took(attrs *telemetry.Attributes, key attribute.Key, d time.Duration) {
 
 // describeServer adds what is known of the call: names and numbers, never a body, an argument, a token, a header's value or the URI of
 // a resource.
-func (c *Connector) describeServer(attrs *telemetry.Attributes, n *note, failure string, ended time.Time) {
-	attrs.Text(telemetry.AttrErrorType, failure)
+func (c *Connector) describeServer(attrs *telemetry.Attributes, n *note) {
+	attrs.Text(telemetry.AttrErrorType, n.failure)
 	attrs.Text(telemetry.AttrRequestID, n.requestID)
 	attrs.Int(telemetry.AttrHTTPStatus, int64(n.status))
 	attrs.Text(telemetry.AttrTunnel, n.hop.tunnel)
@@ -304,7 +304,7 @@ func (c *Connector) describeServer(attrs *telemetry.Attributes, n *note, failure
 	took(attrs, telemetry.AttrPolicy, n.spent(phasePolicy))
 	took(attrs, telemetry.AttrApproval, n.spent(phaseApproval))
 	took(attrs, telemetry.AttrFetch, n.spent(phaseFetch))
-	n.times(attrs, ended)
+	n.times(attrs)
 }
 
 // rpcStatus is the code of the JSON-RPC error that the call was answered with; "" if it was none.
@@ -329,18 +329,18 @@ func (n *note) found(attrs *telemetry.Attributes) {
 }
 
 // times adds how long the upstream took.
-func (n *note) times(attrs *telemetry.Attributes, ended time.Time) {
+func (n *note) times(attrs *telemetry.Attributes) {
 	if n.head.IsZero() {
 		return
 	}
 	took(attrs, telemetry.AttrFirstByte, n.head.Sub(n.client.Start))
-	took(attrs, telemetry.AttrStream, ended.Sub(n.head))
+	took(attrs, telemetry.AttrStream, n.ended.Sub(n.head))
 }
 
 // describeClient adds what is known of the exchange with the upstream.
-func (n *note) describeClient(attrs *telemetry.Attributes, failure string, ended time.Time) {
-	if n.clientFailed(failure) {
-		attrs.Text(telemetry.AttrErrorType, failure)
+func (n *note) describeClient(attrs *telemetry.Attributes) {
+	if n.clientFailed() {
+		attrs.Text(telemetry.AttrErrorType, n.failure)
 		attrs.Text(telemetry.AttrRPCStatus, n.rpcStatus())
 	}
 	at := &n.upstream.where
@@ -357,7 +357,7 @@ func (n *note) describeClient(attrs *telemetry.Attributes, failure string, ended
 		attrs.Text(telemetry.AttrProtocolVersion, n.protocol)
 	}
 	n.found(attrs)
-	n.times(attrs, ended)
+	n.times(attrs)
 }
 
 // site is where an upstream is, as the conventions say it.

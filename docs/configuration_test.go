@@ -116,16 +116,17 @@ var limits = []struct {
 	{"gateway", "Gateway", []string{
 		"handshakeTimeout", "readHeaderTimeout", "idleTimeout", "writeTimeout", "stallCut", "stallBudget", "h2Streams", "maxHandshakes",
 		"maxConnections", "maxInFlight", "maxHead", "bodyBudget", "attachTimeout", "maxServers", "offlineAfter", "offlineRetryAfter",
-		"openTimeout", "maxResponseHead", "maxInformal", "drainTime", "certCheckInterval",
+		"openTimeout", "maxResponseHead", "maxInformal", "drainTime", "certCheckInterval", "maxKept",
 	}},
 	{"connector", "Connector", []string{
 		"dialTimeout", "attachTimeout", "backoffFirst", "backoffLongest", "healthyAfter", "probeEvery", "promoteAfter", "drainTime",
 		"keepAliveAfter", "dialUpstream", "idleUpstream", "idlePerUpstream", "maxUpstreamHead", "maxRequestHead", "bodyBudget", "clockLeeway",
-		"stopGrace", "discoverTimeout", "readyTimeout", "readyWait", "stderrRate", "stderrBurst", "stderrLine",
+		"stopGrace", "discoverTimeout", "readyTimeout", "readyWait", "stderrRate", "stderrBurst", "stderrLine", "maxKept",
 	}},
 	{"mcp/stdio", "Local servers", []string{"maxLine", "maxPending", "maxAsked", "maxQueued", "maxBacklog", "backlogSize", "maxJunk", "beginAfter"}},
 	{"auth/provider", "Identity providers", []string{"renewAfter", "quietAfter", "staleAfter", "fetchEvery", "maxIntrospections", "introspectionRate"}},
 	{"auth/issued", "Tokens of the gateway's own", []string{"lookEvery", "patience"}},
+	{"telemetry", "Lines, measurements and spans", []string{"backlogDelay", "backlogSize", "bufferDelay", "bufferSize"}},
 	{"tunnel", "Tunnel", []string{
 		"DefaultStreams", "GatewayStreams", "StreamWindow", "helloTimeout", "heartbeatInterval", "suspectAfter", "deadAfter", "stallTimeout",
 		"tcpHeadStart",

@@ -58,9 +58,11 @@ func TestParseRoute(t *testing.T) {
 	}
 }
 
+// serve sends a request through the gateway's chain, and has it told of.
 func serve(g *Gateway, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	g.handler.ServeHTTP(w, r)
+	g.ended.Flush()
 	return w
 }
 

@@ -41,7 +41,8 @@ const (
 type Gateway struct {
 	cfg      Config
 	log      *slog.Logger
-	lines    telemetry.Lines // of calls
+	lines    telemetry.Lines           // of calls
+	ended    *telemetry.Backlog[*note] // requests that are to be told of
 	httpLog  *log.Logger
 	public   *url.URL
 	instance string
@@ -118,6 +119,7 @@ func New(cfg Config) (*Gateway, error) {
 		stalls:      newStalls(stallBudget),
 		buffers:     newBuffers(),
 	}
+	g.ended = telemetry.NewBacklog(logger, g.tell)
 	g.records, g.traced = cfg.Tracer != nil || cfg.Meter != nil, cfg.trusting()
 	g.strangers = rate.NewLimiter(rate.Every(strangersEvery), strangersBurst)
 	draining, drain := context.WithCancel(context.Background())
@@ -370,6 +372,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	err = quicListener.Close()
 	crew.Wait()
 	probes.shutdown(0, func() {})
+	g.ended.Flush()
 	g.log.Info("gateway has stopped")
 	if errors.Is(err, net.ErrClosed) {
 		err = nil

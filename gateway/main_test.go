@@ -188,10 +188,11 @@ func callAs(t testing.TB, g *Gateway, token, server, body string) (w *httptest.R
 	return play(g, post(token, server, body))
 }
 
-// play sends a request through the gateway's chain, and notes if the answer is
-// aborted.
+// play sends a request through the gateway's chain, notes if the answer is
+// aborted, and has it told of.
 func play(g *Gateway, r *http.Request) (w *httptest.ResponseRecorder) {
 	w = httptest.NewRecorder()
+	defer g.ended.Flush()
 	defer func() {
 		if p := recover(); p != nil {
 			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {

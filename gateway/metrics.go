@@ -170,12 +170,18 @@ func (m *metrics) streaming(ctx context.Context, by int64) {
 	}
 }
 
+// over counts a request that is not under way any more.
+func (m *metrics) over() {
+	if m != nil {
+		m.inFlight.Add(-1)
+	}
+}
+
 // record measures a request that has ended.
-func (m *metrics) record(n *note, ended time.Time) {
+func (m *metrics) record(n *note) {
 	if m == nil {
 		return
 	}
-	m.inFlight.Add(-1)
 	of := m.of(m.about(n))
 	if n.refused != nil {
 		attrs := []attribute.KeyValue{telemetry.AttrReason.String(n.refused.Reason)}
@@ -188,7 +194,7 @@ func (m *metrics) record(n *note, ended time.Time) {
 	if n.call == nil || len(n.call.Messages) == 0 || n.call.Messages[0].Method == "" || n.route.endpoint == mcp.EndpointMessages {
 		return // an event stream, the end of a session, an answer to the server: no operation; or one that is answered on the stream of HTTP+SSE
 	}
-	of.series.Record(ended.Sub(n.start), ended, n.span.Context)
+	of.series.Record(n.ended.Sub(n.start), n.ended, n.span.Context)
 }
 
 // about says what a request is told apart by, with names as they were called.
@@ -288,7 +294,7 @@ func (m *metrics) session(n *note, what *measured) {
 	about := measured{version: what.version, tunnel: what.tunnel, server: what.server, failure: what.failure}
 	switch {
 	case n.route.endpoint == mcp.EndpointSSE && n.session != nil && n.status == http.StatusOK:
-		m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), metric.WithAttributeSet(about.attributes()))
+		m.sessions.Record(context.Background(), n.ended.Sub(n.start).Seconds(), metric.WithAttributeSet(about.attributes()))
 	case n.named != "" && n.call.Messages[0].Method == "initialize" && n.verdict.OK:
 		m.alive.Begin(n.named, about)
 	case n.call == nil || n.call.SessionID == "" || n.session == nil:

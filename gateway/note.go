@@ -19,6 +19,9 @@ import (
 type note struct {
 	requestID string
 	start     time.Time
+	ended     time.Time
+	remote    string // who has sent it, or passed it on
+	protocol  string // the version of HTTP
 	route     route
 	principal auth.Principal
 	call      *mcp.Call
@@ -55,6 +58,8 @@ const (
 	outcomeCancelled = "cancelled" // only as error.type: the agent has left
 )
 
+const maxKept = 16 << 10 // bytes of the body of a call that has ended and is yet to be told of
+
 // refusedBodyTime is how long the rest of a refused request's body may take.
 const refusedBodyTime = time.Second
 
@@ -68,19 +73,20 @@ func noteFrom(ctx context.Context) *note {
 	return n
 }
 
-// record names the request, and tells of it when it has ended: one log line, its spans, its measurements.
+// record names the request, and has it told of when it has ended: one log line, its spans, its measurements.
 func (g *Gateway) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := &note{requestID: rand.Text(), start: time.Now(), verb: r.Method}
+		n := &note{requestID: rand.Text(), start: time.Now(), remote: r.RemoteAddr, protocol: httpVersion(r), verb: r.Method}
 		n.span = g.cfg.Tracer.Begin(trace.SpanContext{}, n.start)
 		g.metrics.began()
 		defer func() {
-			ended := time.Now()
-			n.left = r.Context().Err() != nil
+			n.ended, n.left = time.Now(), r.Context().Err() != nil
 			g.auditDenial(n)
-			g.logCall(r, n, ended)
-			g.metrics.record(n, ended)
-			g.recordSpans(r, n, ended)
+			g.metrics.over()
+			g.ended.Add(n)
+			if n.call != nil && len(n.call.Body) > maxKept {
+				g.ended.Flush()
+			}
 		}()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noteKey{}, n)))
 		if r.ProtoMajor == 2 {
@@ -89,6 +95,13 @@ func (g *Gateway) record(next http.Handler) http.Handler {
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // none in memory
 		}
 	})
+}
+
+// tell tells of a request that has ended.
+func (g *Gateway) tell(n *note) {
+	g.logCall(n)
+	g.metrics.record(n)
+	g.recordSpans(n)
 }
 
 // refuse answers with an error of the table, and notes it.
@@ -109,17 +122,17 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 
 // logCall writes the access line: names and numbers, never a body, an
 // argument, a token or a header value.
-func (g *Gateway) logCall(r *http.Request, n *note, ended time.Time) {
+func (g *Gateway) logCall(n *note) {
 	if !g.log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	line := g.lines.New(g.log, ended, slog.LevelInfo, "call")
+	line := g.lines.New(g.log, n.ended, slog.LevelInfo, "call")
 	line.String(telemetry.KeyRequestID, n.requestID)
-	line.String(telemetry.KeyHTTPMethod, telemetry.Short(r.Method))
+	line.String(telemetry.KeyHTTPMethod, telemetry.Short(n.verb))
 	line.Int(telemetry.KeyStatus, int64(n.status))
 	line.String(telemetry.KeyOutcome, n.outcome)
-	line.Milliseconds(telemetry.KeyDurationMS, ended.Sub(n.start))
-	line.String(telemetry.KeyRemote, r.RemoteAddr)
+	line.Milliseconds(telemetry.KeyDurationMS, n.ended.Sub(n.start))
+	line.String(telemetry.KeyRemote, n.remote)
 	if n.route.tunnel != "" {
 		line.String(telemetry.KeyTunnel, n.route.tunnel)
 		line.String(telemetry.KeyServer, n.route.server)

@@ -131,7 +131,7 @@ func (n *note) errorType() string {
 
 // recordSpans records the call. Of requests by callers who are not known only so many are recorded: whoever is at the gate can be
 // refused as often as he likes, and must not take the room of others.
-func (g *Gateway) recordSpans(r *http.Request, n *note, ended time.Time) {
+func (g *Gateway) recordSpans(n *note) {
 	failure := n.errorType()
 	if !g.cfg.Tracer.Records(n.span, failure != "") || n.principal.Subject == "" && !g.strangers.Allow() {
 		return
@@ -151,18 +151,18 @@ func (g *Gateway) recordSpans(r *http.Request, n *note, ended time.Time) {
 		reason = n.outcome
 	}
 	g.cfg.Tracer.End(n.span, telemetry.Ended{
-		Name: spanName(r, n), Kind: trace.SpanKindServer, End: ended, Attributes: g.attributes(r, n, failure, ended), Links: n.links, Failed: failure != "", Reason: reason,
+		Name: n.spanName(), Kind: trace.SpanKindServer, End: n.ended, Attributes: g.attributes(n, failure), Links: n.links, Failed: failure != "", Reason: reason,
 	})
 }
 
 // spanName is the method and the tool or prompt, as the conventions have it; without a message, the HTTP method and the kind of
 // path.
-func spanName(r *http.Request, n *note) string {
+func (n *note) spanName() string {
 	if n.call == nil || len(n.call.Messages) == 0 {
 		method := telemetry.Other
-		switch r.Method {
+		switch n.verb {
 		case http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodOptions, http.MethodHead:
-			method = r.Method
+			method = n.verb
 		}
 		if n.route.tunnel == "" {
 			return method
@@ -190,7 +190,7 @@ func httpRoute(e mcp.Endpoint) string { return "/t/{tunnel}/{server}/" + string(
 
 // attributes says what is known of the call: names and numbers, never a body, an argument, a token, a header's value or the URI of a
 // resource.
-func (g *Gateway) attributes(r *http.Request, n *note, failure string, ended time.Time) *telemetry.Attributes {
+func (g *Gateway) attributes(n *note, failure string) *telemetry.Attributes {
 	attrs := g.cfg.Tracer.Attributes()
 	attrs.Text(telemetry.AttrRequestID, n.requestID)
 	if n.status != 0 {
@@ -198,8 +198,8 @@ func (g *Gateway) attributes(r *http.Request, n *note, failure string, ended tim
 	}
 	attrs.Text(telemetry.AttrNetTransport, "tcp")
 	attrs.Text(telemetry.AttrProtocol, "http")
-	attrs.Text(telemetry.AttrProtocolVersion, httpVersion(r))
-	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+	attrs.Text(telemetry.AttrProtocolVersion, n.protocol)
+	if peer, err := netip.ParseAddrPort(n.remote); err == nil {
 		attrs.Text(telemetry.AttrClientAddress, peer.Addr().Unmap().WithZone("").String())
 		attrs.Int(telemetry.AttrClientPort, int64(peer.Port()))
 	}
@@ -218,7 +218,7 @@ func (g *Gateway) attributes(r *http.Request, n *note, failure string, ended tim
 		attrs.Text(telemetry.AttrRPCStatus, n.verdict.Code)
 	}
 	if n.call == nil || len(n.call.Messages) == 0 {
-		attrs.Text(telemetry.AttrHTTPMethod, r.Method)
+		attrs.Text(telemetry.AttrHTTPMethod, n.verb)
 		if n.route.tunnel != "" {
 			attrs.Text(telemetry.AttrHTTPRoute, httpRoute(n.route.endpoint))
 		}
@@ -251,7 +251,7 @@ func (g *Gateway) attributes(r *http.Request, n *note, failure string, ended tim
 	phase(telemetry.AttrQueue, n.queued, n.picked)
 	phase(telemetry.AttrOpen, n.picked, n.opened)
 	phase(telemetry.AttrFirstByte, n.opened, n.head)
-	phase(telemetry.AttrStream, n.head, ended)
+	phase(telemetry.AttrStream, n.head, n.ended)
 	return attrs
 }
 

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	bufferDelay = 100 * time.Millisecond
-	bufferSize  = 32 << 10 // bytes
+	bufferDelay = 100 * time.Millisecond // until a line of the log is written
+	bufferSize  = 32 << 10               // bytes of lines that wait for that
 )
 
 // Buffer joins the lines of a busy log: what is written to it reaches its writer within 100 ms, or as soon as 32 KiB have
