@@ -132,6 +132,7 @@ func (c *Connector) observe(meter metric.Meter, m *metrics) error {
 		}))
 	_, inFlightErr := meter.Int64ObservableUpDownCounter("sallyport.calls.in_flight", metric.WithUnit("{call}"), metric.WithDescription("Requests under way"),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			c.ended.Flush() // whoever reads has all that has ended
 			o.Observe(m.inFlight.Load())
 			return nil
 		}))

@@ -77,6 +77,7 @@ func (g *Gateway) newMetrics() (*metrics, error) {
 	m.ended, errs[3] = meter.Int64Counter("sallyport.tunnel.sessions.ended", metric.WithUnit("{session}"), metric.WithDescription("Sessions of the tunnel that have ended"))
 	_, errs[4] = meter.Int64ObservableUpDownCounter("sallyport.calls.in_flight", metric.WithUnit("{call}"), metric.WithDescription("Requests under way"),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			g.ended.Flush() // whoever reads has all that has ended
 			o.Observe(m.inFlight.Load())
 			return nil
 		}))
