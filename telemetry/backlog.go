@@ -22,10 +22,11 @@ type Backlog[T any] struct {
 
 	telling sync.Mutex // held while calls are told of, in the order in which they came
 
-	mu    sync.Mutex // guards what follows
-	calls []T
-	spare []T
-	timer *time.Timer
+	mu     sync.Mutex // guards what follows
+	calls  []T
+	spare  []T
+	timer  *time.Timer
+	closed bool
 }
 
 // NewBacklog returns an empty backlog of calls that tell tells of, one at a time. If it panics the call is lost, and log says so.
@@ -33,28 +34,40 @@ func NewBacklog[T any](log *slog.Logger, tell func(T)) *Backlog[T] {
 	return &Backlog[T]{log: log, tell: tell}
 }
 
-// Add takes a call, which must not be changed any more. It waits only if there are too many.
+// Add takes a call, which must not be changed any more. It waits only if there are too many, or none shall wait any more.
 func (b *Backlog[T]) Add(call T) {
-	if b.add(call) >= backlogSize {
+	if b.add(call) {
 		b.Flush()
 	}
 }
 
-func (b *Backlog[T]) add(call T) (waiting int) {
+// add reports whether those that wait must be told of now.
+func (b *Backlog[T]) add(call T) (now bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls = append(b.calls, call)
 	switch {
+	case b.closed || len(b.calls) >= backlogSize:
+		return true
 	case len(b.calls) > 1: // the first has set the timer
 	case b.timer == nil:
 		b.timer = time.AfterFunc(backlogDelay, b.Flush)
 	default:
 		b.timer.Reset(backlogDelay)
 	}
-	return len(b.calls)
+	return false
 }
 
-// Flush tells of all calls that were added before. Whoever adds some calls it before what they are told to is closed.
+// Close tells of all calls that were added, and has those that still come told of at once. Whoever adds calls closes the backlog before
+// what they are told to.
+func (b *Backlog[T]) Close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.Flush()
+}
+
+// Flush tells of all calls that were added before.
 func (b *Backlog[T]) Flush() {
 	b.telling.Lock()
 	defer b.telling.Unlock()

@@ -141,3 +141,20 @@ func TestBacklogLetsGo(t *testing.T) {
 		t.Error("calls are held")
 	}
 }
+
+// TestBacklogIsClosed: what comes too late to wait is told of at once.
+func TestBacklogIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := new(heard)
+		b := NewBacklog(slog.New(slog.DiscardHandler), h.tell)
+		b.Add(1)
+		b.Close()
+		if got := h.all(); !slices.Equal(got, []int{1}) {
+			t.Errorf("told of %v", got)
+		}
+		b.Add(2)
+		if got := h.all(); !slices.Equal(got, []int{1, 2}) {
+			t.Errorf("told of %v", got)
+		}
+	})
+}

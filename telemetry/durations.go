@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -153,8 +154,11 @@ func (s *Series) point(now time.Time) (p metricdata.HistogramDataPoint[float64],
 	for bucket, count := range s.counts {
 		p.Count += count
 		if last := &s.seen[bucket]; !last.at.IsZero() {
-			tid, sid := last.span.TraceID(), last.span.SpanID()
-			p.Exemplars = append(p.Exemplars, metricdata.Exemplar[float64]{Time: last.at, Value: last.seconds, SpanID: sid[:], TraceID: tid[:]})
+			e := metricdata.Exemplar[float64]{Time: last.at, Value: last.seconds}
+			if tid, sid := last.span.TraceID(), last.span.SpanID(); last.span.IsValid() {
+				e.TraceID, e.SpanID = tid[:], sid[:]
+			}
+			p.Exemplars = append(p.Exemplars, e)
 		}
 	}
 	return p, p.Count > 0
@@ -163,21 +167,28 @@ func (s *Series) point(now time.Time) (p metricdata.HistogramDataPoint[float64],
 // differences produces what has come since it was asked last, for a collector that wants that.
 type differences struct {
 	of   *Meter
-	last map[string]map[attribute.Distinct]metricdata.HistogramDataPoint[float64] // by name
+	last map[shownSeries]metricdata.HistogramDataPoint[float64]
+}
+
+// shownSeries is what a series is known by.
+type shownSeries struct {
+	scope instrumentation.Scope
+	name  string
+	attrs attribute.Distinct
 }
 
 // Produce implements sdkmetric.Producer. It is called by one reader alone, one call after the other.
 func (d *differences) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, error) {
 	all, err := d.of.Produce(ctx)
-	last := make(map[string]map[attribute.Distinct]metricdata.HistogramDataPoint[float64])
+	last := make(map[shownSeries]metricdata.HistogramDataPoint[float64])
 	for _, scoped := range all {
 		for i, m := range scoped.Metrics {
 			sums := m.Data.(metricdata.Histogram[float64])
-			last[m.Name] = make(map[attribute.Distinct]metricdata.HistogramDataPoint[float64])
 			news := metricdata.Histogram[float64]{Temporality: metricdata.DeltaTemporality}
 			for _, p := range sums.DataPoints {
-				last[m.Name][p.Attributes.Equivalent()] = p
-				if p, ok := sinceLast(p, d.last[m.Name][p.Attributes.Equivalent()]); ok {
+				series := shownSeries{scoped.Scope, m.Name, p.Attributes.Equivalent()}
+				last[series] = p
+				if p, ok := sinceLast(p, d.last[series]); ok {
 					news.DataPoints = append(news.DataPoints, p)
 				}
 			}
@@ -197,7 +208,11 @@ func sinceLast(p, last metricdata.HistogramDataPoint[float64]) (metricdata.Histo
 	if !last.Time.IsZero() {
 		p.StartTime = last.Time
 	}
-	p.Exemplars = slices.DeleteFunc(p.Exemplars, func(e metricdata.Exemplar[float64]) bool { return !e.Time.After(last.Time) })
+	p.Exemplars = slices.DeleteFunc(slices.Clone(p.Exemplars), func(e metricdata.Exemplar[float64]) bool { // by its time alone it might have come before
+		return slices.ContainsFunc(last.Exemplars, func(old metricdata.Exemplar[float64]) bool {
+			return old.Time.Equal(e.Time) && old.Value == e.Value && bytes.Equal(old.SpanID, e.SpanID)
+		})
+	})
 	p.Count -= last.Count
 	p.Sum -= last.Sum
 	return p, p.Count > 0

@@ -143,3 +143,71 @@ func BenchmarkDurations(b *testing.B) {
 		s.Record(15*time.Millisecond, at, span)
 	}
 }
+
+// TestExemplarsWithoutATrace have no ids: those of zeros are none.
+func TestExemplarsWithoutATrace(t *testing.T) {
+	m := &Meter{exemplars: environment(func(string) string { return "always_on" }).exemplars()}
+	m.Durations("s", "v", "n", "d").Of(attribute.NewSet()).Record(time.Second, time.Now(), trace.SpanContext{})
+	all, err := m.Produce(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := histogram(t, all, "n")[""].Exemplars
+	if len(shown) != 1 || shown[0].Value != 1 || len(shown[0].TraceID) != 0 || len(shown[0].SpanID) != 0 {
+		t.Errorf("%+v", shown)
+	}
+}
+
+// TestDifferencesHaveEachExemplarOnce: also one of a call that had ended before others were shown, and was measured after that.
+func TestDifferencesHaveEachExemplarOnce(t *testing.T) {
+	m := &Meter{exemplars: environment(func(string) string { return "" }).exemplars()}
+	series, from := m.Durations("s", "v", "n", "d").Of(attribute.NewSet()), &differences{of: m}
+	shown := func() (ids []byte) {
+		all, err := from.Produce(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range histogram(t, all, "n")[""].Exemplars {
+			ids = append(ids, e.SpanID[0])
+		}
+		return ids
+	}
+	early := time.Now()
+	series.Record(time.Second, time.Now(), sampled(1))
+	series.Record(time.Minute, time.Now(), sampled(2))
+	if got := shown(); !slices.Equal(got, []byte{1, 2}) {
+		t.Errorf("first %v", got)
+	}
+	series.Record(time.Minute, early, sampled(3))
+	if got := shown(); !slices.Equal(got, []byte{3}) {
+		t.Errorf("then %v", got)
+	}
+	if got := shown(); got != nil {
+		t.Errorf("in the end %v", got)
+	}
+}
+
+// TestDifferencesOfTheSameName in two scopes are not taken from each other.
+func TestDifferencesOfTheSameName(t *testing.T) {
+	m := &Meter{exemplars: func(trace.SpanContext) bool { return false }}
+	one, other := m.Durations("one", "v", "n", "d").Of(attribute.NewSet()), m.Durations("other", "v", "n", "d").Of(attribute.NewSet())
+	from := &differences{of: m}
+	for round := range uint64(3) {
+		want := map[string]uint64{"one": 3 - round, "other": 1 + round}
+		for range want["one"] {
+			one.Record(time.Second, time.Now(), trace.SpanContext{})
+		}
+		for range want["other"] {
+			other.Record(time.Second, time.Now(), trace.SpanContext{})
+		}
+		all, err := from.Produce(t.Context())
+		if err != nil || len(all) != 2 {
+			t.Fatalf("%d scopes, %v", len(all), err)
+		}
+		for _, scoped := range all {
+			if p := scoped.Metrics[0].Data.(metricdata.Histogram[float64]).DataPoints; len(p) != 1 || p[0].Count != want[scoped.Scope.Name] {
+				t.Errorf("round %d, %s: %+v", round, scoped.Scope.Name, p)
+			}
+		}
+	}
+}

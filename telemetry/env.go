@@ -4,12 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"go.opentelemetry.io/otel/trace"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // resolved is what one signal's exporter is made from: the configuration, and where that is silent the standard variables

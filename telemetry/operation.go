@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 )
@@ -39,7 +38,11 @@ func (o *Operation) Describe(attrs *Attributes) {
 		attrs.Text(AttrOperation, "execute_tool")
 	}
 	attrs.Text(AttrPrompt, o.Prompt)
-	attrs.Text(AttrJSONRPCID, string(bytes.Trim(o.ID, `"`)))
+	id := o.ID
+	if n := len(id); n >= 2 && id[0] == '"' {
+		id = id[1 : n-1]
+	}
+	attrs.Text(AttrJSONRPCID, string(id))
 }
 
 // sessionBytes is how much of the digest of a session's id is shown.

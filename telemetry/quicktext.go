@@ -53,7 +53,11 @@ func (q *quickText) handle(r *slog.Record) (done bool, err error) {
 		return false, nil
 	}
 	room := q.lines.Get().(*[]byte)
-	defer q.lines.Put(room)
+	defer func() {
+		if cap(*room) <= maxReused {
+			q.lines.Put(room)
+		}
+	}()
 	line, strange := q.begin((*room)[:0], r.Time, r.Level, r.Message)
 	ok := true
 	r.Attrs(func(a slog.Attr) bool {

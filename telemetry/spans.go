@@ -26,11 +26,11 @@ type spans struct {
 
 	mu     sync.Mutex // guards what follows
 	open   batch
-	full   []batch
-	spare  []byte // of a batch that was sent
+	full   []batch // to be sent
+	spare  []byte  // of a batch that was sent
 	closed bool
 
-	wake  chan struct{} // there is a full batch
+	wake  chan struct{} // a batch is full
 	stop  chan struct{}
 	ended chan struct{}
 }
@@ -101,31 +101,36 @@ func (s *spans) send() {
 	tick := time.NewTicker(s.flush)
 	defer tick.Stop()
 	for over := false; !over; {
-		all := true
 		select {
 		case <-s.wake:
-			all = false
 		case <-tick.C:
+			s.cut()
 		case <-s.stop:
+			s.cut()
 			over = true
 		}
-		for b := s.next(all); b.n > 0; b = s.next(all) {
+		for b := s.next(); b.n > 0; b = s.next() {
 			s.sendBatch(b)
 		}
 	}
 }
 
-// next takes a full batch, or the one that is open if all are wanted. There is none if it is empty.
-func (s *spans) next(all bool) (b batch) {
+// cut has the open batch sent as it is. What comes while that goes on waits for others again.
+func (s *spans) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open.n > 0 {
+		s.full = append(s.full, s.take())
+	}
+}
+
+// next takes a batch that is to be sent. There is none if it is empty.
+func (s *spans) next() (b batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.full) > 0 {
 		b = s.full[0]
 		s.full = s.full[1:]
-		return b
-	}
-	if all && s.open.n > 0 {
-		b = s.take()
 	}
 	return b
 }

@@ -9,7 +9,7 @@ import (
 
 // textHandler writes the text format. slog calls ReplaceAttr for each attribute, which doubles what a line costs, though
 // it changes only times. So records of simple values take a handler without it, and those of nothing but numbers and
-// ASCII, such as every access line, are written without slog.
+// texts, such as every access line, are written without slog.
 type textHandler struct {
 	quick  *quickText   // nil in a group
 	simple slog.Handler // writes what simple reports true for

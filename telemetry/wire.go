@@ -59,7 +59,7 @@ func appendSpan(to []byte, s Span, e *Ended) []byte {
 	if s.Parent.IsValid() {
 		to = appendMessage(to, spanParentID, pid[:])
 	}
-	to = appendText(to, spanName, validText(e.Name))
+	to = appendText(to, spanName, validText(e.Name)) // of parts that are short
 	to = appendNumber(to, spanKind, wireKind(e.Kind))
 	to = appendTime(to, spanStart, s.Start)
 	to = appendTime(to, spanEnd, e.End)
@@ -70,7 +70,7 @@ func appendSpan(to []byte, s Span, e *Ended) []byte {
 		to = appendMessage(to, spanLinks, linkFields(e.Links[i].SpanContext))
 	}
 	if e.Failed {
-		fields := appendText(nil, statusMessage, validText(e.Reason))
+		fields := appendText(nil, statusMessage, validText(Short(e.Reason)))
 		to = appendMessage(to, spanStatus, appendNumber(fields, statusCode, uint64(tracepb.Status_STATUS_CODE_ERROR)))
 	}
 	return appendFlags(to, spanFlags, s.Context.TraceFlags()|trace.FlagsSampled, s.Parent) // what is recorded is sampled, by us

@@ -47,7 +47,7 @@ func TestSpansOnTheWire(t *testing.T) {
 	other.Texts("empty", nil)
 	attrs.Seconds("float", 1500*time.Millisecond)
 	tel.Tracer.End(above, Ended{
-		Name: "call", Kind: trace.SpanKindServer, End: start.Add(3 * time.Second), Failed: true, Reason: "it broke", Links: []trace.Link{{SpanContext: link}}, Attributes: attrs,
+		Name: "call", Kind: trace.SpanKindServer, End: start.Add(3 * time.Second), Failed: true, Reason: "it broke" + strings.Repeat("!", maxShort), Links: []trace.Link{{SpanContext: link}}, Attributes: attrs,
 	})
 	tel.Tracer.End(below, Ended{Name: "below", Kind: trace.SpanKindClient, End: start.Add(2 * time.Second), Attributes: other})
 	tel.Shutdown()
@@ -65,7 +65,7 @@ func TestSpansOnTheWire(t *testing.T) {
 		t.Errorf("ids: %v, %v", one, two)
 	}
 	if one.GetName() != "call" || one.GetKind() != tracepb.Span_SPAN_KIND_SERVER || two.GetKind() != tracepb.Span_SPAN_KIND_CLIENT || one.GetStartTimeUnixNano() != 100e9+5 || one.GetEndTimeUnixNano() != 103e9+5 ||
-		one.GetStatus().GetCode() != tracepb.Status_STATUS_CODE_ERROR || one.GetStatus().GetMessage() != "it broke" || two.GetStatus().GetCode() != tracepb.Status_STATUS_CODE_UNSET || one.GetFlags() != 0x301 || two.GetFlags() != 0x101 {
+		one.GetStatus().GetCode() != tracepb.Status_STATUS_CODE_ERROR || one.GetStatus().GetMessage() != Short("it broke"+strings.Repeat("!", maxShort)) || two.GetStatus().GetCode() != tracepb.Status_STATUS_CODE_UNSET || one.GetFlags() != 0x301 || two.GetFlags() != 0x101 {
 		t.Errorf("%v, %v", one, two)
 	}
 	lid := link.SpanID()
