@@ -150,13 +150,13 @@ func broken(s *attached, err error) bool {
 // refusedElsewhere reports an answer by which the connector itself asks for
 // the call to go to another one: it has not touched the upstream.
 func refusedElsewhere(resp *http.Response) bool {
-	return resp.StatusCode == http.StatusServiceUnavailable && mcp.Outcome(resp.Header.Get(mcp.HeaderOutcome)) == mcp.OutcomeRefused
+	return resp.StatusCode == http.StatusServiceUnavailable && mcp.OutcomeOf(resp.Header) == mcp.OutcomeRefused
 }
 
 // assertionRefused reports that the connector does not believe who we say is
 // calling. The agent's own token is good, so it must not get that 401.
 func assertionRefused(resp *http.Response) bool {
-	return resp.StatusCode == http.StatusUnauthorized && mcp.Outcome(resp.Header.Get(mcp.HeaderOutcome)) == mcp.OutcomeRefused
+	return resp.StatusCode == http.StatusUnauthorized && mcp.OutcomeOf(resp.Header) == mcp.OutcomeRefused
 }
 
 // requestHeader makes the header that goes down the tunnel: the agent's,

@@ -372,7 +372,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	err = quicListener.Close()
 	crew.Wait()
 	probes.shutdown(0, func() {})
-	g.ended.Flush()
+	g.ended.Close()
 	g.log.Info("gateway has stopped")
 	if errors.Is(err, net.ErrClosed) {
 		err = nil

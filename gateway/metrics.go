@@ -296,7 +296,7 @@ func (m *metrics) session(n *note, what *measured) {
 	switch {
 	case n.route.endpoint == mcp.EndpointSSE && n.session != nil && n.status == http.StatusOK:
 		m.sessions.Record(context.Background(), n.ended.Sub(n.start).Seconds(), metric.WithAttributeSet(about.attributes()))
-	case n.named != "" && n.call.Messages[0].Method == "initialize" && n.verdict.OK:
+	case n.named != "" && n.call.Method() == "initialize" && n.verdict.OK:
 		m.alive.Begin(n.named, about)
 	case n.call == nil || n.call.SessionID == "" || n.session == nil:
 	case n.status == http.StatusNotFound, n.verb == http.MethodDelete && n.status < http.StatusMultipleChoices:

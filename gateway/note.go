@@ -14,8 +14,9 @@ import (
 	"sallyport.dev/telemetry"
 )
 
-// note collects, while a request goes through the chain, what its one log
-// line will say. It belongs to the request's goroutine.
+// note collects, while a request goes through the chain, what will be told of
+// it. It belongs to the request's goroutine; when that has put it on the list
+// of those that have ended, it is not changed any more.
 type note struct {
 	requestID string
 	start     time.Time

@@ -16,7 +16,7 @@ func (g *Gateway) respond(ctx context.Context, w http.ResponseWriter, r *http.Re
 	n := noteFrom(ctx)
 	resp := x.resp
 	n.status, n.outcome, n.delivered = resp.StatusCode, outcomeUpstream, mcp.DeliveredYes
-	if outcome := mcp.Outcome(resp.Header.Get(mcp.HeaderOutcome)); outcome != "" {
+	if outcome := mcp.OutcomeOf(resp.Header); outcome != "" {
 		n.outcome, n.delivered = "connector_"+string(outcome), delivered(outcome)
 	}
 	var events *stream

@@ -97,7 +97,7 @@ func revision(v mcp.Version) string {
 	return telemetry.Other
 }
 
-// about is what is logged and measured of the call says.
+// about is how lines and measurements say which call they are about.
 func (n *note) about() telemetry.Call {
 	return telemetry.Call{RequestID: n.requestID, Span: n.span.Context}
 }

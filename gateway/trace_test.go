@@ -469,3 +469,43 @@ func TestUnknownReasons(t *testing.T) {
 		t.Errorf("%+v", ended.DataPoints)
 	}
 }
+
+// TestSessionIDWithoutAMessage: an upstream may name a session where nobody has begun one.
+func TestSessionIDWithoutAMessage(t *testing.T) {
+	o := newTold(t, 1)
+	g, log := newGateway(t, o.into)
+	attachFake(t, g, "one", func(conn net.Conn) {
+		_, _, _ = readRequest(conn)
+		_, _ = io.WriteString(conn, "HTTP/1.1 405 Method Not Allowed\r\nMcp-Session-Id: abc\r\nContent-Length: 0\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn)
+		_ = conn.Close()
+	}, "wiki")
+	r := post(testAgentToken, "wiki", "")
+	r.Method, r.Body, r.ContentLength = http.MethodGet, http.NoBody, 0
+	r.Header.Del("Content-Type")
+	r.Header.Set("Accept", "text/event-stream")
+	if w := play(g, r); w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("%d", w.Code)
+	}
+	if s := o.one(t); s.Name != "GET /t/{tunnel}/{server}/mcp" || strings.Contains(log.String(), "could not be told of") {
+		t.Errorf("%s, %s", s.Name, log)
+	}
+}
+
+// TestOutcomesThatAreNone: what a connector says of a call is one of a few words, however long it is.
+func TestOutcomesThatAreNone(t *testing.T) {
+	o := newTold(t, 1)
+	g, log := newGateway(t, o.into)
+	attachFake(t, g, "one", func(conn net.Conn) {
+		_, _, _ = readRequest(conn)
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 502 Bad Gateway\r\nSallyport-Outcome: %s\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", strings.Repeat("x", 60_000))
+		_, _ = io.Copy(io.Discard, conn)
+		_ = conn.Close()
+	}, "wiki")
+	if w := call(t, g, "wiki", listTools); w.Code != http.StatusBadGateway {
+		t.Errorf("%d", w.Code)
+	}
+	if s := o.one(t); attr(s, telemetry.AttrOutcome) != "connector_unknown" || attr(s, telemetry.AttrDelivered) != "unknown" || strings.Contains(log.String(), "xxx") {
+		t.Errorf("%v, %.1000s", s.Attributes, log)
+	}
+}

@@ -25,6 +25,23 @@ const (
 	OutcomeDelivered Outcome = "delivered" // the upstream answered, and we replaced its answer
 )
 
+// OutcomeOf reads a connector's answer; "" if the upstream itself has answered. A connector that uses another word says nothing that
+// could be relied on.
+func OutcomeOf(h http.Header) Outcome {
+	values, own := h[HeaderOutcome]
+	switch {
+	case !own:
+		return ""
+	case len(values) != 1:
+		return OutcomeUncertain
+	}
+	switch o := Outcome(values[0]); o {
+	case OutcomeRefused, OutcomeDelivered:
+		return o
+	}
+	return OutcomeUncertain
+}
+
 // Outcome returns what the connector tells the gateway with e.
 func (e *Error) Outcome() Outcome {
 	switch e.Delivered {

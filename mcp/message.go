@@ -1,6 +1,9 @@
 package mcp
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // Kind says which of the three JSON-RPC 2.0 message forms a Message has.
 type Kind uint8
@@ -56,6 +59,13 @@ type Message struct {
 
 	// Of params._meta, raw; they share memory with the body.
 	traceParent, traceState []byte
+}
+
+// Detached returns the message without what shares memory with the body: with copies of its id and its params, and without arguments and
+// trace context.
+func (m Message) Detached() Message {
+	m.ID, m.Params, m.Arguments, m.traceParent, m.traceState = bytes.Clone(m.ID), bytes.Clone(m.Params), nil, nil, nil
+	return m
 }
 
 // TraceContext is what params._meta says of the trace that the message is part of, as W3C Trace Context has it in headers (SEP-414); empty

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -46,6 +47,41 @@ func TestTraceContextOfAMessage(t *testing.T) {
 		}
 		if parent, state := messages[0].TraceContext(); [2]string{parent, state} != want {
 			t.Errorf("%s: %q, %q", meta, parent, state)
+		}
+	}
+}
+
+// TestDetached: nothing of the body is kept.
+func TestDetached(t *testing.T) {
+	body := []byte(`{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"t","arguments":{"a":1},"_meta":{"traceparent":"00-1"}}}`)
+	messages, _, err := Parse(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := messages[0].Detached()
+	clear(body)
+	parent, _ := m.TraceContext()
+	if string(m.ID) != `"a"` || m.Name != "t" || !strings.HasPrefix(string(m.Params), `{"name":"t"`) || m.Arguments != nil || parent != "" {
+		t.Errorf("%+v, %q", m, parent)
+	}
+}
+
+// TestOutcomeOf: words that a connector has not got are none.
+func TestOutcomeOf(t *testing.T) {
+	for _, c := range []struct {
+		values []string
+		want   Outcome
+	}{
+		{nil, ""}, {[]string{"refused"}, OutcomeRefused}, {[]string{"delivered"}, OutcomeDelivered}, {[]string{"unknown"}, OutcomeUncertain},
+		{[]string{""}, OutcomeUncertain}, {[]string{"Refused"}, OutcomeUncertain}, {[]string{strings.Repeat("x", 1<<16)}, OutcomeUncertain},
+		{[]string{"refused", "refused"}, OutcomeUncertain}, {[]string{"refused", "delivered"}, OutcomeUncertain}, {[]string{}, OutcomeUncertain},
+	} {
+		h := http.Header{}
+		if c.values != nil {
+			h[HeaderOutcome] = c.values
+		}
+		if got := OutcomeOf(h); got != c.want {
+			t.Errorf("%.50q: %q, want %q", c.values, got, c.want)
 		}
 	}
 }

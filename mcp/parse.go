@@ -69,7 +69,10 @@ func (p *parser) parse(body []byte) (msgs []Message, batch bool, err error) {
 	for i := range msgs {
 		if msgs[i].Kind != Response && !wellFormed(msgs[i].Method) {
 			refused := UnknownMethod()
-			refused.IDs, refused.Batch = requestIDs(msgs), batch
+			refused.Batch = batch
+			for _, id := range requestIDs(msgs) {
+				refused.IDs = append(refused.IDs, bytes.Clone(id)) // or they would keep the body
+			}
 			return nil, batch, refused
 		}
 	}
