@@ -217,9 +217,10 @@ func (c *Connector) Run(ctx context.Context) error {
 		c.closeRoutes()
 		return err
 	}
+	defer c.log.Info("connector has stopped")
 	defer closeAudit()
-	defer c.ended.Flush()
-	defer c.closeRoutes() // which waits for the last calls, and so for their lines
+	defer c.ended.Close()
+	defer c.closeRoutes() // which waits for the last calls, and so for what is told of them
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	stopLocal := c.runLocal(ctx)
@@ -235,7 +236,6 @@ func (c *Connector) Run(ctx context.Context) error {
 		})
 	}
 	crew.Wait()
-	c.log.Info("connector has stopped")
 	var ended *tunnel.CloseError
 	if err := context.Cause(ctx); errors.As(err, &ended) {
 		return fmt.Errorf("the gateway ended the session for good: %w", ended)

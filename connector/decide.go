@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -153,8 +152,7 @@ func (n *note) checked(ctx context.Context, d policy.Decision, m mcp.Message) er
 	if n.call.Endpoint != mcp.EndpointMCP {
 		return errElsewhere
 	}
-	m.ID, m.Params, m.Arguments = bytes.Clone(m.ID), bytes.Clone(m.Params), nil // the body is let go of before the answer comes
-	n.checks = append(n.checks, resultCheck{d, m})
+	n.checks = append(n.checks, resultCheck{d, m.Detached()}) // the body is let go of before the answer comes
 	return nil
 }
 

@@ -43,6 +43,8 @@ type metrics struct {
 	alive  *telemetry.Lifetimes[measured] // MCP sessions with upstreams
 	totals tunnel.Totals
 
+	catchUp func() // measures all calls that have ended
+
 	mu      sync.RWMutex // guards what follows
 	known   map[measured]*alike
 	decided map[judgement]*atomic.Int64 // decisions of policy
@@ -110,6 +112,7 @@ func (c *Connector) newMetrics() (*metrics, error) {
 		errors:         telemetry.NewLabels(maxErrorKinds, "tool_error", outcomeBroken, "cancelled", "outcome_unknown"),
 		known:          make(map[measured]*alike),
 		decided:        make(map[judgement]*atomic.Int64),
+		catchUp:        c.ended.Flush,
 	}
 	m.alive = telemetry.NewLifetimes(func(what measured, d time.Duration) {
 		m.sessions.Record(context.Background(), d.Seconds(), metric.WithAttributeSet(what.asClient()))
@@ -132,7 +135,7 @@ func (c *Connector) observe(meter metric.Meter, m *metrics) error {
 		}))
 	_, inFlightErr := meter.Int64ObservableUpDownCounter("sallyport.calls.in_flight", metric.WithUnit("{call}"), metric.WithDescription("Requests under way"),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			c.ended.Flush() // whoever reads has all that has ended
+			m.catchUp() // whoever reads has all that has ended
 			o.Observe(m.inFlight.Load())
 			return nil
 		}))
@@ -277,6 +280,7 @@ func (m *metrics) started(server, session string) (ended func(reason string)) {
 		m.processes.Add(context.Background(), -1, metric.WithAttributes(of))
 		m.processEnds.Add(context.Background(), 1, metric.WithAttributes(of, telemetry.AttrReason.String(reason)))
 		if session != "" {
+			m.catchUp() // it may have begun just now
 			m.alive.End(sessionKey(server, session))
 		}
 	}
@@ -469,7 +473,7 @@ func (m *metrics) session(n *note, what *measured) {
 	switch {
 	case n.call.Endpoint == mcp.EndpointSSE:
 		if n.status == http.StatusOK {
-			m.sessions.Record(context.Background(), time.Since(n.start).Seconds(), metric.WithAttributeSet(about.asClient()))
+			m.sessions.Record(context.Background(), n.ended.Sub(n.start).Seconds(), metric.WithAttributeSet(about.asClient()))
 		}
 	case n.call.Endpoint != mcp.EndpointMCP:
 	case id == "" && n.begun != "" && n.call.Method() == "initialize" && n.verdict.OK:

@@ -37,7 +37,8 @@ func (c *Connector) handler(checker *auth.Checker, over hop, onLeave afterFunc) 
 	return c.record(over, endOnLeave(onLeave, find))
 }
 
-// note collects what will be told of the call: its one log line, its spans and its measurements.
+// note collects what will be told of the call: its one log line, its spans and its measurements. It belongs to the call's handler; when that
+// has put it on the list of those that have ended, it is not changed any more.
 type note struct {
 	requestID string // the gateway's name for the call
 	start     time.Time
@@ -47,6 +48,7 @@ type note struct {
 	endpoint  mcp.Endpoint
 	routes    *routes
 	upstream  *upstream
+	leave     func()   // lets the upstream and the logs close; nil if nothing keeps them open
 	tokens    []string // the caller's own, out of the headers
 	principal auth.Principal
 	source    netip.Addr // of the caller, as the gateway says; the zero Addr if it does not
@@ -89,7 +91,7 @@ func (n *note) caller() credential.Principal {
 	return credential.Principal{Issuer: n.principal.Issuer, Subject: n.principal.Subject}
 }
 
-// about is what is logged and measured of the call says.
+// about is how lines and measurements say which call they are about.
 func (n *note) about() telemetry.Call {
 	return telemetry.Call{RequestID: n.requestID, Span: n.span.Context}
 }
@@ -117,11 +119,14 @@ func (c *Connector) record(over hop, next http.Handler) http.Handler {
 			if n.upstream != nil {
 				n.upstream.health.note(n.outcome)
 			}
-			n.ended, n.failure = time.Now(), n.errorType()
+			n.ended, n.failure, n.checks = time.Now(), n.errorType(), nil // which may be large
 			c.metrics.over()
 			c.ended.Add(n)
 			if n.call != nil && len(n.call.Body) > maxKept {
 				c.ended.Flush()
+			}
+			if n.leave != nil {
+				n.leave()
 			}
 		}()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, noteKey{}, n)))
@@ -165,16 +170,14 @@ func (c *Connector) find(tunnel string, next http.Handler) http.Handler {
 		name, segment, _ := strings.Cut(rest, "/")
 		endpoint, known := mcp.ParseEndpoint(segment)
 		now, u, leave := c.enter(name)
-		if u != nil {
-			defer leave()
-		}
+		n.leave = leave
 		if !ok || !known || query && endpoint != mcp.EndpointMessages || u == nil || !u.serves(endpoint) {
 			c.refuse(w, r, mcp.NotFound())
 			return
 		}
 		n.routes, n.upstream = now, u
 		n.server, n.endpoint = name, endpoint
-		defer c.auditEnd(n) // before leave: the log stays open for it
+		defer c.auditEnd(n)
 		next.ServeHTTP(w, r)
 	})
 }

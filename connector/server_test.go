@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/credential/inject"
 	"sallyport.dev/mcp"
 	"sallyport.dev/policy"
+	"sallyport.dev/telemetry"
 	"sallyport.dev/tunnel"
 )
 
@@ -457,5 +458,29 @@ func TestLogCutsMethods(t *testing.T) {
 	r.done <- err
 	if log := r.log.String(); err != nil || !strings.Contains(log, strings.Repeat("m", 128)+"…") || strings.Contains(log, strings.Repeat("m", 129)) {
 		t.Errorf("%v\n%s", err, log)
+	}
+}
+
+// TestLastCallsAreToldOf: who waits until no call is under way has what is told of all of them.
+func TestLastCallsAreToldOf(t *testing.T) {
+	c, _ := newConnector(t, newFakeGateway(t), nowhere, nil)
+	t.Cleanup(c.Close)
+	u := c.current().servers["wiki"]
+	for range 2000 {
+		var told atomic.Bool
+		c.ended = telemetry.NewBacklog(c.log, func(*note) { told.Store(true) })
+		entered, over := make(chan struct{}), make(chan struct{})
+		call := c.record(hop{tunnel: testTunnel}, c.find(testTunnel, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(entered) })))
+		go func() {
+			defer close(over)
+			call.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/t/"+testTunnel+"/wiki/mcp", nil))
+		}()
+		<-entered
+		u.calls.Wait()
+		c.ended.Close()
+		if !told.Load() {
+			t.Fatal("a call was not told of")
+		}
+		<-over
 	}
 }

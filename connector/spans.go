@@ -284,7 +284,9 @@ func took(attrs *telemetry.Attributes, key attribute.Key, d time.Duration) {
 func (c *Connector) describeServer(attrs *telemetry.Attributes, n *note) {
 	attrs.Text(telemetry.AttrErrorType, n.failure)
 	attrs.Text(telemetry.AttrRequestID, n.requestID)
-	attrs.Int(telemetry.AttrHTTPStatus, int64(n.status))
+	if n.status != 0 {
+		attrs.Int(telemetry.AttrHTTPStatus, int64(n.status))
+	}
 	attrs.Text(telemetry.AttrTunnel, n.hop.tunnel)
 	attrs.Text(telemetry.AttrSession, n.hop.session)
 	attrs.Text(telemetry.AttrTransport, string(n.hop.transport))
