@@ -104,7 +104,7 @@ func New(cfg Config) *Conn {
 }
 
 // Run carries the conversation until ctx ends, the command closes its output, or it breaks the protocol in a way that
-// cannot be passed over. It returns why, and nil if it was ctx. What waits for an answer then learns that there is none.
+// cannot be passed over. It returns why, and nil if ctx was the first. What waits for an answer then learns that there is none.
 func (c *Conn) Run(ctx context.Context) error {
 	var crew sync.WaitGroup
 	stop := context.AfterFunc(ctx, func() { c.end(context.Cause(ctx)) })
@@ -113,10 +113,11 @@ func (c *Conn) Run(ctx context.Context) error {
 	err := c.readAll()
 	c.end(err)
 	crew.Wait()
-	if ctx.Err() != nil {
+	first := c.Err()
+	if cause := context.Cause(ctx); cause != nil && errors.Is(first, cause) {
 		return nil
 	}
-	return c.Err()
+	return first
 }
 
 // Done is closed when the conversation is over.

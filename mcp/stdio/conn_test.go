@@ -398,3 +398,21 @@ func TestTraceOfACall(t *testing.T) {
 		<-told
 	})
 }
+
+// TestRunSaysWhatWasFirst: a command that ends by itself has not been ended, although whoever waited for it then ends what is left.
+func TestRunSaysWhatWasFirst(t *testing.T) {
+	for range 500 {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := New(Config{In: nopWriter{}, Out: io.NopCloser(strings.NewReader("")), Kind: Session, CallTimeout: time.Hour})
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			<-c.Done()
+			cancel()
+		}()
+		if err := c.Run(ctx); !errors.Is(err, errEnded) {
+			t.Fatalf("it has ended by %v", err)
+		}
+		<-over
+	}
+}
