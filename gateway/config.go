@@ -76,7 +76,7 @@ type TLS struct {
 
 // Health configures the listener for probes.
 type Health struct {
-	// Listen is a loopback address; it answers /healthz and /readyz without authentication and without names.
+	// Listen is a loopback address; it answers /healthz, /readyz and /metrics without authentication; without names, but for those in metrics that telemetry.metrics.names asks for.
 	Listen string `yaml:"listen"`
 }
 

@@ -140,6 +140,9 @@ func (c *Config) Validate() error {
 		if h := o.Headers[name]; h.Secret.IsZero() && (h.Text == "" || strings.ContainsFunc(h.Text, isControl)) {
 			errs = append(errs, fmt.Errorf("telemetry.otlp.headers.%s: its value cannot stand in a header", name))
 		}
+		if _, err := secret.ParseRef(o.Headers[name].Text); err == nil {
+			errs = append(errs, fmt.Errorf("telemetry.otlp.headers.%s: as it stands the reference itself is sent; write { secret: REFERENCE }", name))
+		}
 		if issuer, subject := o.Headers[name].Secret.NamesPrincipal(); issuer || subject {
 			errs = append(errs, fmt.Errorf("telemetry.otlp.headers.%s: there is no principal here whose secret it could be", name))
 		}
@@ -200,7 +203,17 @@ func checkEndpoint(key, endpoint string) error {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return fmt.Errorf("%s: write a base URL such as http://127.0.0.1:4318; a password goes into headers", key)
 	}
+	for _, signal := range []string{SignalTraces, SignalMetrics, SignalLogs} {
+		if strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/v1/"+signal) && isBase(key) {
+			return fmt.Errorf("%s: write the base URL: /v1/%s is appended to it", key, signal)
+		}
+	}
 	return nil
+}
+
+// isBase reports whether paths are appended to the URL that a key or a variable has.
+func isBase(key string) bool {
+	return key == "telemetry.otlp.endpoint" || key == "OTEL_EXPORTER_OTLP_ENDPOINT"
 }
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }

@@ -23,6 +23,8 @@ type resolved struct {
 	ca       string // files
 	cert     string
 	key      string
+	caKey    string // who has named them
+	certKey  string
 	timeout  time.Duration
 
 	compression string // gzip or none
@@ -35,6 +37,17 @@ type environment func(string) string
 // signal looks a variable up that each signal may have of its own: OTEL_EXPORTER_OTLP_<SIGNAL>_<name>, or the one without the signal.
 func (get environment) signal(signal, name string) string {
 	return cmp.Or(get("OTEL_EXPORTER_OTLP_"+strings.ToUpper(signal)+"_"+name), get("OTEL_EXPORTER_OTLP_"+name))
+}
+
+// file is the path that the configuration has, or else a variable, and which of them it is from.
+func (get environment) file(configured, key, signal, name string) (path, from string) {
+	if configured != "" {
+		return configured, key
+	}
+	if path = get.signal(signal, name); path != "" {
+		from = "OTEL_EXPORTER_OTLP_" + name
+	}
+	return path, from
 }
 
 // exemplars reports which measurements may be exemplars: those of spans that are sampled, unless OTEL_METRICS_EXEMPLAR_FILTER has all or none.
@@ -112,9 +125,10 @@ func (c *Config) resolve(signal string, get environment) (r resolved, err error)
 	}
 	r.timeout, timeoutErr = c.timeout(signal, get)
 	r.headers, headersErr = c.headers(signal, get)
-	r.ca = cmp.Or(o.CAFile, get.signal(signal, "CERTIFICATE"))
-	if r.cert, r.key = o.CertFile, o.KeyFile; r.cert == "" {
-		r.cert, r.key = get.signal(signal, "CLIENT_CERTIFICATE"), get.signal(signal, "CLIENT_KEY")
+	r.ca, r.caKey = get.file(o.CAFile, "telemetry.otlp.ca_file", signal, "CERTIFICATE")
+	r.cert, r.certKey = get.file(o.CertFile, "telemetry.otlp.cert_file", signal, "CLIENT_CERTIFICATE")
+	if r.key = o.KeyFile; o.CertFile == "" {
+		r.key = get.signal(signal, "CLIENT_KEY")
 	}
 	var compressionErr error
 	r.preset = cmp.Or(get.signal(signal, "COMPRESSION"), compressNone)

@@ -31,6 +31,8 @@ const (
 	KeyCode = "code"
 	// KeyOutcome is what became of a call, a word.
 	KeyOutcome = "outcome"
+	// KeyErrorType is why a call has failed, as error.type of its spans has it.
+	KeyErrorType = "error_type"
 	// KeyRule is the policy rule that decided a call.
 	KeyRule = "rule"
 	// KeyDropped is how many elements were taken out of a list because the caller may not use them, a number.

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"time"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
@@ -32,8 +34,9 @@ const (
 	idleCollector = 90 * time.Second
 )
 
-// newClient makes what an exporter sends by. Redirects are not followed: they would take the headers with them.
-func newClient(secure *tls.Config, timeout time.Duration, proxy func(*http.Request) (*url.URL, error)) (client *http.Client, stop func()) {
+// newClient makes what an exporter sends by. Redirects are not followed: they would take the headers with them. troubled hears of attempts
+// that the exporter will repeat.
+func newClient(secure *tls.Config, timeout time.Duration, proxy func(*http.Request) (*url.URL, error), troubled func(why string)) (client *http.Client, stop func()) {
 	transport := &http.Transport{
 		Proxy:                  proxy,
 		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
@@ -45,12 +48,33 @@ func newClient(secure *tls.Config, timeout time.Duration, proxy func(*http.Reque
 		IdleConnTimeout:        idleCollector,
 	}
 	client = &http.Client{
-		Transport:     transport,
+		Transport:     listening{transport, troubled},
 		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return client, transport.CloseIdleConnections
 }
+
+// listening says at once what is wrong with an attempt. The exporters say it when they have given up, and not all of it.
+type listening struct {
+	http.RoundTripper
+	troubled func(why string)
+}
+
+// RoundTrip implements http.RoundTripper.
+func (l listening) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.RoundTripper.RoundTrip(r)
+	switch {
+	case err != nil:
+		l.troubled(trouble(err))
+	case slices.Contains(repeated, resp.StatusCode):
+		l.troubled("HTTP " + strconv.Itoa(resp.StatusCode))
+	}
+	return resp, err
+}
+
+// repeated are the statuses after which the exporters try again (OTLP specification, "Retryable Response Codes").
+var repeated = []int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 
 // tls is whom the exporter trusts, and what it shows.
 func (r *resolved) tls() (*tls.Config, error) {
@@ -58,21 +82,23 @@ func (r *resolved) tls() (*tls.Config, error) {
 	if r.ca != "" {
 		pem, err := os.ReadFile(r.ca)
 		if err != nil {
-			return nil, fmt.Errorf("telemetry.otlp.ca_file: %w", err)
+			return nil, fmt.Errorf("%s: %w", r.caKey, err)
 		}
 		if conf.RootCAs = x509.NewCertPool(); !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("telemetry.otlp.ca_file: it holds no certificate in PEM")
+			return nil, fmt.Errorf("%w: %s: it holds no certificate in PEM", errFile, r.caKey)
 		}
 	}
 	if r.cert != "" {
 		pair, err := tls.LoadX509KeyPair(r.cert, r.key)
 		if err != nil {
-			return nil, fmt.Errorf("telemetry.otlp.cert_file: %w", err)
+			return nil, fmt.Errorf("%s: %w", r.certKey, err)
 		}
 		conf.Certificates = []tls.Certificate{pair}
 	}
 	return conf, nil
 }
+
+var errFile = errors.New("telemetry: a file cannot be used")
 
 // insecure reports that the collector is spoken to without TLS.
 func (r *resolved) insecure() bool { return len(r.url) > 5 && r.url[:5] == "http:" }

@@ -47,14 +47,16 @@ func (t *Telemetry) logs(ctx context.Context, cfg Config, o Options, about *reso
 
 // newLog makes a queue, and the exporter behind it.
 func (t *Telemetry) newLog(ctx context.Context, signal string, to resolved, flush time.Duration, o Options, about *resource.Resource) (log.Logger, error) {
-	exporter := o.LogExporter
+	exporter, q := o.LogExporter, newQueue(signal, o.Log)
 	if exporter == nil {
 		var err error
-		if exporter, err = to.logExporter(ctx, t.client(to, o)); err != nil {
+		if exporter, err = to.logExporter(ctx, t.client(to, o, q)); err != nil {
 			return nil, err
 		}
 	}
-	provider := sdklog.NewLoggerProvider(sdklog.WithResource(about), sdklog.WithAttributeValueLengthLimit(maxValue), sdklog.WithProcessor(newLogProcessor(exporter, t.newQueue(signal, o.Log), flush, to.timeout)))
+	t.queues = append(t.queues, q)
+	t.sends = append(t.sends, sending{signal, to})
+	provider := sdklog.NewLoggerProvider(sdklog.WithResource(about), sdklog.WithAttributeValueLengthLimit(maxValue), sdklog.WithProcessor(newLogProcessor(exporter, q, flush, to.timeout)))
 	t.stops = append(t.stops, provider.Shutdown)
 	return provider.Logger(scope, log.WithInstrumentationVersion(o.Version)), nil
 }

@@ -69,14 +69,34 @@ func (q *queue) send(ctx context.Context, n int, export func(context.Context) er
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer q.onOver(cancel)()
-	err := errGivenUp
-	if !q.isOver() {
+	err, began := errGivenUp, time.Now()
+	for wait := retryFirst; !q.isOver(); wait = min(2*wait, retryMost) {
 		err = guarded(ctx, export)
+		if !q.bounded || !unreachable(err) || time.Since(began)+wait > retryInAll {
+			break
+		}
+		q.troubled(trouble(err))
+		if !q.pause(ctx, wait) {
+			break
+		}
 	}
 	if q.bounded {
 		q.waiting.Add(-int64(n))
 	}
 	q.told(n, err)
+}
+
+// pause waits until the next attempt. It reports false if there shall be none.
+func (q *queue) pause(ctx context.Context, d time.Duration) bool {
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return true
+	case <-ctx.Done():
+	case <-q.over:
+	}
+	return false
 }
 
 var errGivenUp = errors.New("telemetry: the process ends")
@@ -106,15 +126,28 @@ func (q *queue) told(n int, err error) {
 		return
 	}
 	q.failed.Add(int64(n))
-	switch {
-	case q.isOver() || q.failing.Swap(true):
-	case takesNone(err):
-		q.log.Info("the collector takes no telemetry of this kind: what there is of it is dropped", KeySignal, q.signal, KeyError, trouble(err),
-			KeyHint, "leave the signal out of telemetry.otlp.signals, or see that telemetry.otlp.endpoint is the right one")
-	default:
-		q.log.Warn("the collector does not take telemetry: calls are not affected, and what cannot wait is dropped", KeySignal, q.signal, KeyError, trouble(err),
-			KeyHint, "see that telemetry.otlp.endpoint answers, and takes what telemetry.otlp.headers say")
+	if !takesNone(err) {
+		q.troubled(trouble(err))
+		return
 	}
+	if q.isOver() || q.failing.Swap(true) {
+		return
+	}
+	level := slog.LevelInfo // a backend for traces alone is no mistake
+	if q.signal == SignalTraces {
+		level = slog.LevelWarn
+	}
+	q.log.Log(context.Background(), level, "the collector takes no telemetry of this kind: what there is of it is dropped", KeySignal, q.signal, KeyError, trouble(err),
+		KeyHint, "leave the signal out of telemetry.otlp.signals, or see that telemetry.otlp.endpoint is the right one")
+}
+
+// troubled says when sending begins to fail, and why.
+func (q *queue) troubled(why string) {
+	if q.isOver() || q.failing.Swap(true) {
+		return
+	}
+	q.log.Warn("the collector does not take telemetry: calls are not affected, and what cannot wait is dropped", KeySignal, q.signal, KeyError, why,
+		KeyHint, "see that telemetry.otlp.endpoint answers, and takes what telemetry.otlp.headers say")
 }
 
 // shutdownTime bounds the end of everything here, and sendTime what of it is for sending what still waits.

@@ -70,6 +70,8 @@ type Telemetry struct {
 	log     otellog.Logger // of lines; nil if they are not sent
 	handler http.Handler
 	queues  []*queue
+	sends   []sending
+	sample  float64 // part of the calls that is traced
 	stops   []func(context.Context) error
 	closers []func()
 }
@@ -96,13 +98,24 @@ func Setup(ctx context.Context, cfg Config, o Options) (*Telemetry, error) {
 	}
 	about, err := cfg.resource(o)
 	if err == nil {
-		err = errors.Join(t.traces(ctx, cfg, o, about), t.logs(ctx, cfg, o, about), t.metrics(ctx, cfg, o, about))
+		err = once(t.traces(ctx, cfg, o, about), t.logs(ctx, cfg, o, about), t.metrics(ctx, cfg, o, about))
 	}
 	if err != nil {
 		t.Shutdown()
 		return nil, err
 	}
 	return t, nil
+}
+
+// once joins errors, of which signals may have the same.
+func once(errs ...error) error {
+	var all []error
+	for _, err := range errs {
+		if err != nil && !slices.ContainsFunc(all, func(other error) bool { return other.Error() == err.Error() }) {
+			all = append(all, err)
+		}
+	}
+	return errors.Join(all...)
 }
 
 // resource says which process this is.
@@ -147,21 +160,23 @@ func (t *Telemetry) traces(ctx context.Context, cfg Config, o Options, about *re
 	if err := errors.Join(err, samplingErr, flushErr); err != nil {
 		return err
 	}
-	client := o.SpanClient
+	client, q := o.SpanClient, newQueue(SignalTraces, o.Log)
 	if client == nil {
 		if !to.on {
 			return nil
 		}
-		if client, err = to.spanClient(t.client(to, o)); err != nil {
+		if client, err = to.spanClient(t.client(to, o, q)); err != nil {
 			return err
 		}
 	}
 	if err := client.Start(ctx); err != nil {
 		return err
 	}
-	gathered := newSpans(client, t.newQueue(SignalTraces, o.Log), flush, cmp.Or(to.timeout, defaultTimeout)+retryInAll, about, o.Version)
+	t.queues = append(t.queues, q)
+	t.sends = append(t.sends, sending{SignalTraces, to})
+	gathered := newSpans(client, q, flush, cmp.Or(to.timeout, defaultTimeout)+retryInAll, about, o.Version)
 	t.stops = append(t.stops, gathered.Shutdown)
-	t.Tracer = newTracer(gathered, part, parents)
+	t.Tracer, t.sample = newTracer(gathered, part, parents), part
 	return nil
 }
 
@@ -194,11 +209,14 @@ func (t *Telemetry) metrics(ctx context.Context, cfg Config, o Options, about *r
 		telling, t.handler = append(telling, sdkmetric.WithReader(reader)), handler
 	}
 	if to.on {
-		exporter, err := to.metricExporter(ctx, t.client(to, o))
+		q := newQueue(SignalMetrics, o.Log)
+		exporter, err := to.metricExporter(ctx, t.client(to, o, q))
 		if err != nil {
 			return err
 		}
-		if q := t.newQueue(SignalMetrics, o.Log); wantsSums(exporter) {
+		t.queues = append(t.queues, q)
+		t.sends = append(t.sends, sending{SignalMetrics, to})
+		if wantsSums(exporter) {
 			telling = append(telling, sdkmetric.WithReader(newMetricReader(exporter, q, every, to.timeout, all)))
 		} else {
 			measuring = append(measuring, sdkmetric.WithReader(newMetricReader(exporter, q, every, to.timeout, &differences{of: t.Meter})))
@@ -225,19 +243,12 @@ func stopInTurn(stops ...func(context.Context) error) func(context.Context) erro
 }
 
 // client makes what an exporter over HTTP sends by.
-func (t *Telemetry) client(to resolved, o Options) func(*tls.Config) *http.Client {
+func (t *Telemetry) client(to resolved, o Options, q *queue) func(*tls.Config) *http.Client {
 	return func(secure *tls.Config) *http.Client {
-		client, stop := newClient(secure, to.timeout, o.Proxy)
+		client, stop := newClient(secure, to.timeout, o.Proxy, q.troubled)
 		t.closers = append(t.closers, stop)
 		return client
 	}
-}
-
-// newQueue bounds what waits for a signal's exporter.
-func (t *Telemetry) newQueue(signal string, log *slog.Logger) *queue {
-	q := newQueue(signal, log)
-	t.queues = append(t.queues, q)
-	return q
 }
 
 // Metrics shows the metrics in Prometheus' text formats; nil if there are none.
@@ -257,6 +268,10 @@ func (t *Telemetry) Shutdown() {
 	hurry, stop := context.WithTimeout(ctx, sendTime)
 	defer stop()
 	defer context.AfterFunc(hurry, t.Discard)()
+	before := make([]int64, len(t.queues))
+	for i, q := range t.queues {
+		before[i] = q.failed.Load()
+	}
 	var crew sync.WaitGroup
 	for _, stop := range t.stops {
 		crew.Go(func() { _ = stop(ctx) }) // what was lost has been counted and told
@@ -264,5 +279,10 @@ func (t *Telemetry) Shutdown() {
 	crew.Wait()
 	for _, stop := range t.closers {
 		stop()
+	}
+	for i, q := range t.queues {
+		if lost := q.failed.Load() - before[i]; lost > 0 && q.bounded {
+			q.log.Warn("the process ends before the collector has taken everything", KeySignal, q.signal, "lost", lost)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"google.golang.org/grpc/status"
@@ -37,8 +38,10 @@ func trouble(err error) string {
 		return "HTTP " + code
 	case errors.As(err, &certificate):
 		return "its certificate is not trusted"
-	case errors.As(err, &record):
+	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "it does not speak TLS"
+	case strings.Contains(err.Error(), "malformed HTTP"):
+		return "it does not speak HTTP/1.1: see whether this is the port for telemetry.otlp.protocol"
 	case errors.As(err, &name):
 		return "its name cannot be looked up"
 	case errors.As(err, &errno):
@@ -65,6 +68,12 @@ func takesNone(err error) bool {
 	}
 	s, ok := status.FromError(err)
 	return ok && s.Code().String() == "Unimplemented"
+}
+
+// unreachable reports that nobody was there to take anything, which the exporters take for a failure for good.
+func unreachable(err error) bool {
+	network, ok := errors.AsType[*net.OpError](err)
+	return ok && network.Op == "dial"
 }
 
 // rejected is how many things of a request were not taken by a collector that has taken the rest.

@@ -26,8 +26,8 @@ signal exits at once. The log, on standard error, says where it is attached and 
 it say a step more, down to debug, and SIGUSR2 sets it back.
 
 A change of the file, of a secret or of a certificate counts within seconds, and ends no call; a file
-that cannot be used changes nothing, and the log says which line. How the gateway is reached, and
-whatever starts a command, is read at the start only.
+that cannot be used changes nothing, and the log says which line. How the gateway is reached,
+whatever starts a command, and telemetry but for the log's level, is read at the start only.
 
 HTTPS_PROXY and NO_PROXY count for the tunnel over TCP, never for your servers. --check validates
 the file, fetches every credential, tries how local servers can be kept apart, and says what is
@@ -69,9 +69,10 @@ open; it dials neither the gateway nor your servers, and starts none.`,
 			if err := flags.inFile(errs...); err != nil {
 				return err
 			}
-			flags.report(cmd, append(connectorFacts(cfg), facts...), c.Warnings())
+			flags.report(cmd, slices.Concat(connectorFacts(cfg), told.Facts(), facts), append(told.Warnings(), c.Warnings()...))
 			return nil
 		}
+		log.begin(cfg.Logger, told)
 		defer log.onSignals()()
 		ctx, stop := untilSignal(cmd.Context(), cmd.ErrOrStderr(), log.flush)
 		defer stop()

@@ -49,12 +49,13 @@ the user that the gateway runs as: it makes the keys that state_dir still lacks.
 		}
 		if flags.check {
 			told.Discard()
-			flags.report(cmd, g.Open(), g.Warnings())
+			flags.report(cmd, append(told.Facts(), g.Open()...), append(told.Warnings(), g.Warnings()...))
 			return nil
 		}
 		if ca := g.CAFile(); ca != "" {
 			cfg.Logger.Info("self-signed certificate", "names", fmt.Sprint(g.Names()), telemetry.KeyPath, ca)
 		}
+		log.begin(cfg.Logger, told)
 		for _, w := range g.Warnings() {
 			cfg.Logger.Warn("configuration", "warning", w)
 		}

@@ -49,7 +49,7 @@ func keepFresh(ctx context.Context, path string, base connector.Config, c *conne
 		}
 		log.Info("configuration reloaded", telemetry.KeyPath, path)
 		for _, key := range waiting {
-			log.Warn("a change waits for a restart", "key", key, telemetry.KeyHint, "how the gateway is reached, and whatever starts a command, is read at the start only")
+			log.Warn("a change waits for a restart", "key", key, telemetry.KeyHint, "how the gateway is reached, whatever starts a command, and telemetry but for its level, is read at the start only")
 		}
 		return nil
 	})

@@ -67,6 +67,16 @@ func (l *roleLog) tell(ctx context.Context, cfg telemetry.Config, role string, s
 	return told, err
 }
 
+// begin says where telemetry goes.
+func (l *roleLog) begin(log *slog.Logger, told *telemetry.Telemetry) {
+	for _, fact := range told.Facts() {
+		log.Info("configuration", "fact", fact)
+	}
+	for _, w := range told.Warnings() {
+		log.Warn("configuration", "warning", w)
+	}
+}
+
 // reconfigure takes over the level of a file that has changed.
 func (l *roleLog) reconfigure(file telemetry.LogConfig) error {
 	level, err := l.read(file)

@@ -33,7 +33,7 @@ func tell(cfg Config) (t told, err error) {
 				Endpoint: cfg.Collector, Signals: []string{telemetry.SignalTraces, telemetry.SignalMetrics, telemetry.SignalLogs}, Flush: flushEvery,
 			},
 			Metrics: telemetry.Metrics{Names: true, Every: 5 * time.Second},
-		}, telemetry.Options{Role: role, Version: cfg.Version, Instance: rand.Text(), Log: slog.New(cfg.collectorLog())})
+		}, telemetry.Options{Role: role, Version: cfg.Version, Instance: rand.Text(), Log: slog.New(cfg.collectorLog()).With("role", role)})
 		if err != nil {
 			t.shutdown()
 			return t, fmt.Errorf("%w: %w", ErrCollector, err)
