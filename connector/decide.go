@@ -26,6 +26,7 @@ func (c *Connector) decide(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := noteFrom(r.Context())
 		n.call = mcp.CallFrom(r.Context())
+		n.version = revision(n.call.Spoken())
 		if addr, err := netip.ParseAddr(r.Header.Get(mcp.HeaderSource)); err == nil {
 			n.source = addr
 		}

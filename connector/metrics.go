@@ -109,7 +109,7 @@ func (c *Connector) newMetrics() (*metrics, error) {
 		processes:      i.level("sallyport.processes", "{process}", "Processes of local servers"),
 		processStarts:  i.counter("sallyport.process.starts", "{process}", "Processes of local servers that were started"),
 		processEnds:    i.counter("sallyport.process.ends", "{process}", "Processes of local servers that have ended"),
-		errors:         telemetry.NewLabels(maxErrorKinds, "tool_error", outcomeBroken, "cancelled", "outcome_unknown"),
+		errors:         telemetry.NewLabels(maxErrorKinds, "tool_error", outcomeBroken, outcomeCancelled, "outcome_unknown"),
 		known:          make(map[measured]*alike),
 		decided:        make(map[judgement]*atomic.Int64),
 		catchUp:        c.ended.Flush,
@@ -355,7 +355,7 @@ func (m *metrics) record(n *note) {
 	}
 	what := m.about(n)
 	of := m.of(what)
-	if n.refused != nil {
+	if n.refused != nil && !n.gone() {
 		attrs := []attribute.KeyValue{telemetry.AttrReason.String(n.refused.Reason)}
 		if of.labels.server != "" {
 			attrs = append(attrs, telemetry.AttrServer.String(of.labels.server))
@@ -395,7 +395,7 @@ func (m *metrics) about(n *note) measured {
 	if n.call == nil {
 		return what
 	}
-	what.version = revision(n.call.Version)
+	what.version = n.version
 	if what.method = n.call.Method(); what.method == "" {
 		return what
 	}

@@ -60,6 +60,7 @@ type note struct {
 	streaming bool          // the answer has begun, as an event stream
 	maxResult int64         // bytes that the answer may have; 0 for any number
 	call      *mcp.Call
+	version   string                                  // of MCP
 	keep      func(method string, e mcp.Element) bool // which elements of lists the caller gets to see; nil: all
 	checks    []resultCheck                           // of answers
 	dropped   int                                     // elements that it did not get to see
@@ -117,7 +118,7 @@ func (c *Connector) record(over hop, next http.Handler) http.Handler {
 		c.metrics.began()
 		defer func() {
 			if n.upstream != nil {
-				n.upstream.health.note(n.outcome)
+				n.upstream.health.note(n.outcome, n.left)
 			}
 			n.ended, n.failure, n.checks = time.Now(), n.errorType(), nil // which may be large
 			c.metrics.over()
@@ -238,7 +239,7 @@ func (c *Connector) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error)
 // argument, a token or a header value.
 func (c *Connector) logCall(n *note) {
 	level := slog.LevelInfo
-	if n.status >= http.StatusInternalServerError && n.outcome != outcomeUpstream {
+	if n.status >= http.StatusInternalServerError && n.outcome != outcomeUpstream && !n.gone() {
 		level = slog.LevelWarn // somebody here should look: the upstream or its credential fails
 	}
 	if !c.log.Enabled(context.Background(), level) {
@@ -247,8 +248,12 @@ func (c *Connector) logCall(n *note) {
 	line := c.lines.New(c.log, n.ended, level, "call")
 	line.String(telemetry.KeyRequestID, n.requestID)
 	line.String(telemetry.KeyServer, n.server)
+	line.String(telemetry.KeyHTTPMethod, telemetry.Short(n.verb))
 	line.Int(telemetry.KeyStatus, int64(n.status))
 	line.String(telemetry.KeyOutcome, n.outcome)
+	if n.failure != "" {
+		line.String(telemetry.KeyErrorType, n.failure)
+	}
 	line.Milliseconds(telemetry.KeyDurationMS, n.ended.Sub(n.start))
 	if n.principal.Subject != "" {
 		issuer, subject := n.principal.Printable()

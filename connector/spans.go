@@ -30,7 +30,12 @@ const methodCallTool = "tools/call"
 const (
 	outcomeUpstream = "upstream" // the upstream has answered
 	outcomeBroken   = "broken"
+
+	outcomeCancelled = "cancelled" // only as error.type: the caller has left
 )
+
+// reasonLeft is the log's word for a call whose caller has left before the upstream has answered, or whose session we have left.
+const reasonLeft = "caller_left"
 
 // hop is what carries the calls that come over one session of the tunnel.
 type hop struct {
@@ -134,6 +139,8 @@ func attempted(e *mcp.Error) bool {
 // that a caller leaves a stream that has no end, is none.
 func (n *note) errorType() string {
 	switch {
+	case n.gone():
+		return outcomeCancelled
 	case n.refused != nil && n.refused.Code != 0:
 		return strconv.Itoa(n.refused.Code)
 	case n.verdict.Code != "":
@@ -149,7 +156,7 @@ func (n *note) errorType() string {
 	case n.left && n.verb == http.MethodGet:
 		return ""
 	case n.left:
-		return "cancelled"
+		return outcomeCancelled
 	case n.outcome == "":
 		return outcomeBroken
 	}
@@ -162,6 +169,20 @@ func (n *note) clientFailed() bool {
 		return n.failure != ""
 	}
 	return strings.HasPrefix(n.refused.Reason, "upstream_") || n.refused.Reason == mcp.CredentialRejected().Reason
+}
+
+// gone reports whether the caller has left before there was anything to answer. What it would have been answered with is no failure of anybody.
+func (n *note) gone() bool { return n.refused != nil && n.refused.Reason == reasonLeft }
+
+// reason is why a call has failed, in a few words. Of the server's own words none are told: anything may be in them.
+func (n *note) reason() string {
+	switch {
+	case n.refused != nil:
+		return n.refused.Reason
+	case n.outcome == outcomeUpstream:
+		return "the server has answered with an error"
+	}
+	return n.outcome
 }
 
 // recordSpans records the call.
@@ -182,25 +203,18 @@ func (c *Connector) recordSpans(n *note) {
 		}
 		t.EndBelow(n.span.Child(p.began), failed, e)
 	}
-	reason := ""
-	switch {
-	case n.refused != nil:
-		reason = n.refused.Reason
-	case failed:
-		reason = n.outcome
-	}
 	name, attrs := n.spanName(), t.Attributes()
 	n.describe(attrs)
 	if n.asked {
 		e := telemetry.Ended{Name: n.clientName(name), Kind: trace.SpanKindClient, End: n.ended, Attributes: attrs.Clone()}
 		n.describeClient(e.Attributes)
 		if n.clientFailed() {
-			e.Failed, e.Reason = true, reason
+			e.Failed, e.Reason = true, n.reason()
 		}
 		t.EndBelow(n.client, failed, e)
 	}
 	c.describeServer(attrs, n)
-	t.End(n.span, telemetry.Ended{Name: name, Kind: trace.SpanKindServer, End: n.ended, Attributes: attrs, Failed: failed, Reason: reason})
+	t.End(n.span, telemetry.Ended{Name: name, Kind: trace.SpanKindServer, End: n.ended, Attributes: attrs, Failed: failed, Reason: n.reason()})
 }
 
 // operation is what the conventions say of a message.
@@ -257,7 +271,7 @@ func (n *note) describe(attrs *telemetry.Attributes) {
 		o.Describe(attrs)
 	}
 	if n.call != nil {
-		attrs.Text(telemetry.AttrMCPVersion, revision(n.call.Version))
+		attrs.Text(telemetry.AttrMCPVersion, n.version)
 		session := n.call.SessionID
 		if session == "" {
 			session = n.begun
@@ -284,7 +298,7 @@ func took(attrs *telemetry.Attributes, key attribute.Key, d time.Duration) {
 func (c *Connector) describeServer(attrs *telemetry.Attributes, n *note) {
 	attrs.Text(telemetry.AttrErrorType, n.failure)
 	attrs.Text(telemetry.AttrRequestID, n.requestID)
-	if n.status != 0 {
+	if n.status != 0 && !n.gone() {
 		attrs.Int(telemetry.AttrHTTPStatus, int64(n.status))
 	}
 	attrs.Text(telemetry.AttrTunnel, n.hop.tunnel)
@@ -311,6 +325,9 @@ func (c *Connector) describeServer(attrs *telemetry.Attributes, n *note) {
 
 // rpcStatus is the code of the JSON-RPC error that the call was answered with; "" if it was none.
 func (n *note) rpcStatus() string {
+	if n.gone() {
+		return ""
+	}
 	if n.refused != nil && n.refused.Code != 0 {
 		return strconv.Itoa(n.refused.Code)
 	}
@@ -343,7 +360,7 @@ func (n *note) times(attrs *telemetry.Attributes) {
 func (n *note) describeClient(attrs *telemetry.Attributes) {
 	if n.clientFailed() {
 		attrs.Text(telemetry.AttrErrorType, n.failure)
-		attrs.Text(telemetry.AttrRPCStatus, n.rpcStatus())
+		attrs.Text(telemetry.AttrRPCStatus, n.verdict.Code)
 	}
 	at := &n.upstream.where
 	attrs.Text(telemetry.AttrNetTransport, at.carrier)

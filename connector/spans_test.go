@@ -106,12 +106,12 @@ func TestFailedCallsAreRecorded(t *testing.T) {
 		"a success":             {upstream: json(`{"jsonrpc":"2.0","id":"a-1","result":{}}`)},
 		"policy":                {json("{}"), func(c *Config) { c.Policy = denying }, "-32003", "denied", ""},
 		"no address":            {json("{}"), func(c *Config) { c.Upstream.AllowedIPs = []string{"10.0.0.0/8"} }, "-32013", "upstream_unreachable", "-32013"},
-		"an error":              {json(`{"jsonrpc":"2.0","id":"a-1","error":{"code":-32602,"message":"private"}}`), nil, "-32602", "upstream", "-32602"},
-		"a failed tool":         {json(`{"jsonrpc":"2.0","id":"a-1","result":{"isError":true,"content":[{"type":"text","text":"private"}]}}`), nil, "tool_error", "upstream", "tool_error"},
-		"an error on a stream":  {replying("text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":\"a-1\",\"error\":{\"code\":7,\"message\":\"private\"}}\n\n", nil), nil, "7", "upstream", "7"},
-		"a long one":            {replying("text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":\"a-1\",\"error\":{\"code\":7,\"message\":\""+strings.Repeat("private", 20000)+"\"}}\n\n", nil), nil, telemetry.Other, "upstream", telemetry.Other},
+		"an error":              {json(`{"jsonrpc":"2.0","id":"a-1","error":{"code":-32602,"message":"private"}}`), nil, "-32602", "the server has answered with an error", "-32602"},
+		"a failed tool":         {json(`{"jsonrpc":"2.0","id":"a-1","result":{"isError":true,"content":[{"type":"text","text":"private"}]}}`), nil, "tool_error", "the server has answered with an error", "tool_error"},
+		"an error on a stream":  {replying("text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":\"a-1\",\"error\":{\"code\":7,\"message\":\"private\"}}\n\n", nil), nil, "7", "the server has answered with an error", "7"},
+		"a long one":            {replying("text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":\"a-1\",\"error\":{\"code\":7,\"message\":\""+strings.Repeat("private", 20000)+"\"}}\n\n", nil), nil, telemetry.Other, "the server has answered with an error", telemetry.Other},
 		"no answer on a stream": {replying("text/event-stream", "data: {\"jsonrpc\":\"2.0\",\"id\":\"other\",\"result\":{}}\n\n", nil), nil, "-32019", "upstream_invalid", "-32019"},
-		"a status":              {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }), nil, "500", "upstream", "500"},
+		"a status":              {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }), nil, "500", "the server has answered with an error", "500"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newTold(t, 0)

@@ -117,14 +117,15 @@ type health struct {
 	status ServerStatus
 }
 
-// note counts a call that has ended.
-func (h *health) note(outcome string) {
+// note counts a call that has ended. That its caller has left says nothing of the upstream.
+func (h *health) note(outcome string, left bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case outcome == "upstream":
 		h.status.Answered++
 		h.status.LastAnswer = time.Now()
+	case left:
 	case strings.HasPrefix(outcome, "upstream_"), outcome == "broken", outcome == "outcome_unknown", strings.HasPrefix(outcome, "credential_"):
 		h.status.Failed++
 		h.status.LastFailure, h.status.Failure = time.Now(), outcome

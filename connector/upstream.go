@@ -262,6 +262,9 @@ func (c *Connector) callUpstream(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		e := upstreamError(ctx, u.guard.clean(err), touched.Load()).For(n.call)
 		n.asked = attempted(e)
+		if n.left = errors.Is(context.Cause(ctx), context.Canceled); n.left {
+			e.Reason = reasonLeft
+		}
 		c.refuse(w, r, e)
 		return
 	}

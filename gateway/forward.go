@@ -21,7 +21,7 @@ import (
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	call, n := mcp.CallFrom(ctx), noteFrom(ctx)
-	n.call, n.bytesIn = call, len(call.Body)
+	n.call, n.bytesIn, n.version = call, len(call.Body), revision(call.Spoken())
 	g.join(r, n)
 	if r.Method == http.MethodGet { // an idle event stream must not hold up a shutdown
 		var cancel context.CancelFunc

@@ -184,7 +184,7 @@ func (m *metrics) record(n *note) {
 		return
 	}
 	of := m.of(m.about(n))
-	if n.refused != nil {
+	if n.refused != nil && !n.gone() {
 		attrs := []attribute.KeyValue{telemetry.AttrReason.String(n.refused.Reason)}
 		if of.labels.server != "" {
 			attrs = append(attrs, telemetry.AttrTunnel.String(of.labels.tunnel), telemetry.AttrServer.String(of.labels.server))
@@ -207,7 +207,7 @@ func (m *metrics) about(n *note) (what measured) {
 	if n.call == nil {
 		return what
 	}
-	what.version = revision(n.call.Version)
+	what.version = n.version
 	named := m.names && n.session != nil
 	if named { // a connector is attached that serves it
 		what.tunnel, what.server = n.route.tunnel, n.route.server
@@ -227,9 +227,8 @@ func (m *metrics) about(n *note) (what measured) {
 
 // failure is error.type, of which servers and connectors can make only so many.
 func (m *metrics) failure(n *note) string {
-	failure := n.errorType()
-	if failure == "" || n.refused != nil && n.refused.Code != 0 || m.errors.Admit(failure) {
-		return failure
+	if n.failure == "" || n.refused != nil && n.refused.Code != 0 || m.errors.Admit(n.failure) {
+		return n.failure
 	}
 	return telemetry.Other
 }

@@ -21,11 +21,13 @@ type note struct {
 	requestID string
 	start     time.Time
 	ended     time.Time
+	failure   string // what its error.type is, once it has ended
 	remote    string // who has sent it, or passed it on
 	protocol  string // the version of HTTP
 	route     route
 	principal auth.Principal
 	call      *mcp.Call
+	version   string // of MCP
 	instance  string // of the connector that holds the MCP session, if the call has one
 	original  string // the upstream's id of that session
 	session   *attached
@@ -82,6 +84,7 @@ func (g *Gateway) record(next http.Handler) http.Handler {
 		g.metrics.began()
 		defer func() {
 			n.ended, n.left = time.Now(), r.Context().Err() != nil
+			n.failure = n.errorType()
 			g.auditDenial(n)
 			g.metrics.over()
 			g.ended.Add(n)
@@ -111,7 +114,7 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, e *mcp.Error) {
 	n.status, n.outcome, n.delivered, n.cause, n.refused = e.Status, e.Reason, e.Delivered, e.Err, e
 	if n.call == nil {
 		if n.call = mcp.CallFrom(r.Context()); n.call != nil {
-			n.bytesIn = len(n.call.Body)
+			n.bytesIn, n.version = len(n.call.Body), revision(n.call.Spoken())
 		}
 	}
 	if n.call == nil && r.ContentLength != 0 {
@@ -132,6 +135,9 @@ func (g *Gateway) logCall(n *note) {
 	line.String(telemetry.KeyHTTPMethod, telemetry.Short(n.verb))
 	line.Int(telemetry.KeyStatus, int64(n.status))
 	line.String(telemetry.KeyOutcome, n.outcome)
+	if n.failure != "" {
+		line.String(telemetry.KeyErrorType, n.failure)
+	}
 	line.Milliseconds(telemetry.KeyDurationMS, n.ended.Sub(n.start))
 	line.String(telemetry.KeyRemote, n.remote)
 	if n.route.tunnel != "" {

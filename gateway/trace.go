@@ -107,6 +107,8 @@ func (n *note) about() telemetry.Call {
 // an agent leaves a stream that has no end, is none.
 func (n *note) errorType() string {
 	switch {
+	case n.gone():
+		return outcomeCancelled
 	case n.refused != nil && n.refused.Code != 0:
 		return strconv.Itoa(n.refused.Code)
 	case n.verdict.Code != "":
@@ -129,11 +131,25 @@ func (n *note) errorType() string {
 	return ""
 }
 
+// gone reports whether the agent has left before there was anything to answer. What it would have been answered with is no failure of anybody.
+func (n *note) gone() bool { return n.refused != nil && n.refused.Reason == reasonLeft }
+
+// reason is why a call has failed, in a few words. Of the server's own words none are told: anything may be in them.
+func (n *note) reason() string {
+	switch {
+	case n.refused != nil:
+		return n.refused.Reason
+	case n.outcome == outcomeUpstream:
+		return "the server has answered with an error"
+	}
+	return n.outcome
+}
+
 // recordSpans records the call. Of requests by callers who are not known only so many are recorded: whoever is at the gate can be
 // refused as often as he likes, and must not take the room of others.
 func (g *Gateway) recordSpans(n *note) {
-	failure := n.errorType()
-	if !g.cfg.Tracer.Records(n.span, failure != "") || n.principal.Subject == "" && !g.strangers.Allow() {
+	failed := n.failure != ""
+	if !g.cfg.Tracer.Records(n.span, failed) || n.principal.Subject == "" && !g.strangers.Allow() {
 		return
 	}
 	for _, p := range [...]struct {
@@ -141,17 +157,11 @@ func (g *Gateway) recordSpans(n *note) {
 		began, over time.Time
 	}{{"authenticate", n.start, n.known}, {"queue", n.queued, n.picked}, {"open stream", n.picked, n.opened}} {
 		if !p.began.IsZero() && p.over.Sub(p.began) >= slowPhase {
-			g.cfg.Tracer.EndBelow(n.span.Child(p.began), failure != "", telemetry.Ended{Name: p.name, Kind: trace.SpanKindInternal, End: p.over})
+			g.cfg.Tracer.EndBelow(n.span.Child(p.began), failed, telemetry.Ended{Name: p.name, Kind: trace.SpanKindInternal, End: p.over})
 		}
 	}
-	reason := ""
-	if n.refused != nil {
-		reason = n.refused.Reason
-	} else if failure != "" {
-		reason = n.outcome
-	}
 	g.cfg.Tracer.End(n.span, telemetry.Ended{
-		Name: n.spanName(), Kind: trace.SpanKindServer, End: n.ended, Attributes: g.attributes(n, failure), Links: n.links, Failed: failure != "", Reason: reason,
+		Name: n.spanName(), Kind: trace.SpanKindServer, End: n.ended, Attributes: g.attributes(n), Links: n.links, Failed: failed, Reason: n.reason(),
 	})
 }
 
@@ -190,10 +200,10 @@ func httpRoute(e mcp.Endpoint) string { return "/t/{tunnel}/{server}/" + string(
 
 // attributes says what is known of the call: names and numbers, never a body, an argument, a token, a header's value or the URI of a
 // resource.
-func (g *Gateway) attributes(n *note, failure string) *telemetry.Attributes {
+func (g *Gateway) attributes(n *note) *telemetry.Attributes {
 	attrs := g.cfg.Tracer.Attributes()
 	attrs.Text(telemetry.AttrRequestID, n.requestID)
-	if n.status != 0 {
+	if n.status != 0 && !n.gone() {
 		attrs.Int(telemetry.AttrHTTPStatus, int64(n.status))
 	}
 	attrs.Text(telemetry.AttrNetTransport, "tcp")
@@ -210,8 +220,9 @@ func (g *Gateway) attributes(n *note, failure string) *telemetry.Attributes {
 	}
 	attrs.Text(telemetry.AttrOutcome, n.outcome)
 	attrs.Text(telemetry.AttrDelivered, string(n.delivered))
-	attrs.Text(telemetry.AttrErrorType, failure)
+	attrs.Text(telemetry.AttrErrorType, n.failure)
 	switch {
+	case n.gone(): // nobody was answered
 	case n.refused != nil && n.refused.Code != 0:
 		attrs.Text(telemetry.AttrRPCStatus, strconv.Itoa(n.refused.Code))
 	default:
@@ -227,7 +238,7 @@ func (g *Gateway) attributes(n *note, failure string) *telemetry.Attributes {
 		o.Describe(attrs)
 	}
 	if n.call != nil {
-		attrs.Text(telemetry.AttrMCPVersion, revision(n.call.Version))
+		attrs.Text(telemetry.AttrMCPVersion, n.version)
 		attrs.Text(telemetry.AttrMCPSession, telemetry.SessionID(n.original))
 		if len(n.call.Messages) > 1 {
 			attrs.Int(telemetry.AttrMessages, int64(len(n.call.Messages)))

@@ -3,6 +3,8 @@ package mcp
 import (
 	"bytes"
 	"context"
+
+	"github.com/go-json-experiment/json"
 )
 
 // Call is one HTTP request of an agent as Inspect understood it. It is not changed after Inspect made it, but by Forget.
@@ -48,6 +50,20 @@ func (c *Call) Method() string {
 		return ""
 	}
 	return c.Messages[0].Method
+}
+
+// Spoken is the revision that the call is in: the one that initialize asks for, which comes before there is a header for it; else Version.
+func (c *Call) Spoken() Version {
+	if c.Method() != "initialize" {
+		return c.Version
+	}
+	var params struct {
+		ProtocolVersion Version `json:"protocolVersion"`
+	}
+	if err := json.Unmarshal(c.Messages[0].Params, &params); err != nil || params.ProtocolVersion == "" {
+		return c.Version
+	}
+	return params.ProtocolVersion
 }
 
 // requestIDs collects the ids that want an answer.

@@ -85,3 +85,25 @@ func TestOutcomeOf(t *testing.T) {
 		}
 	}
 }
+
+// TestSpoken: initialize comes before there is a header for its revision.
+func TestSpoken(t *testing.T) {
+	for _, c := range []struct {
+		message Message
+		want    Version
+	}{
+		{Message{Method: "initialize", Params: []byte(`{"protocolVersion":"2025-06-18","capabilities":{}}`)}, V20250618},
+		{Message{Method: "initialize", Params: []byte(`{"protocolVersion":7}`)}, V20250326},
+		{Message{Method: "initialize", Params: []byte(`{"ProtocolVersion":"2025-06-18"}`)}, V20250326},
+		{Message{Method: "initialize"}, V20250326},
+		{Message{Method: "tools/list", Params: []byte(`{"protocolVersion":"2025-06-18"}`)}, V20250326},
+	} {
+		call := Call{Messages: []Message{c.message}, Version: V20250326}
+		if got := call.Spoken(); got != c.want {
+			t.Errorf("%s %s: %s, want %s", c.message.Method, c.message.Params, got, c.want)
+		}
+	}
+	if got := (&Call{Version: V20251125}).Spoken(); got != V20251125 {
+		t.Errorf("without a message: %s", got)
+	}
+}

@@ -332,17 +332,17 @@ func TestFailuresInJaeger(t *testing.T) {
 	rows := []struct{ server, tool, want string }{
 		{"desk", "fails", `sallyport-gateway SERVER: tools/call fails
   . error.type=tool_error
-  . otel.status_description=upstream
+  . otel.status_description=the server has answered with an error
   . sallyport.delivered=yes
   sallyport-connector SERVER: tools/call fails
     . error.type=tool_error
-    . otel.status_description=upstream
+    . otel.status_description=the server has answered with an error
     . sallyport.delivered=yes
     . sallyport.decision=allow
     . sallyport.rule=rest
     sallyport-connector CLIENT: tools/call fails
       . error.type=tool_error
-      . otel.status_description=upstream
+      . otel.status_description=the server has answered with an error
 `},
 		{"desk", "secret", `sallyport-gateway SERVER: tools/call secret
   . error.type=-32003

@@ -1,0 +1,74 @@
+package e2e_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"sallyport.dev/telemetry"
+	"sallyport.dev/test/backends"
+	"sallyport.dev/test/stack"
+	"sallyport.dev/tunnel"
+)
+
+// An agent that has left before there was an answer is nobody's failure: not the gateway's, not the connector's, and not the server's.
+func TestAgentsThatLeave(t *testing.T) {
+	t.Parallel()
+	receiver := backends.StartReceiver(t)
+	asked := make(chan struct{}, 1)
+	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	t.Cleanup(slow.Close)
+	s := observe(t, stack.Options{Transport: tunnel.QUIC, Servers: one("slow", slow.URL)}, collector(receiver.URL))
+	ctx, leave := context.WithCancel(t.Context())
+	r, err := s.Post(ctx, "slow", toolCall("wait", `{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := make(chan error, 1)
+	go func() {
+		_, err := whole(s.Agent(t, true), r)
+		left <- err
+	}()
+	<-asked
+	leave()
+	if err := <-left; err == nil {
+		t.Error("the agent has got an answer")
+	}
+	until(t, patience, "both have told of the call", func() bool { return len(records(s.Stack, "call")) == 2 })
+	for _, line := range records(s.Stack, "call") {
+		if line["error_type"] != "cancelled" || line["level"] != "INFO" || line["outcome"] != "agent_left" && line["outcome"] != "caller_left" {
+			t.Errorf("%v", line)
+		}
+	}
+	for name, role := range map[string]*telemetry.Telemetry{"gateway": s.gateway, "connector": s.connector} {
+		text := shown(t, role)
+		if !strings.Contains(text, `error_type="cancelled"`) || strings.Contains(text, `error_type="-320`) || strings.Contains(text, "sallyport_refusals_total{") {
+			t.Errorf("the %s measures %s", name, text)
+		}
+	}
+	if status := s.Connector.Status().Servers[0]; status.Failed != 0 || status.Failure != "" {
+		t.Errorf("%+v", status)
+	}
+	until(t, patience, "three spans", func() bool { return len(receiver.Spans()) >= 3 })
+	for _, span := range receiver.Spans() {
+		got := make(map[string]string)
+		for _, a := range span.GetAttributes() {
+			got[a.GetKey()] = a.GetValue().GetStringValue()
+		}
+		for key, want := range map[attribute.Key]string{telemetry.AttrErrorType: "cancelled", telemetry.AttrRPCStatus: "", telemetry.AttrHTTPStatus: "none"} {
+			_, there := got[string(key)]
+			if want == "none" && there || want != "none" && got[string(key)] != want {
+				t.Errorf("%s: %s is %q (%v), want %q", span.GetName(), key, got[string(key)], there, want)
+			}
+		}
+	}
+}
