@@ -21,6 +21,16 @@ import (
 // An agent that has left before there was an answer is nobody's failure: not the gateway's, not the connector's, and not the server's.
 func TestAgentsThatLeave(t *testing.T) {
 	t.Parallel()
+	for _, over := range []tunnel.Transport{tunnel.Memory, tunnel.TCP, tunnel.QUIC} {
+		t.Run(string(over), func(t *testing.T) {
+			t.Parallel()
+			agentLeaves(t, over)
+		})
+	}
+}
+
+func agentLeaves(t *testing.T, over tunnel.Transport) {
+	t.Helper()
 	receiver := backends.StartReceiver(t)
 	asked := make(chan struct{}, 1)
 	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -29,7 +39,7 @@ func TestAgentsThatLeave(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(slow.Close)
-	s := observe(t, stack.Options{Transport: tunnel.QUIC, Servers: one("slow", slow.URL)}, collector(receiver.URL))
+	s := observe(t, stack.Options{Transport: over, Servers: one("slow", slow.URL)}, collector(receiver.URL))
 	ctx, leave := context.WithCancel(t.Context())
 	r, err := s.Post(ctx, "slow", toolCall("wait", `{}`))
 	if err != nil {
