@@ -120,7 +120,8 @@ func (c *Connector) record(over hop, next http.Handler) http.Handler {
 			if n.upstream != nil {
 				n.upstream.health.note(n.outcome, n.left)
 			}
-			n.ended, n.failure, n.checks = time.Now(), n.errorType(), nil // which may be large
+			n.ended, n.failure = time.Now(), n.errorType()
+			n.checks = nil // they have copies of what was asked, and nobody tells of them
 			c.metrics.over()
 			c.ended.Add(n)
 			if n.call != nil && len(n.call.Body) > maxKept {

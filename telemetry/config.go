@@ -140,7 +140,7 @@ func (c *Config) Validate() error {
 		if h := o.Headers[name]; h.Secret.IsZero() && (h.Text == "" || strings.ContainsFunc(h.Text, isControl)) {
 			errs = append(errs, fmt.Errorf("telemetry.otlp.headers.%s: its value cannot stand in a header", name))
 		}
-		if _, err := secret.ParseRef(o.Headers[name].Text); err == nil {
+		if ref, err := secret.ParseRef(o.Headers[name].Text); err == nil && ref.Scheme() != "env" { // as a label may begin
 			errs = append(errs, fmt.Errorf("telemetry.otlp.headers.%s: as it stands the reference itself is sent; write { secret: REFERENCE }", name))
 		}
 		if issuer, subject := o.Headers[name].Secret.NamesPrincipal(); issuer || subject {

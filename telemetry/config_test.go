@@ -24,6 +24,7 @@ func TestMistakesOfOTLP(t *testing.T) {
 		"below a path":    {OTLP{Endpoint: "http://127.0.0.1:4318/otlp/v1/metrics/"}, "telemetry.otlp.endpoint: write the base URL: /v1/metrics is appended to it"},
 		"a password":      {OTLP{Endpoint: "http://ann:" + canary + "@127.0.0.1:4318"}, "telemetry.otlp.endpoint: write a base URL such as http://127.0.0.1:4318; a password goes into headers"},
 		"a text":          {otlp: OTLP{Endpoint: "http://127.0.0.1:4318", Headers: map[string]Header{"x-scope": {Text: "team: a"}}}},
+		"a label":         {otlp: OTLP{Endpoint: "http://127.0.0.1:4318", Headers: map[string]Header{"x-scope": {Text: "env:prod"}}}},
 		"a reference":     {OTLP{Endpoint: "http://127.0.0.1:4318", Headers: map[string]Header{"x-key": {Text: "file:/etc/" + canary}}}, "telemetry.otlp.headers.x-key: as it stands the reference itself is sent; write { secret: REFERENCE }"},
 	} {
 		cfg := Config{OTLP: c.otlp}

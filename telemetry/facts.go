@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"strings"
 )
 
 // sending is one signal that is sent.
@@ -22,14 +21,14 @@ const (
 // Facts says what is sent where, for --check and the start of the log.
 func (t *Telemetry) Facts() (facts []string) {
 	for _, s := range t.sends {
-		fact := fmt.Sprintf("telemetry: %s go to %s over %s", s.signal, s.to.url, s.to.protocol)
-		switch s.signal {
+		what, of := s.signal, ""
+		switch what {
 		case SignalTraces:
-			fact += fmt.Sprintf(", of %g of the calls and of those that fail", t.sample)
+			of = fmt.Sprintf(", of %g of the calls and of those that fail", t.sample)
 		case SignalAudit:
-			fact = strings.Replace(fact, "audit go", "events of the audit log go", 1)
+			what = "events of the audit log"
 		}
-		facts = append(facts, fact)
+		facts = append(facts, fmt.Sprintf("telemetry: %s go to %s over %s%s", what, s.to.url, s.to.protocol, of))
 	}
 	return facts
 }

@@ -54,8 +54,7 @@ func (t *Telemetry) newLog(ctx context.Context, signal string, to resolved, flus
 			return nil, err
 		}
 	}
-	t.queues = append(t.queues, q)
-	t.sends = append(t.sends, sending{signal, to})
+	t.sent(to, q)
 	provider := sdklog.NewLoggerProvider(sdklog.WithResource(about), sdklog.WithAttributeValueLengthLimit(maxValue), sdklog.WithProcessor(newLogProcessor(exporter, q, flush, to.timeout)))
 	t.stops = append(t.stops, provider.Shutdown)
 	return provider.Logger(scope, log.WithInstrumentationVersion(o.Version)), nil

@@ -172,8 +172,7 @@ func (t *Telemetry) traces(ctx context.Context, cfg Config, o Options, about *re
 	if err := client.Start(ctx); err != nil {
 		return err
 	}
-	t.queues = append(t.queues, q)
-	t.sends = append(t.sends, sending{SignalTraces, to})
+	t.sent(to, q)
 	gathered := newSpans(client, q, flush, cmp.Or(to.timeout, defaultTimeout)+retryInAll, about, o.Version)
 	t.stops = append(t.stops, gathered.Shutdown)
 	t.Tracer, t.sample = newTracer(gathered, part, parents), part
@@ -214,8 +213,7 @@ func (t *Telemetry) metrics(ctx context.Context, cfg Config, o Options, about *r
 		if err != nil {
 			return err
 		}
-		t.queues = append(t.queues, q)
-		t.sends = append(t.sends, sending{SignalMetrics, to})
+		t.sent(to, q)
 		if wantsSums(exporter) {
 			telling = append(telling, sdkmetric.WithReader(newMetricReader(exporter, q, every, to.timeout, all)))
 		} else {
@@ -239,6 +237,14 @@ func stopInTurn(stops ...func(context.Context) error) func(context.Context) erro
 			err = errors.Join(err, stop(ctx))
 		}
 		return err
+	}
+}
+
+// sent notes that a signal is sent, through a queue.
+func (t *Telemetry) sent(to resolved, q *queue) {
+	t.queues = append(t.queues, q)
+	if to.on { // else it is for a test
+		t.sends = append(t.sends, sending{q.signal, to})
 	}
 }
 
